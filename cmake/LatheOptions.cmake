@@ -1,0 +1,18 @@
+# Flags that hold for every target: warnings, linker, sanitizers, ccache.
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -fvisibility=hidden)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # A precompiled header's time stamp would make every ccache look-up miss.
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
+  add_link_options(-fuse-ld=lld)
+endif()
+if(LATHE_SANITIZE)
+  add_compile_options(-fsanitize=${LATHE_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${LATHE_SANITIZE})
+endif()
+
+find_program(LATHE_CCACHE ccache)
+if(LATHE_CCACHE)
+  set(sloppiness CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${sloppiness} ${LATHE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${sloppiness} ${LATHE_CCACHE})
+endif()
