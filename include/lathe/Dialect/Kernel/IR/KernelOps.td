@@ -1,0 +1,115 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef LATHE_KERNEL_OPS_TD
+#define LATHE_KERNEL_OPS_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Kernel_Dialect : Dialect {
+  let name = "kernel";
+  let cppNamespace = "::lathe::kernel";
+  let summary = "what is computed by one loop nest, on every target";
+  let description = [{
+    A *kernel group* (`kernel.group`) holds the nn ops that one kernel computes: a root, what is fused before it and
+    what is fused after it. Outlined, it becomes a function over bytes that a target's emitter turns into code, and the
+    host program keeps a `kernel.launch`.
+  }];
+}
+
+def Kernel_RootKind : I32EnumAttr<"RootKind", "what shapes the loops of a kernel", [
+    I32EnumAttrCase<"Reference", 0, "reference">,
+    I32EnumAttrCase<"Pointwise", 1, "pointwise">,
+    I32EnumAttrCase<"Rows", 2, "rows">,
+    I32EnumAttrCase<"MatMul", 3, "matmul">,
+    I32EnumAttrCase<"Attention", 4, "attention">]> {
+  let cppNamespace = "::lathe::kernel";
+}
+
+class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
+
+def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSizedOperandSegments, Pure]> {
+  let summary = "the ops that one kernel computes";
+  let description = [{
+    The region sees only its arguments: first one per tensor of `inputs`, then one per index of `sizes`. `shapes` gives,
+    for every input and then for every result, its dimensions: a size if it is not negative, else `~i` of `sizes`.
+
+    ```mlir
+    %y = kernel.group matmul (%x, %w) sizes(%B, %S) shapes [[-1, -2, 384], [384, 384], [-1, -2, 384]]
+        : tensor<?x?x384xf32>, tensor<384x384xf32> -> tensor<?x?x384xf32> {
+    ^bb0(%a: tensor<?x?x384xf32>, %b: tensor<384x384xf32>, %i: index, %j: index):
+      %0 = nn.matmul %a, %b : tensor<?x?x384xf32>, tensor<384x384xf32> -> tensor<?x?x384xf32>
+      kernel.yield %0 : tensor<?x?x384xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Kernel_RootKind:$kind, Variadic<AnyRankedTensor>:$inputs, Variadic<Index>:$sizes,
+                       ArrayAttr:$shapes);
+  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $kind `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes attr-dict
+    `:` type($inputs) `->` type($results_) $body
+  }];
+  let hasVerifier = 1;
+}
+
+def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"GroupOp">]> {
+  let summary = "the results of a kernel group";
+  let arguments = (ins Variadic<AnyRankedTensor>:$values);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
+}
+
+def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments, Pure,
+                                           DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "one execution of a kernel";
+  let description = [{
+    Runs `callee`, a function over bytes made from a kernel group: one `memref<?xi8>` per input and per result, then
+    one index per size. `shapes` is that of the group.
+
+    ```mlir
+    %y = kernel.launch @matmul0(%x, %w) sizes(%B, %S) shapes [[-1, -2, 384], [384, 384], [-1, -2, 384]]
+      : tensor<?x?x384xf32>, tensor<384x384xf32> -> tensor<?x?x384xf32>
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<AnyRankedTensor>:$inputs, Variadic<Index>:$sizes,
+                       ArrayAttr:$shapes);
+  let results = (outs Variadic<AnyRankedTensor>:$results_);
+  let assemblyFormat = [{
+    $callee `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes attr-dict `:` type($inputs) `->` type($results_)
+  }];
+}
+
+def Kernel_InputOp : Kernel_Op<"input", [Pure]> {
+  let summary = "an input of a kernel as a tensor";
+  let description = [{
+    The dense row-major tensor that lies in `bytes`.
+
+    ```mlir
+    %x = kernel.input %b0[%B, %S] : memref<?xi8> -> tensor<?x?x384xf32>
+    ```
+  }];
+  let arguments = (ins MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$bytes `[` $sizes `]` attr-dict `:` type($bytes) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Kernel_OutputOp : Kernel_Op<"output"> {
+  let summary = "a result of a kernel, written to its bytes";
+  let description = [{
+    ```mlir
+    kernel.output %y, %b2[%B, %S] : tensor<?x?x384xf32>, memref<?xi8>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$value, MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
+  let assemblyFormat = "$value `,` $bytes `[` $sizes `]` attr-dict `:` type($value) `,` type($bytes)";
+  let hasVerifier = 1;
+}
+
+#endif // LATHE_KERNEL_OPS_TD

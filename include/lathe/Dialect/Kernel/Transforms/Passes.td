@@ -1,0 +1,28 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef LATHE_KERNEL_PASSES_TD
+#define LATHE_KERNEL_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FormKernelsPass : Pass<"kernel-form", "::mlir::func::FuncOp"> {
+  let summary = "group nn ops into kernels";
+  let description = [{
+    Every tensor op of the function ends in exactly one `kernel.group`. With `fuse` off each op is a group of its own
+    and runs its reference lowering.
+  }];
+  let options = [Option<"fuse", "fuse", "bool", /*default=*/"true", "fuse ops around a root">];
+  let dependentDialects = ["::lathe::kernel::KernelDialect"];
+}
+
+def OutlineKernelsPass : Pass<"kernel-outline", "::mlir::ModuleOp"> {
+  let summary = "turn kernel groups into functions over bytes";
+  let description = [{
+    Groups of equal structure share one function. Inputs and results become `memref<?xi8>`, sizes become `index`.
+  }];
+  let dependentDialects = ["::lathe::kernel::KernelDialect", "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
+#endif // LATHE_KERNEL_PASSES_TD

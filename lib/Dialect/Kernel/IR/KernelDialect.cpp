@@ -1,0 +1,90 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Dialect/Kernel/IR/Kernel.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe::kernel;
+
+#include "lathe/Dialect/Kernel/IR/KernelDialect.cpp.inc"
+#include "lathe/Dialect/Kernel/IR/KernelEnums.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "lathe/Dialect/Kernel/IR/KernelOps.cpp.inc"
+
+void KernelDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/Kernel/IR/KernelOps.cpp.inc"
+      >();
+}
+
+/// Checks that `shapes` has one entry per tensor and that static sizes agree and `~i` names one of `sizeCount` sizes.
+static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inputs, TypeRange results,
+                                  size_t sizeCount) {
+  if (shapes.size() != inputs.size() + results.size()) {
+    return op->emitOpError() << "expects one shape per tensor, " << inputs.size() + results.size()
+                             << ", but there are " << shapes.size();
+  }
+  for (auto [position, attr] : llvm::enumerate(shapes)) {
+    auto shape = dyn_cast<DenseI64ArrayAttr>(attr);
+    Type type = position < inputs.size() ? inputs[position] : results[position - inputs.size()];
+    auto tensor = cast<RankedTensorType>(type);
+    if (!shape || shape.size() != tensor.getRank()) {
+      return op->emitOpError() << "expects shape " << position << " to be an i64 array of " << tensor.getRank()
+                               << " elements, like " << tensor;
+    }
+    for (auto [size, dim] : llvm::zip_equal(shape.asArrayRef(), tensor.getShape())) {
+      if (size >= 0 ? size != dim : !ShapedType::isDynamic(dim) || ~size >= int64_t(sizeCount)) {
+        return op->emitOpError() << "shape " << position << " has " << size << " where the type is " << tensor
+                                 << " and there are " << sizeCount << " sizes";
+      }
+    }
+  }
+  return success();
+}
+
+LogicalResult GroupOp::verify() {
+  if (failed(verifyShapes(*this, getShapes(), getInputs().getTypes(), getResults().getTypes(), getSizes().size()))) {
+    return failure();
+  }
+  Block &block = getBody().front();
+  if (!llvm::equal(block.getArgumentTypes(), getOperandTypes())) {
+    return emitOpError() << "expects the region's arguments to have the types of the operands";
+  }
+  auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  if (!yield || !llvm::equal(yield.getOperandTypes(), getResultTypes())) {
+    return emitOpError() << "expects the region to yield values of the results' types";
+  }
+  return success();
+}
+
+LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
+  auto function = symbolTable.lookupNearestSymbolFrom<func::FuncOp>(*this, getCalleeAttr());
+  if (!function) {
+    return emitOpError() << "does not find the function " << getCalleeAttr();
+  }
+  size_t tensors = getInputs().size() + getNumResults();
+  if (function.getNumArguments() != tensors + getSizes().size()) {
+    return emitOpError() << "has " << tensors << " tensors and " << getSizes().size() << " sizes, but "
+                         << getCalleeAttr() << " has " << function.getNumArguments() << " arguments";
+  }
+  return verifyShapes(*this, getShapes(), getInputs().getTypes(), getResultTypes(), getSizes().size());
+}
+
+/// Checks that `sizes` holds one value per dynamic dimension of `type`.
+static LogicalResult verifySizes(Operation *op, Type type, ValueRange sizes) {
+  int64_t dynamic = cast<RankedTensorType>(type).getNumDynamicDims();
+  if (dynamic != int64_t(sizes.size())) {
+    return op->emitOpError() << "expects one size per dynamic dimension of " << type << ", " << dynamic
+                             << ", but there are " << sizes.size();
+  }
+  return success();
+}
+
+LogicalResult InputOp::verify() { return verifySizes(*this, getType(), getSizes()); }
+LogicalResult OutputOp::verify() { return verifySizes(*this, getValue().getType(), getSizes()); }
