@@ -312,7 +312,7 @@ def NN_ConvOp : NN_TensorOp<"conv", [NN_Primitive]> {
   }];
 }
 
-def NN_AttentionOp : NN_TensorOp<"attention", [AttrSizedOperandSegments, NN_Composite]> {
+def NN_AttentionOp : NN_TensorOp<"attention", [NN_Composite]> {
   let summary = "softmax(scale Q Kt + mask) V for many heads";
   let description = [{
     `q` is [B, Sq, H, D], `k` [B, Sk, Hkv, D], `v` [B, Sk, Hkv, Dv], the result [B, Sq, H, Dv]: heads stand next to
