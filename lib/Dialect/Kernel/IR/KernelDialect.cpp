@@ -88,3 +88,18 @@ static LogicalResult verifySizes(Operation *op, Type type, ValueRange sizes) {
 
 LogicalResult InputOp::verify() { return verifySizes(*this, getType(), getSizes()); }
 LogicalResult OutputOp::verify() { return verifySizes(*this, getValue().getType(), getSizes()); }
+
+FailureOr<SmallVector<SmallVector<OpFoldResult>>> InputOp::inferDims(OpBuilder &builder,
+                                                                     ArrayRef<SmallVector<OpFoldResult>>) {
+  SmallVector<OpFoldResult> dims;
+  ValueRange sizes = getSizes();
+  for (int64_t dim : cast<RankedTensorType>(getType()).getShape()) {
+    if (ShapedType::isDynamic(dim)) {
+      dims.push_back(sizes.front());
+      sizes = sizes.drop_front();
+    } else {
+      dims.push_back(builder.getIndexAttr(dim));
+    }
+  }
+  return SmallVector<SmallVector<OpFoldResult>>{dims};
+}

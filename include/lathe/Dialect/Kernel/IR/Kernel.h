@@ -7,6 +7,8 @@
 #ifndef LATHE_DIALECT_KERNEL_IR_KERNEL_H
 #define LATHE_DIALECT_KERNEL_IR_KERNEL_H
 
+#include "lathe/Dialect/NN/IR/NN.h"
+
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"

@@ -10,11 +10,18 @@ include "mlir/IR/OpBase.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "lathe/Dialect/NN/IR/NNInterfaces.td"
 
 def Kernel_Dialect : Dialect {
   let name = "kernel";
   let cppNamespace = "::lathe::kernel";
   let summary = "what is computed by one loop nest, on every target";
+  let extraClassDeclaration = [{
+    /// Function attribute: the RootKind of an outlined kernel.
+    static constexpr llvm::StringLiteral kRootAttr = "kernel.root";
+    /// Argument attribute: the `#nn.panel` in which a matrix of weights is stored.
+    static constexpr llvm::StringLiteral kPanelAttr = "kernel.panel";
+  }];
   let description = [{
     A *kernel group* (`kernel.group`) holds the nn ops that one kernel computes: a root, what is fused before it and
     what is fused after it. Outlined, it becomes a function over bytes that a target's emitter turns into code, and the
@@ -85,10 +92,11 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments, Pure,
   }];
 }
 
-def Kernel_InputOp : Kernel_Op<"input", [Pure]> {
+def Kernel_InputOp : Kernel_Op<"input", [Pure, DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "an input of a kernel as a tensor";
   let description = [{
-    The dense row-major tensor that lies in `bytes`.
+    The tensor that lies in `bytes`: dense and row-major, or, if the function's argument carries `kernel.panel`, a
+    matrix of weights arranged in panels (`#nn.panel`).
 
     ```mlir
     %x = kernel.input %b0[%B, %S] : memref<?xi8> -> tensor<?x?x384xf32>
@@ -110,6 +118,20 @@ def Kernel_OutputOp : Kernel_Op<"output"> {
   let arguments = (ins AnyRankedTensor:$value, MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
   let assemblyFormat = "$value `,` $bytes `[` $sizes `]` attr-dict `:` type($value) `,` type($bytes)";
   let hasVerifier = 1;
+}
+
+def Kernel_TrapIfOp : Kernel_Op<"trap_if"> {
+  let summary = "end the run with a fault if a condition holds";
+  let description = [{
+    Notes `fault` (a `lathe_fault` of the runtime's abi.h) for the whole kernel if `condition` is true, and goes on: the
+    code around it stays safe by itself (an index is clamped). The kernel returns the fault when it is done.
+
+    ```mlir
+    kernel.trap_if %out_of_bounds, 1
+    ```
+  }];
+  let arguments = (ins I1:$condition, I32Attr:$fault);
+  let assemblyFormat = "$condition `,` $fault attr-dict";
 }
 
 #endif // LATHE_KERNEL_OPS_TD

@@ -1,0 +1,57 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// From a kernel over tensors to loops over memory, one emitter per kind of root.
+///
+/// A kernel arrives as a function over bytes (see OutlineKernels): `kernel.input`s, nn ops on tensors,
+/// `kernel.output`s, then `return`. An emitter adds memref, vector, scf, arith and math ops before the `return`;
+/// EmitKernels then erases the tensor form. Emitted code handles iterations [begin, end) of the kernel's tasks, keeps
+/// no state between calls, allocates nothing but small `memref.alloca`s at the top of the function, and may run in
+/// several workers at once on disjoint iterations.
+
+#ifndef LATHE_CODEGEN_CPU_EMITTERS_H
+#define LATHE_CODEGEN_CPU_EMITTERS_H
+
+#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/ShapeTracker.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace lathe::cpu {
+
+/// What an emitter works on.
+struct EmitContext {
+  mlir::func::FuncOp kernel;
+  /// Inserts before the function's `return`.
+  mlir::OpBuilder &builder;
+  const TargetSpec &target;
+  nn::ShapeTracker &shapes;
+  /// Iterations to do, and the number of the worker that does them (index values). Null while only counting.
+  mlir::Value begin, end, worker;
+};
+
+/// How many independent tasks a kernel has, and how many at least one worker should take at a time so that handing
+/// them over pays (index values). The grain aims at some 10 microseconds of work.
+struct TaskSplit {
+  mlir::Value count, grain;
+};
+
+/// Everything EmitKernels needs to know of one kind of root. `split` is called on a copy of the kernel and may use
+/// only sizes; `emit` on the kernel itself. Both emit a diagnostic when they fail.
+struct Emitter {
+  llvm::FailureOr<TaskSplit> (*split)(EmitContext &context);
+  llvm::LogicalResult (*emit)(EmitContext &context);
+};
+
+/// The emitters, each in the file of its name.
+Emitter getMatMulEmitter();    // MatMul.cpp: matmul or 1-D convolution, with views before and pointwise ops after
+Emitter getAttentionEmitter(); // Attention.cpp
+Emitter getRowsEmitter();      // Rows.cpp: norms, softmax, reductions over trailing dimensions, fused pointwise ops
+Emitter getPointwiseEmitter(); // Pointwise.cpp: pointwise ops, views, gathers
+Emitter getReferenceEmitter(); // Reference.cpp: anything, through linalg
+
+} // namespace lathe::cpu
+
+#endif // LATHE_CODEGEN_CPU_EMITTERS_H
