@@ -17,12 +17,12 @@
  * and p_offset 0, program headers follow the ELF header at once (e_phoff == 64).
  * 2. Write zeros to every byte of a PT_LOAD's file contents that no section owns (strip does the same).
  * 3. Fill the section table so that it *tiles* the image: sorted by address, it covers exactly
- *    [p_vaddr, p_vaddr + p_filesz) of each PT_LOAD, no byte twice and none left out. Gaps between ELF
- * sections belong to the tile before them; neighbours of one kind may be one tile. No tile crosses a
- * PT_LOAD's end. Exactly one tile is LATHE_SECTION_HEADERS, [0, 64 + 56 * e_phnum); exactly one is
- * LATHE_SECTION_NOTE, the header note itself from its name size to its end; at most one is
- * LATHE_SECTION_WEIGHTS, the whole weight segment, with exactly one LATHE_SECTION_CHUNK_SUMS of 4 *
- * LATHE_CHUNK_COUNT(size) bytes, which lies before it.
+ *    [p_vaddr, p_vaddr + p_filesz) of each PT_LOAD, no byte twice and none left out; no tile crosses a PT_LOAD's end.
+ *    Exactly one tile is LATHE_SECTION_HEADERS, [0, 64 + 56 * e_phnum); exactly one is LATHE_SECTION_NOTE, the header
+ *    note itself, LATHE_NOTE_BYTES from its name size on; at most one is LATHE_SECTION_WEIGHTS, the whole weight
+ *    segment, with one LATHE_SECTION_CHUNK_SUMS before it that begins with LATHE_CHUNK_COUNT(size) sums. A gap between
+ *    ELF sections belongs to the tile before it, but behind HEADERS and NOTE it is a LATHE_SECTION_LINKAGE tile of its
+ *    own. Neighbours of one kind may be one tile.
  * 4. Compute the sums, in this order: chunk sums (uint32_t, one for each LATHE_CHUNK_BYTES of the weights,
  * the last one of what is left), then the crc of every tile: HEADERS       lathe_elf_headers_crc(): the ELF
  * header with its section fields and the program headers with their file offsets taken as zero, after the
