@@ -22,6 +22,8 @@ add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions>)
 
 # Collects every library of the compiler, for the tools to link.
 set_property(GLOBAL PROPERTY LATHE_LIBS)
+# Collects the tools that lit tests run.
+set_property(GLOBAL PROPERTY LATHE_TOOLS)
 # Collects every TableGen target: a library may include any generated header.
 add_custom_target(lathe-headers)
 
@@ -45,7 +47,7 @@ function(lathe_add_library name)
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   add_dependencies(${name} lathe-headers)
   mlir_target_link_libraries(${name} PUBLIC MLIR)
-  target_link_libraries(${name} PUBLIC ${ARG_LINK})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} LLVM)
   target_precompile_headers(${name} REUSE_FROM LathePCH)
   set_property(GLOBAL APPEND PROPERTY LATHE_LIBS ${name})
 endfunction()

@@ -88,7 +88,7 @@ def NN_WeightSourceAttr : NN_Attr<"WeightSource", "source"> {
   }];
   let parameters = (ins "::mlir::StringAttr":$kind, ArrayRefParameter<"::mlir::FlatSymbolRefAttr">:$operands,
                         ArrayRefParameter<"int64_t">:$indices);
-  let assemblyFormat = "`<` $kind `[` $operands `]` `[` $indices `]` `>`";
+  let assemblyFormat = "`<` custom<SourceKind>($kind) ` ` `[` $operands `]` `[` $indices `]` `>`";
   let genVerifyDecl = 1;
 }
 
@@ -99,6 +99,7 @@ def NN_PanelAttr : NN_Attr<"Panel", "panel"> {
   }];
   let parameters = (ins "int64_t":$width, "int64_t":$interleave);
   let assemblyFormat = "`<` $width `x` $interleave `>`";
+  let genVerifyDecl = 1;
 }
 
 #endif // LATHE_NN_BASE_TD

@@ -72,7 +72,7 @@ def NN_WeightOp : NN_Op<"weight", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$sym_visibility, TypeAttr:$type,
                        AnyAttr:$value, OptionalAttr<NN_PanelAttr>:$panel, OptionalAttr<StrAttr>:$onnx_name);
   let assemblyFormat = [{
-    ($sym_visibility^)? $sym_name `:` $type `=` $value (`panel` $panel^)? attr-dict
+    custom<Visibility>($sym_visibility) $sym_name `:` custom<TypedValue>($type, $value) (`panel` $panel^)? attr-dict
   }];
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type,
                                  "::mlir::Attribute":$value, CArg<"::llvm::StringRef", "{}">:$onnxName)>];

@@ -13,9 +13,10 @@
 
 namespace lathe::nn {
 
-/// Follows sizes through a function: from the symbols of its arguments (`nn.dims`) through every op's `inferDims`.
-/// Equal sizes come out as the same value wherever that is evident, so callers compare `OpFoldResult`s. Index
-/// arithmetic that does not exist yet is built right after the op whose result it describes and is reused.
+/// Follows sizes through a function: from the symbols of its arguments (`nn.dims`) through every op's
+/// `inferDims`. Equal sizes come out as the same value wherever that is evident, so callers compare
+/// `OpFoldResult`s. Index arithmetic that does not exist yet is built right after the op whose result it
+/// describes and is reused.
 ///
 /// Does not recurse over the graph; amortized constant time per value.
 class ShapeTracker {

@@ -1,0 +1,190 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe::nn;
+
+#include "lathe/Dialect/NN/IR/NNDialect.cpp.inc"
+#include "lathe/Dialect/NN/IR/NNEnums.cpp.inc"
+#include "lathe/Dialect/NN/IR/NNInterfaces.cpp.inc"
+
+/// The kind of a weight's source, a bare word.
+static ParseResult parseSourceKind(AsmParser &parser, StringAttr &kind) {
+  StringRef keyword;
+  if (parser.parseKeyword(&keyword)) {
+    return failure();
+  }
+  kind = parser.getBuilder().getStringAttr(keyword);
+  return success();
+}
+
+static void printSourceKind(AsmPrinter &printer, StringAttr kind) { printer << kind.getValue(); }
+
+#define GET_ATTRDEF_CLASSES
+#include "lathe/Dialect/NN/IR/NNAttrs.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Parts of assembly formats
+//===----------------------------------------------------------------------===//
+
+static ParseResult parseVisibility(OpAsmParser &parser, StringAttr &visibility) {
+  StringRef keyword;
+  if (succeeded(parser.parseOptionalKeyword(&keyword, {"public", "private", "nested"}))) {
+    visibility = parser.getBuilder().getStringAttr(keyword);
+  }
+  return success();
+}
+
+static void printVisibility(OpAsmPrinter &printer, Operation *, StringAttr visibility) {
+  if (visibility) {
+    printer << visibility.getValue();
+  }
+}
+
+/// `type = value`, where the value does not repeat its type.
+static ParseResult parseTypedValue(OpAsmParser &parser, TypeAttr &type, Attribute &value) {
+  Type parsed;
+  if (parser.parseType(parsed) || parser.parseEqual() || parser.parseAttribute(value, parsed)) {
+    return failure();
+  }
+  type = TypeAttr::get(parsed);
+  return success();
+}
+
+static void printTypedValue(OpAsmPrinter &printer, Operation *, TypeAttr type, Attribute value) {
+  printer << type << " = ";
+  auto typed = dyn_cast<TypedAttr>(value);
+  if (typed && typed.getType() == type.getValue()) {
+    printer.printAttributeWithoutType(value);
+  } else {
+    printer.printAttribute(value);
+  }
+}
+
+#define GET_OP_CLASSES
+#include "lathe/Dialect/NN/IR/NNOps.cpp.inc"
+
+void NNDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNOps.cpp.inc"
+      >();
+  registerAttributes();
+}
+
+void NNDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "lathe/Dialect/NN/IR/NNAttrs.cpp.inc"
+      >();
+}
+
+Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type, Location loc) {
+  return arith::ConstantOp::materialize(builder, value, type, loc);
+}
+
+LogicalResult WeightSourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr kind,
+                                       ArrayRef<FlatSymbolRefAttr> operands, ArrayRef<int64_t> indices) {
+  if (kind != "concat" && kind != "transpose") {
+    return emitError()
+           << "expects the kind of a weight's source to be \"concat\" or \"transpose\", but it is " << kind;
+  }
+  bool isConcat = kind == "concat";
+  if (isConcat ? operands.empty() : operands.size() != 1) {
+    return emitError() << "expects a " << kind.getValue() << " of "
+                       << (isConcat ? "at least one weight" : "one weight") << ", but there are "
+                       << operands.size();
+  }
+  if (isConcat && (indices.size() != 1 || indices.front() < 0)) {
+    return emitError() << "expects a concat along one axis that is not negative, but it has [" << indices
+                       << "]";
+  }
+  if (!isConcat && !isPermutationVector(indices)) {
+    return emitError() << "expects a transpose by a permutation, but it has [" << indices << "]";
+  }
+  return success();
+}
+
+LogicalResult PanelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t width,
+                                int64_t interleave) {
+  if (width <= 0 || interleave <= 0) {
+    return emitError() << "expects a panel's width and interleave to be positive, but they are " << width
+                       << " and " << interleave;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Mixed operands
+//===----------------------------------------------------------------------===//
+
+/// Splits sizes into numbers and values; a value that is a constant becomes a number.
+static void splitMixed(ArrayRef<OpFoldResult> mixed, SmallVectorImpl<Value> &dynamic,
+                       SmallVectorImpl<int64_t> &fixed) {
+  for (OpFoldResult size : mixed) {
+    if (std::optional<int64_t> number = getConstantIntValue(size);
+        number && !ShapedType::isDynamic(*number)) {
+      fixed.push_back(*number);
+    } else {
+      dynamic.push_back(cast<Value>(size));
+      fixed.push_back(ShapedType::kDynamic);
+    }
+  }
+}
+
+/// The type of `x` under the sizes `fixed`.
+static RankedTensorType getTypeWithShape(Value x, ArrayRef<int64_t> fixed) {
+  return RankedTensorType::get(fixed, cast<RankedTensorType>(x.getType()).getElementType());
+}
+
+void ReshapeOp::build(OpBuilder &builder, OperationState &state, Value x, ArrayRef<OpFoldResult> dims) {
+  SmallVector<Value> dynamic;
+  SmallVector<int64_t> fixed;
+  splitMixed(dims, dynamic, fixed);
+  build(builder, state, getTypeWithShape(x, fixed), x, dynamic, fixed);
+}
+
+void ExpandOp::build(OpBuilder &builder, OperationState &state, Value x, ArrayRef<OpFoldResult> dims) {
+  SmallVector<Value> dynamic;
+  SmallVector<int64_t> fixed;
+  splitMixed(dims, dynamic, fixed);
+  build(builder, state, getTypeWithShape(x, fixed), x, dynamic, fixed);
+}
+
+void SliceOp::build(OpBuilder &builder, OperationState &state, Value x, ArrayRef<OpFoldResult> offsets,
+                    ArrayRef<OpFoldResult> sizes, ArrayRef<int64_t> strides) {
+  SmallVector<Value> dynamicOffsets, dynamicSizes;
+  SmallVector<int64_t> fixedOffsets, fixedSizes;
+  splitMixed(offsets, dynamicOffsets, fixedOffsets);
+  splitMixed(sizes, dynamicSizes, fixedSizes);
+  build(builder, state, getTypeWithShape(x, fixedSizes), x, dynamicOffsets, dynamicSizes, fixedOffsets,
+        fixedSizes, strides);
+}
+
+void WeightOp::build(OpBuilder &builder, OperationState &state, StringRef name, RankedTensorType type,
+                     Attribute value, StringRef onnxName) {
+  build(builder, state, builder.getStringAttr(name), builder.getStringAttr("private"), TypeAttr::get(type),
+        value, PanelAttr(), onnxName.empty() ? StringAttr() : builder.getStringAttr(onnxName));
+}
+
+SmallVector<OpFoldResult> ReshapeOp::getMixedDims() {
+  return getMixedValues(getStaticDims(), getDims(), getContext());
+}
+SmallVector<OpFoldResult> ExpandOp::getMixedDims() {
+  return getMixedValues(getStaticDims(), getDims(), getContext());
+}
+SmallVector<OpFoldResult> SliceOp::getMixedOffsets() {
+  return getMixedValues(getStaticOffsets(), getOffsets(), getContext());
+}
+SmallVector<OpFoldResult> SliceOp::getMixedSizes() {
+  return getMixedValues(getStaticSizes(), getSizes(), getContext());
+}

@@ -1,0 +1,19 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Compiler/Register.h"
+
+#include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+
+void lathe::registerDialects(mlir::DialectRegistry &registry) {
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  registry.insert<nn::NNDialect, kernel::KernelDialect>();
+}
+
+void lathe::registerPasses() {}
