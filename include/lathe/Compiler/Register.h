@@ -11,7 +11,8 @@
 
 namespace lathe {
 
-/// Adds every dialect that occurs between a model and LLVM, with the external interfaces that our passes need.
+/// Adds every dialect that occurs between a model and LLVM, with the external interfaces that our passes
+/// need.
 void registerDialects(mlir::DialectRegistry &registry);
 
 /// Registers our passes and named pipelines with MLIR's global pass registry.

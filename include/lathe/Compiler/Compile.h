@@ -1,0 +1,98 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The compiler as a function: options in, files and a report out.
+
+#ifndef LATHE_COMPILER_COMPILE_H
+#define LATHE_COMPILER_COMPILE_H
+
+#include "lathe/Compiler/Report.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+/// The forms a model takes on its way, in order.
+enum class Stage {
+  Model,    // "model": an ONNX file
+  Onnx,     // "onnx": the file as IR
+  NN,       // "nn": the model without opset history, optimized when it is left
+  Kernel,   // "kernel": launches of kernels
+  LLVM,     // "llvm": the LLVM dialect
+  LLVMIR,   // "llvm-ir": optimized LLVM IR as text
+  Object,   // "object": one relocatable file
+  Artifact, // "artifact": the sealed library, or the archive
+};
+llvm::StringRef stageName(Stage stage);
+std::optional<Stage> parseStage(llvm::StringRef name);
+
+/// What `compile` writes at the end of the path.
+enum class OutputKind {
+  Shared, // m.so
+  Static, // m.a, m.h, and the weights as m.weights or m.weights.o
+};
+
+/// One `--shape`.
+struct ShapeOption {
+  /// An input or a symbol.
+  std::string name;
+  /// `x=1x?x128`: one entry a dimension, -1 where it stays as it is. `S=128` has one entry: a symbol's value
+  /// or the shape of an input of rank 1, whichever `name` is.
+  std::vector<int64_t> dims;
+  /// `S=1..512`: the symbol's bounds, both inclusive; then `dims` is empty.
+  std::optional<std::pair<int64_t, int64_t>> range;
+
+  static llvm::Expected<ShapeOption> parse(llvm::StringRef text);
+  std::string str() const;
+};
+
+struct CompileOptions {
+  /// The model; for stages after Model a textual .mlir file.
+  std::string input;
+  /// The file to write. For textual stages "-" is standard output.
+  std::string output;
+  OutputKind outputKind = OutputKind::Shared;
+  Stage from = Stage::Model, to = Stage::Artifact;
+  /// 0: reference lowerings, no fusion. 2: everything.
+  unsigned optLevel = 2;
+  /// Names for cpu::resolveTarget, best first in the artifact.
+  std::vector<std::string> targets = {"native"};
+  std::vector<ShapeOption> shapes;
+  /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.
+  unsigned threads = 0;
+  /// For Static: an object file instead of a side file.
+  bool weightsAsObject = false;
+  bool allowLinkedData = false;
+  bool uncheckedIndices = false;
+  uint64_t maxNodes = 200'000;
+  /// For researchers: print the IR on standard error after every pass of this argument ("nn-fuse-attention"),
+  /// run only the first passes and print the IR to `output`, verify after every pass.
+  std::string dumpIRAfter;
+  std::optional<unsigned> runPassUntil;
+  bool verifyEach = false;
+
+  /// For reports and reproducers.
+  llvm::json::Object toJSON() const;
+};
+
+/// Compiles. Reads `options.input` and its external data, writes `options.output` (and for Static the files
+/// beside it), each beside its final name first. Filled as far as it went, `report` is good also after an
+/// error.
+llvm::Error compileModel(const CompileOptions &options, Report &report);
+
+/// The compatibility report: every operator, attribute and type of the model that cannot be compiled, as one
+/// error each kind; success if there is none. Stops before any code is generated.
+llvm::Error checkModel(const CompileOptions &options, Report &report);
+
+/// Prints inputs, outputs, symbols, operator counts and weights of a model, for people or as JSON.
+llvm::Error inspectModel(const CompileOptions &options, bool json, llvm::raw_ostream &os);
+
+} // namespace lathe
+
+#endif // LATHE_COMPILER_COMPILE_H

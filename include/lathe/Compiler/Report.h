@@ -1,0 +1,62 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What a compilation did, refused and found: for the digest, for `--report`, and for the progress line.
+
+#ifndef LATHE_COMPILER_REPORT_H
+#define LATHE_COMPILER_REPORT_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/JSON.h"
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+/// One thing that a pass did, did not do, or saw.
+struct Remark {
+  enum Kind { Passed, Missed, Failed, Analysis };
+  Kind kind = Passed;
+  /// The pass's argument, and what the remark is about: "nn-fuse-attention", "FusedAttention".
+  std::string pass, name;
+  std::string message;
+  /// The node it concerns; empty for the whole model.
+  std::string node;
+};
+
+struct Report {
+  /// The digest's clauses, in the order in which they are to stand: "fused 6/6 attentions".
+  std::vector<std::string> digest;
+  std::vector<Remark> remarks;
+  /// The program's loud words on standard error: a target that is not this machine, NaN weights.
+  std::vector<std::string> warnings;
+  /// Milliseconds by phase, in order.
+  std::vector<std::pair<std::string, double>> phases;
+  /// Numbers of all kinds: "weight_bytes", "artifact_bytes", "kernels", "nodes".
+  std::vector<std::pair<std::string, int64_t>> numbers;
+  /// The targets compiled for.
+  std::vector<std::string> targets;
+
+  /// Called when a phase begins, and as it goes on: `step` of `steps`, 0 of 0 where that is unknown. May be
+  /// empty.
+  std::function<void(llvm::StringRef phase, unsigned step, unsigned steps)> progress;
+
+  /// Ends the phase before, and begins one.
+  void beginPhase(llvm::StringRef phase, unsigned step = 0, unsigned steps = 0);
+  /// Ends the last phase.
+  void endPhases();
+  void setNumber(llvm::StringRef name, int64_t value);
+
+  llvm::json::Object toJSON() const;
+  static Report fromJSON(const llvm::json::Value &value);
+
+private:
+  double phaseBegin = 0;
+  bool inPhase = false;
+};
+
+} // namespace lathe
+
+#endif // LATHE_COMPILER_REPORT_H
