@@ -5,6 +5,7 @@
 
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -13,7 +14,7 @@
 void lathe::registerDialects(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
-  registry.insert<nn::NNDialect, kernel::KernelDialect>();
+  registry.insert<nn::NNDialect, kernel::KernelDialect, onnx::OnnxDialect>();
 }
 
 void lathe::registerPasses() {}

@@ -81,7 +81,7 @@ def Onnx_NodeOp : Onnx_Op<"node"> {
     may be known to Lathe or not. An absent optional input is the result of an `onnx.none`; absent ones at the end are
     left out. An absent optional output has the type `none` and the name "". `outputs` holds the results' names.
 
-    `attributes` holds the node's attributes: `f32`, `i64` and string attributes, `array<f32>`, `array<i64>`, arrays of
+    `node_attrs` holds the node's attributes: `f32`, `i64` and string attributes, `array<f32>`, `array<i64>`, arrays of
     strings, elements attributes for tensors, types for types. Attributes that are graphs are regions instead, one per
     name in `subgraphs`; they see all values around them, their inputs are their block's arguments, and they end with
     `onnx.yield`.
@@ -98,12 +98,12 @@ def Onnx_NodeOp : Onnx_Op<"node"> {
     ```
   }];
   let arguments = (ins StrAttr:$op_type, DefaultValuedStrAttr<StrAttr, "">:$domain, I64Attr:$version,
-                       DictionaryAttr:$attributes, StrArrayAttr:$outputs, OptionalAttr<StrArrayAttr>:$subgraphs,
+                       DictionaryAttr:$node_attrs, StrArrayAttr:$outputs, OptionalAttr<StrArrayAttr>:$subgraphs,
                        Variadic<AnyType>:$inputs);
   let results = (outs Variadic<AnyType>:$results_);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = [{
-    $op_type `(` $inputs `)` (`domain` $domain^)? `version` $version $attributes `outputs` $outputs
+    $op_type `(` $inputs `)` (`domain` $domain^)? `version` $version $node_attrs `outputs` $outputs
     (`subgraphs` $subgraphs^)? attr-dict `:` functional-type($inputs, $results_) $bodies
   }];
   let extraClassDeclaration = [{
@@ -114,9 +114,9 @@ def Onnx_NodeOp : Onnx_Op<"node"> {
     /// Input `index`, or a null value where it is absent.
     ::mlir::Value getInput(unsigned index);
     /// The attribute called `name`, or null.
-    ::mlir::Attribute getNodeAttr(::llvm::StringRef name) { return getAttributes().get(name); }
+    ::mlir::Attribute getNodeAttr(::llvm::StringRef name) { return getNodeAttrs().get(name); }
     template <typename T>
-    T getNodeAttrOf(::llvm::StringRef name) { return getAttributes().getAs<T>(name); }
+    T getNodeAttrOf(::llvm::StringRef name) { return getNodeAttrs().getAs<T>(name); }
     /// Attributes of kinds that most operators have, or the default where the node does not give them.
     int64_t getInt(::llvm::StringRef name, int64_t otherwise);
     float getFloat(::llvm::StringRef name, float otherwise);
