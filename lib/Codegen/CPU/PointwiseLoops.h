@@ -1,0 +1,55 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Helpers shared by the emitters of loops around `ElementEmitter`.
+
+#ifndef LATHE_CODEGEN_CPU_POINTWISELOOPS_H
+#define LATHE_CODEGEN_CPU_POINTWISELOOPS_H
+
+#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+namespace lathe::cpu {
+
+/// Tensors of one shape, their pointwise ops rewritten over as few dimensions as all leaves allow.
+struct CollapsedTensors {
+  llvm::SmallVector<mlir::Value> values;
+  llvm::SmallVector<mlir::OpFoldResult> dims;
+  /// The ranges [first, second) of the old dimensions that became one.
+  llvm::SmallVector<std::pair<int64_t, int64_t>> groups;
+};
+
+/// Merges neighbouring dimensions of `tensors`, all of sizes `dims`, wherever every leaf of their pointwise
+/// ops is dense or broadcast over both. `tensors` may not depend on roots.
+llvm::FailureOr<CollapsedTensors> collapseDims(EmitContext &context, llvm::ArrayRef<mlir::Value> tensors,
+                                               llvm::ArrayRef<mlir::OpFoldResult> dims);
+
+/// What computing one element of some tensors costs, for choosing vector lengths and grains.
+struct ElementCost {
+  int64_t widestBits = 32;  ///< Of all element types on the way, as they are in registers.
+  int64_t ops = 0;          ///< Pointwise ops.
+  double nanoseconds = 0.0; ///< A guess.
+};
+/// The cost of `tensors`; `stops` are taken as known.
+ElementCost getElementCost(llvm::ArrayRef<mlir::Value> tensors, llvm::ArrayRef<mlir::Value> stops = {});
+
+/// The lanes in which tensors of a cost are computed.
+int64_t getLanes(const TargetSpec &target, const ElementCost &cost);
+
+/// Work that a task handed to a thread should have at least.
+inline constexpr double kGrainNanoseconds = 10000.0;
+
+/// Emits a loop over [from, to) in tiles: vectors of `lanes`, `unroll` at a time, and what is left with masks
+/// or one by one. `body` gets the builder within the loop, the positions of the tiles' first elements, their
+/// length (0: scalar), and the mask, if any. With lanes 0 it is a plain loop.
+mlir::LogicalResult
+emitTiledLoop(EmitContext &context, mlir::Location loc, mlir::OpFoldResult from, mlir::OpFoldResult to,
+              int64_t lanes, int64_t unroll,
+              llvm::function_ref<mlir::LogicalResult(llvm::ArrayRef<mlir::Value> positions, int64_t lanes,
+                                                     mlir::Value mask)>
+                  body);
+
+} // namespace lathe::cpu
+
+#endif // LATHE_CODEGEN_CPU_POINTWISELOOPS_H
