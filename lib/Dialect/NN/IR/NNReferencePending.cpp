@@ -13,17 +13,14 @@ using namespace lathe::nn;
                                                                         ValueRange) {                        \
     return failure();                                                                                        \
   }
-#define LATHE_POINTWISE(OP)                                                                                  \
-  __attribute__((weak)) Value OP::buildElement(OpBuilder &, Location, ValueRange) { return {}; }             \
-  LATHE_PRIMITIVE(OP)
 #define LATHE_COMPOSITE(OP)                                                                                  \
   __attribute__((weak)) FailureOr<SmallVector<Value>> OP::decompose(RewriterBase &) { return failure(); }
 
-LATHE_POINTWISE(UnaryOp)
-LATHE_POINTWISE(BinaryOp)
-LATHE_POINTWISE(CompareOp)
-LATHE_POINTWISE(SelectOp)
-LATHE_POINTWISE(CastOp)
+LATHE_PRIMITIVE(UnaryOp)
+LATHE_PRIMITIVE(BinaryOp)
+LATHE_PRIMITIVE(CompareOp)
+LATHE_PRIMITIVE(SelectOp)
+LATHE_PRIMITIVE(CastOp)
 LATHE_PRIMITIVE(ReduceOp)
 LATHE_PRIMITIVE(ArgReduceOp)
 LATHE_PRIMITIVE(MatMulOp)

@@ -1,0 +1,119 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What casts compute for one element.
+///
+/// ONNX leaves floats beyond an integer type's range open; here they give its nearest number and NaN gives 0,
+/// on every processor.
+
+#include "lathe/Codegen/Math/Emitter.h"
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace lathe::nn {
+
+using CmpF = Emitter::CmpF;
+using CmpI = Emitter::CmpI;
+
+/// Truncates f32 or f64 to an integer, with saturation.
+static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned) {
+  OpBuilder &b = e.builder();
+  Location loc = e.location();
+  Type type = withElement(x.getType(), to);
+  unsigned width = to.getWidth();
+  // Everything from `high` up and below `low` lies outside; both are powers of two, so exact in every float
+  // type.
+  double high = std::ldexp(1.0, isUnsigned ? width : width - 1);
+  double low = isUnsigned ? 0 : -high;
+  APInt largest = isUnsigned ? APInt::getMaxValue(width) : APInt::getSignedMaxValue(width);
+  APInt smallest = isUnsigned ? APInt::getZero(width) : APInt::getSignedMinValue(width);
+  Value isHigh = e.compare(CmpF::OGE, x, high);
+  Value isLow = e.compare(CmpF::OLT, x, low);
+  Value isInside = e.bitAnd(e.compare(CmpF::OLT, x, high), e.compare(CmpF::OGE, x, low));
+  // The conversion itself sees only numbers that fit: it has no other defined result.
+  Value safe = e.select(isInside, x, e.zero(x.getType()));
+  Value result;
+  if (width < 32) {
+    // Through i32, which has vector instructions.
+    Type i32 = withElement(x.getType(), b.getI32Type());
+    result = arith::TruncIOp::create(b, loc, type, arith::FPToSIOp::create(b, loc, i32, safe));
+  } else if (isUnsigned) {
+    result = arith::FPToUIOp::create(b, loc, type, safe);
+  } else {
+    result = arith::FPToSIOp::create(b, loc, type, safe);
+  }
+  result = e.select(isHigh, e.integer(type, largest.getZExtValue()), result);
+  return e.select(isLow, e.integer(type, smallest.getZExtValue()), result);
+}
+
+/// f64 to a type narrower than f32, through f32 rounded to odd: rounding twice to nearest would be wrong at
+/// ties.
+static Value narrowDouble(Emitter &e, Value x, Type element) {
+  OpBuilder &b = e.builder();
+  Value rounded = e.toFloat(x, b.getF32Type());
+  Value back = e.toFloat(rounded, b.getF64Type());
+  Value bits = e.bits(rounded);
+  Value isOdd = e.compare(CmpI::ne, e.bitAnd(bits, 1), int64_t(0));
+  // Towards x: a float's bits grow with its magnitude.
+  Value isSmaller = e.compare(CmpF::OLT, e.abs(back), e.abs(x));
+  Value isLarger = e.compare(CmpF::OGT, e.abs(back), e.abs(x));
+  Type type = bits.getType();
+  Value step = e.select(isSmaller, e.integer(type, 1), e.zero(type));
+  step = e.select(isLarger, e.integer(type, -1), step);
+  step = e.select(isOdd, e.zero(type), step);
+  return e.toFloat(e.fromBits(e.add(bits, step), b.getF32Type()), element);
+}
+
+Value CastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
+  Emitter e(builder, loc);
+  Value x = operands[0];
+  Type declaredFrom = getElementTypeOrSelf(getX().getType());
+  Type declaredTo = getElementTypeOrSelf(getResult().getType());
+  Type from = getElementTypeOrSelf(x.getType());
+  bool fromUnsigned = declaredFrom.isUnsignedInteger() || from.isInteger(1);
+
+  if (auto toFloat = dyn_cast<FloatType>(declaredTo)) {
+    if (auto fromFloat = dyn_cast<FloatType>(from)) {
+      bool twice = fromFloat.getWidth() == 64 && toFloat.getWidth() < 32;
+      return twice ? narrowDouble(e, x, toFloat) : e.toFloat(x, toFloat);
+    }
+    // Narrow types through f32: no processor converts to them, and LLVM would call a function.
+    Type wide = toFloat.getWidth() < 32 ? builder.getF32Type() : Type(toFloat);
+    Type type = withElement(x.getType(), wide);
+    Value result = fromUnsigned ? Value(arith::UIToFPOp::create(builder, loc, type, x))
+                                : Value(arith::SIToFPOp::create(builder, loc, type, x));
+    return e.toFloat(result, toFloat);
+  }
+
+  auto to = IntegerType::get(builder.getContext(), declaredTo.getIntOrFloatBitWidth());
+  Type type = withElement(x.getType(), to);
+  if (isa<FloatType>(from)) {
+    if (from.getIntOrFloatBitWidth() < 32) {
+      x = e.toFloat(x, builder.getF32Type());
+    }
+    if (to.getWidth() == 1) {
+      return e.compare(CmpF::UNE, x, 0.0);
+    }
+    return floatToInteger(e, x, to, declaredTo.isUnsignedInteger());
+  }
+  unsigned fromWidth = from.getIntOrFloatBitWidth();
+  if (to.getWidth() == 1) {
+    return fromWidth == 1 ? x : e.compare(CmpI::ne, x, int64_t(0));
+  }
+  if (fromWidth == to.getWidth()) {
+    return x;
+  }
+  if (fromWidth > to.getWidth()) {
+    return arith::TruncIOp::create(builder, loc, type, x);
+  }
+  return fromUnsigned ? Value(arith::ExtUIOp::create(builder, loc, type, x))
+                      : Value(arith::ExtSIOp::create(builder, loc, type, x));
+}
+
+} // namespace lathe::nn
