@@ -41,3 +41,79 @@ func.func @pointwise(%x: tensor<?x384xf32>, %bias: tensor<384xf32>, %ids: tensor
   %5 = nn.cast %ids : tensor<?x?xi64> -> tensor<?x?xf32>
   return
 }
+
+// CHECK-LABEL: func @reductions
+func.func @reductions(%x: tensor<?x384xf32>, %h: tensor<?x768xf16>, %s: tensor<768xf16>, %b: tensor<384xf32>) {
+  // CHECK: nn.reduce sum %{{.*}} axes([1]) keep_dims(true) : tensor<?x384xf32> -> tensor<?x1xf32>
+  %0 = nn.reduce sum %x axes([1]) keep_dims(true) : tensor<?x384xf32> -> tensor<?x1xf32>
+  // CHECK: nn.arg_reduce max %{{.*}} axis(1) keep_dims(false) select_last(false) : tensor<?x384xf32> -> tensor<?xi64>
+  %1 = nn.arg_reduce max %x axis(1) keep_dims(false) select_last(false) : tensor<?x384xf32> -> tensor<?xi64>
+  // CHECK: nn.softmax %{{.*}} axis(1) : tensor<?x384xf32> -> tensor<?x384xf32>
+  %2 = nn.softmax %x axis(1) : tensor<?x384xf32> -> tensor<?x384xf32>
+  // CHECK: nn.softmax log %{{.*}} axis(0) : tensor<?x384xf32> -> tensor<?x384xf32>
+  %3 = nn.softmax log %x axis(0) : tensor<?x384xf32> -> tensor<?x384xf32>
+  // CHECK: nn.layer_norm %{{.*}}, %{{.*}}, %{{.*}} axis(1) epsilon(9.99999996E-13) : tensor<?x384xf32>, tensor<384xf32>, tensor<384xf32> -> tensor<?x384xf32>
+  %4 = nn.layer_norm %x, %b, %b axis(1) epsilon(1.0e-12)
+    : tensor<?x384xf32>, tensor<384xf32>, tensor<384xf32> -> tensor<?x384xf32>
+  // CHECK: nn.layer_norm %{{.*}}, %{{.*}} axis(1) epsilon(9.99999996E-13) : tensor<?x384xf32>, tensor<384xf32> -> tensor<?x384xf32>
+  %5 = nn.layer_norm %x, %b axis(1) epsilon(1.0e-12) : tensor<?x384xf32>, tensor<384xf32> -> tensor<?x384xf32>
+  // CHECK: nn.rms_norm %{{.*}}, %{{.*}} axis(1) epsilon(9.99999974E-6) : tensor<?x768xf16>, tensor<768xf16> -> tensor<?x768xf16>
+  %6 = nn.rms_norm %h, %s axis(1) epsilon(1.0e-5) : tensor<?x768xf16>, tensor<768xf16> -> tensor<?x768xf16>
+  return
+}
+
+// CHECK-LABEL: func @products
+func.func @products(%x: tensor<?x?x384xf32>, %w: tensor<384x1536xf32>, %i: tensor<?x512x64xf32>,
+                    %f: tensor<5x64x128xf32>, %q: tensor<?x?x12x32xf32>, %m: tensor<?x1x1x?xf32>) {
+  // CHECK: nn.matmul %{{.*}}, %{{.*}} : tensor<?x?x384xf32>, tensor<384x1536xf32> -> tensor<?x?x1536xf32>
+  %0 = nn.matmul %x, %w : tensor<?x?x384xf32>, tensor<384x1536xf32> -> tensor<?x?x1536xf32>
+  // CHECK: nn.conv %{{.*}}, %{{.*}} strides([1]) pads([0, 0]) dilations([1]) groups(1) : tensor<?x512x64xf32>, tensor<5x64x128xf32> -> tensor<?x508x128xf32>
+  %1 = nn.conv %i, %f strides([1]) pads([0, 0]) dilations([1]) groups(1)
+    : tensor<?x512x64xf32>, tensor<5x64x128xf32> -> tensor<?x508x128xf32>
+  // CHECK: nn.attention %{{.*}}, %{{.*}}, %{{.*}} mask(%{{.*}}) scale(1.250000e-01) : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x1x1x?xf32> -> tensor<?x?x12x32xf32>
+  %2 = nn.attention %q, %q, %q mask(%m) scale(0.125)
+    : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x1x1x?xf32>
+    -> tensor<?x?x12x32xf32>
+  // CHECK: nn.attention %{{.*}}, %{{.*}}, %{{.*}} scale(1.250000e-01) causal guard_empty : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
+  %3 = nn.attention %q, %q, %q scale(0.125) causal guard_empty
+    : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
+  return
+}
+
+// CHECK-LABEL: func @data_movement
+func.func @data_movement(%x: tensor<?x?x384xf32>, %h: tensor<?x?x12x32xf32>, %m: tensor<?x1x1x?xi1>,
+                         %t: tensor<?x1152xf32>, %table: tensor<30522x384xf32>, %ids: tensor<?x?xi64>,
+                         %mask: tensor<?x?xi1>, %tuples: tensor<?x?x2xi64>, %i: tensor<i64>, %B: index, %S: index) {
+  // CHECK: nn.reshape %{{.*}} to [%{{.*}}, %{{.*}}, 12, 32] : tensor<?x?x384xf32> -> tensor<?x?x12x32xf32>
+  %0 = nn.reshape %x to [%B, %S, 12, 32] : tensor<?x?x384xf32> -> tensor<?x?x12x32xf32>
+  // CHECK: nn.transpose %{{.*}} perm([0, 2, 1, 3]) : tensor<?x?x12x32xf32> -> tensor<?x12x?x32xf32>
+  %1 = nn.transpose %h perm([0, 2, 1, 3]) : tensor<?x?x12x32xf32> -> tensor<?x12x?x32xf32>
+  // CHECK: nn.expand %{{.*}} to [%{{.*}}, 1, %{{.*}}, %{{.*}}] : tensor<?x1x1x?xi1> -> tensor<?x1x?x?xi1>
+  %2 = nn.expand %m to [%B, 1, %S, %S] : tensor<?x1x1x?xi1> -> tensor<?x1x?x?xi1>
+  // CHECK: nn.slice %{{.*}} offsets [0, %{{.*}}] sizes [%{{.*}}, 384] strides [1, -1] : tensor<?x1152xf32> -> tensor<?x384xf32>
+  %3 = nn.slice %t offsets [0, %S] sizes [%B, 384] strides [1, -1] : tensor<?x1152xf32> -> tensor<?x384xf32>
+  // CHECK: nn.concat %{{.*}}, %{{.*}} axis(1) : tensor<?x1152xf32>, tensor<?x384xf32> -> tensor<?x1536xf32>
+  %4 = nn.concat %t, %3 axis(1) : tensor<?x1152xf32>, tensor<?x384xf32> -> tensor<?x1536xf32>
+  // CHECK: nn.gather %{{.*}}, %{{.*}} axis(0) : tensor<30522x384xf32>, tensor<?x?xi64> -> tensor<?x?x384xf32>
+  %5 = nn.gather %table, %ids axis(0) : tensor<30522x384xf32>, tensor<?x?xi64> -> tensor<?x?x384xf32>
+  // CHECK: nn.gather_nd %{{.*}}, %{{.*}} batch_dims(0) : tensor<?x?xi1>, tensor<?x?x2xi64> -> tensor<?x?xi1>
+  %6 = nn.gather_nd %mask, %tuples batch_dims(0) : tensor<?x?xi1>, tensor<?x?x2xi64> -> tensor<?x?xi1>
+  // CHECK: nn.range %{{.*}}, %{{.*}} size %{{.*}} : tensor<i64>, tensor<i64> -> tensor<?xi64>
+  %7 = nn.range %i, %i size %S : tensor<i64>, tensor<i64> -> tensor<?xi64>
+  // CHECK: nn.from_scalars %{{.*}}, %{{.*}} : tensor<2xi64>
+  %8 = nn.from_scalars %B, %S : tensor<2xi64>
+  return
+}
+
+func.func private @layer0(tensor<?x384xf32>, index) -> tensor<?x384xf32>
+
+// CHECK-LABEL: func @layers
+func.func @layers(%x: tensor<?x384xf32>, %B: index) -> tensor<?x384xf32> {
+  // CHECK: nn.layer_call @layer0 row 3(%{{.*}}, %{{.*}}) : (tensor<?x384xf32>, index) -> tensor<?x384xf32>
+  %0 = nn.layer_call @layer0 row 3(%x, %B) : (tensor<?x384xf32>, index) -> tensor<?x384xf32>
+  return %0 : tensor<?x384xf32>
+}
+
+{-#
+  dialect_resources: { builtin: { w7: "0x040000000000803f0000803f0000803f0000803f0000803f0000803f0000803f0000803f" } }
+#-}

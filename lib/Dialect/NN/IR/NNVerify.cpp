@@ -1,45 +1,271 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Dialect/NN/IR/ShapeArith.h"
+/// \file
+/// Verifiers of the ops that compute: pointwise, reductions, norms, products.
+
+#include "VerifyUtils.h"
+
+#include "lathe/Dialect/NN/IR/Builders.h"
 
 using namespace mlir;
 using namespace lathe::nn;
+using namespace lathe::nn::detail;
 
-/// Checks that the shapes of the results do not contradict what follows from the operands; they may say more
-/// or less.
-static LogicalResult verifyResultShapes(Operation *op) {
-  FailureOr<SmallVector<SmallVector<int64_t>>> shapes = inferStaticShapes(op);
-  if (failed(shapes)) {
-    return op->emitOpError() << "expects operands of compatible shapes, but they are "
-                             << op->getOperandTypes();
+static ArrayRef<int64_t> getShape(Value tensor) {
+  return cast<RankedTensorType>(tensor.getType()).getShape();
+}
+
+//===----------------------------------------------------------------------===//
+// Pointwise
+//===----------------------------------------------------------------------===//
+
+static ElementSet getOperandSet(UnaryKind kind) {
+  switch (kind) {
+  case UnaryKind::Not:
+    return ElementSet::Bool;
+  case UnaryKind::Abs:
+  case UnaryKind::Neg:
+  case UnaryKind::Sign:
+  case UnaryKind::Relu:
+    return ElementSet::Numeric;
+  default:
+    return ElementSet::Float;
   }
-  for (auto [result, shape] : llvm::zip_equal(op->getResults(), *shapes)) {
-    auto type = cast<RankedTensorType>(result.getType());
-    if (failed(verifyCompatibleShape(type.getShape(), shape))) {
-      return op->emitOpError() << "expects a result of shape "
-                               << RankedTensorType::get(shape, type.getElementType()) << ", but it is "
-                               << type;
+}
+
+LogicalResult UnaryOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "x", getX(), getOperandSet(getKind())))) {
+    return failure();
+  }
+  if (getKind() == UnaryKind::Neg && getElementType(getX()).isUnsignedInteger()) {
+    return emitOpError() << "expects neg of signed elements, but x is " << getX().getType();
+  }
+  bool isPredicate = getKind() == UnaryKind::IsNaN || getKind() == UnaryKind::IsInf;
+  if (isPredicate ? failed(verifyElements(*this, "the result", getResult(), ElementSet::Bool))
+                  : failed(verifySameElements(*this, "the result", getResult(), "x", getX()))) {
+    return failure();
+  }
+  bool takesParameters = getKind() == UnaryKind::HardSigmoid;
+  if (getAlpha().has_value() != takesParameters || getBeta().has_value() != takesParameters) {
+    return emitOpError() << "expects " << (takesParameters ? "both alpha and beta" : "neither alpha nor beta")
+                         << " with " << stringifyUnaryKind(getKind());
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult BinaryOp::verify() {
+  bool isBitwise = llvm::is_contained({BinaryKind::And, BinaryKind::Or, BinaryKind::Xor}, getKind());
+  if (failed(verifyTensors(*this)) ||
+      failed(verifyElements(*this, "lhs", getLhs(), isBitwise ? ElementSet::Integer : ElementSet::Numeric)) ||
+      failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
+      failed(verifySameElements(*this, "the result", getResult(), "lhs", getLhs()))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult CompareOp::verify() {
+  bool isEquality = getKind() == CompareKind::Equal || getKind() == CompareKind::NotEqual;
+  if (failed(verifyTensors(*this)) ||
+      failed(verifyElements(*this, "lhs", getLhs(), isEquality ? ElementSet::Any : ElementSet::Numeric)) ||
+      failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
+      failed(verifyElements(*this, "the result", getResult(), ElementSet::Bool))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult SelectOp::verify() {
+  if (failed(verifyTensors(*this)) ||
+      failed(verifyElements(*this, "the condition", getCondition(), ElementSet::Bool)) ||
+      failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
+      failed(verifySameElements(*this, "the result", getResult(), "lhs", getLhs()))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult CastOp::verify() {
+  return failure(failed(verifyTensors(*this)) || failed(verifyResultShapes(*this)));
+}
+
+//===----------------------------------------------------------------------===//
+// Reductions and norms
+//===----------------------------------------------------------------------===//
+
+LogicalResult ReduceOp::verify() {
+  bool isLogical = getKind() == ReduceKind::All || getKind() == ReduceKind::Any;
+  if (failed(verifyTensors(*this)) ||
+      failed(verifyElements(*this, "x", getX(), isLogical ? ElementSet::Bool : ElementSet::Numeric)) ||
+      failed(verifySameElements(*this, "the result", getResult(), "x", getX()))) {
+    return failure();
+  }
+  for (int64_t axis : getAxes()) {
+    if (failed(verifyAxis(*this, axis, getX()))) {
+      return failure();
+    }
+  }
+  for (auto [axis, next] : llvm::zip(getAxes(), getAxes().drop_front(getAxes().empty() ? 0 : 1))) {
+    if (axis >= next) {
+      return emitOpError() << "expects axes in ascending order, but there is " << next << " after " << axis;
+    }
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult ArgReduceOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "x", getX(), ElementSet::Numeric)) ||
+      failed(verifyAxis(*this, getAxis(), getX()))) {
+    return failure();
+  }
+  if (!getElementType(getResult()).isSignlessInteger(64)) {
+    return emitOpError() << "expects a result of i64 elements, but it is " << getResult().getType();
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult SoftmaxOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "x", getX(), ElementSet::Float)) ||
+      failed(verifySameElements(*this, "the result", getResult(), "x", getX())) ||
+      failed(verifyAxis(*this, getAxis(), getX()))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+/// What both norms demand of `scale` or `bias`.
+static LogicalResult verifyNormParameter(Operation *op, StringRef name, Value parameter, Value x,
+                                         int64_t axis) {
+  return failure(failed(verifySameElements(op, name, parameter, "x", x)) ||
+                 failed(verifyBroadcastTo(op, name, parameter, "the normalized dimensions of x",
+                                          getShape(x).drop_front(axis))));
+}
+
+template <typename NormOp>
+static LogicalResult verifyNorm(NormOp op) {
+  return failure(failed(verifyTensors(op)) || failed(verifyElements(op, "x", op.getX(), ElementSet::Float)) ||
+                 failed(verifyAxis(op, op.getAxis(), op.getX())) ||
+                 failed(verifyNormParameter(op, "scale", op.getScale(), op.getX(), op.getAxis())) ||
+                 failed(verifySameElements(op, "the result", op.getResult(), "x", op.getX())));
+}
+
+LogicalResult LayerNormOp::verify() {
+  if (failed(verifyNorm(*this)) ||
+      (getBias() && failed(verifyNormParameter(*this, "bias", getBias(), getX(), getAxis())))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+LogicalResult RMSNormOp::verify() {
+  return failure(failed(verifyNorm(*this)) || failed(verifyResultShapes(*this)));
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+LogicalResult MatMulOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "lhs", getLhs(), ElementSet::Numeric)) ||
+      failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
+      failed(verifySameElements(*this, "the result", getResult(), "lhs", getLhs()))) {
+    return failure();
+  }
+  for (Value operand : getOperands()) {
+    if (getRank(operand) < 2) {
+      return emitOpError() << "expects operands of rank 2 or more, but there is " << operand.getType();
+    }
+  }
+  if (failed(verifySameSize(*this, "the last size of lhs", getShape(getLhs()).back(),
+                            "the second to last of rhs", getShape(getRhs()).drop_back().back()))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
+}
+
+/// Checks the number of `values` of a convolution and that each is at least `lowest`.
+static LogicalResult verifyWindow(ConvOp op, StringRef name, ArrayRef<int64_t> values, int64_t count,
+                                  int64_t lowest) {
+  if (int64_t(values.size()) != count) {
+    return op.emitOpError() << "expects " << count << " " << name << ", but there are " << values.size();
+  }
+  for (int64_t value : values) {
+    if (value < lowest || value > kMaxDim) {
+      return op.emitOpError() << "expects " << name << " from " << lowest << " to " << kMaxDim
+                              << ", but there is " << value;
     }
   }
   return success();
 }
-#define V(OP)                                                                                                \
-  LogicalResult OP::verify() { return verifyResultShapes(*this); }
-#define F(OP)                                                                                                \
-  OpFoldResult OP::fold(FoldAdaptor) { return {}; }
-#define C(OP)                                                                                                \
-  void OP::getCanonicalizationPatterns(RewritePatternSet &, MLIRContext *) {}
-V(UnaryOp)
-F(UnaryOp)
-C(UnaryOp) V(BinaryOp) F(BinaryOp) C(BinaryOp) V(CompareOp) F(CompareOp) V(SelectOp) F(SelectOp) C(SelectOp)
-    V(CastOp) F(CastOp) C(CastOp) V(ReduceOp) F(ReduceOp) V(ArgReduceOp) V(SoftmaxOp) V(LayerNormOp)
-        V(RMSNormOp) V(MatMulOp) V(ConvOp) V(AttentionOp) V(ReshapeOp) F(ReshapeOp) C(ReshapeOp)
-            V(TransposeOp) F(TransposeOp) C(TransposeOp) V(ExpandOp) F(ExpandOp) C(ExpandOp) V(SliceOp)
-                F(SliceOp) C(SliceOp) V(ConcatOp) F(ConcatOp) V(GatherOp) F(GatherOp) V(GatherNDOp) V(RangeOp)
-                    V(FromScalarsOp) F(FromScalarsOp) LogicalResult DimSymbolOp::verify() {
-  return success();
+
+LogicalResult ConvOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "x", getX(), ElementSet::Numeric)) ||
+      failed(verifySameElements(*this, "filter", getFilter(), "x", getX())) ||
+      failed(verifySameElements(*this, "the result", getResult(), "x", getX()))) {
+    return failure();
+  }
+  int64_t rank = getRank(getX());
+  if (rank < 3) {
+    return emitOpError() << "expects x to have rank 3 or more, but it is " << getX().getType();
+  }
+  if (failed(verifyRank(*this, "filter", getFilter(), rank)) ||
+      failed(verifyWindow(*this, "strides", getStrides(), rank - 2, 1)) ||
+      failed(verifyWindow(*this, "dilations", getDilations(), rank - 2, 1)) ||
+      failed(verifyWindow(*this, "pads", getPads(), 2 * (rank - 2), 0))) {
+    return failure();
+  }
+  int64_t groups = getGroups(), channels = getShape(getX()).back();
+  int64_t perGroup = getShape(getFilter()).drop_back().back(), filters = getShape(getFilter()).back();
+  if (groups < 1 || groups > kMaxDim) {
+    return emitOpError() << "expects groups from 1 to " << kMaxDim << ", but there are " << groups;
+  }
+  if (!ShapedType::isDynamic(filters) && filters % groups != 0) {
+    return emitOpError() << "expects the number of filters to be a multiple of the groups, " << groups
+                         << ", but it is " << filters;
+  }
+  if (!ShapedType::isDynamic(channels) && channels % groups != 0) {
+    return emitOpError() << "expects the channels of x to be a multiple of the groups, " << groups
+                         << ", but they are " << channels;
+  }
+  if (!ShapedType::isDynamic(channels) &&
+      failed(verifySameSize(*this, "the channels of filter", perGroup, "those of x in each group",
+                            channels / groups))) {
+    return failure();
+  }
+  return verifyResultShapes(*this);
 }
-LogicalResult WeightOp::verify() { return success(); }
-LogicalResult WeightUseOp::verifySymbolUses(SymbolTableCollection &) { return success(); }
-LogicalResult LayerCallOp::verifySymbolUses(SymbolTableCollection &) { return success(); }
+
+LogicalResult AttentionOp::verify() {
+  if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "q", getQ(), ElementSet::Float)) ||
+      failed(verifySameElements(*this, "k", getK(), "q", getQ())) ||
+      failed(verifySameElements(*this, "v", getV(), "q", getQ())) ||
+      failed(verifySameElements(*this, "the result", getResult(), "q", getQ())) ||
+      failed(verifyRank(*this, "q", getQ(), 4)) || failed(verifyRank(*this, "k", getK(), 4)) ||
+      failed(verifyRank(*this, "v", getV(), 4))) {
+    return failure();
+  }
+  ArrayRef<int64_t> q = getShape(getQ()), k = getShape(getK()), v = getShape(getV());
+  if (failed(verifySameSize(*this, "the batch size of k", k[0], "that of q", q[0])) ||
+      failed(verifySameSize(*this, "the batch size of v", v[0], "that of q", q[0])) ||
+      failed(verifySameSize(*this, "the sequence length of v", v[1], "that of k", k[1])) ||
+      failed(verifySameSize(*this, "the number of heads of v", v[2], "that of k", k[2])) ||
+      failed(verifySameSize(*this, "the head size of k", k[3], "that of q", q[3]))) {
+    return failure();
+  }
+  bool areHeadsKnown = !ShapedType::isDynamic(q[2]) && !ShapedType::isDynamic(k[2]);
+  if (areHeadsKnown && (k[2] == 0 || q[2] % k[2] != 0)) {
+    return emitOpError() << "expects the heads of q to be a multiple of those of k, " << k[2]
+                         << ", but there are " << q[2];
+  }
+  if (Value mask = getMask()) {
+    if (!getElementType(mask).isInteger(1) &&
+        failed(verifySameElements(*this, "the mask", mask, "q", getQ()))) {
+      return failure();
+    }
+    if (failed(verifyBroadcastTo(*this, "the mask", mask, "the logits", {q[0], q[2], q[1], k[1]}))) {
+      return failure();
+    }
+  }
+  return verifyResultShapes(*this);
+}

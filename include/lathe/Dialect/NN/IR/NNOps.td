@@ -59,7 +59,7 @@ def NN_DimSymbolOp : NN_Op<"dim_symbol", [Pure]> {
   let hasVerifier = 1;
 }
 
-def NN_WeightOp : NN_Op<"weight", [Symbol]> {
+def NN_WeightOp : NN_Op<"weight", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a constant tensor whose bytes stay outside the IR";
   let description = [{
     `value` is an elements attribute over mapped bytes (never interned) or an `#nn.source` computed from other weights
@@ -523,6 +523,7 @@ def NN_LayerCallOp : NN_Op<"layer_call", [DeclareOpInterfaceMethods<SymbolUserOp
   let arguments = (ins FlatSymbolRefAttr:$layer, I64Attr:$row, Variadic<AnyType>:$operands_);
   let results = (outs Variadic<AnyRankedTensor>:$results_);
   let assemblyFormat = "$layer `row` $row `(` $operands_ `)` attr-dict `:` functional-type($operands_, $results_)";
+  let hasVerifier = 1;
 }
 
 #endif // LATHE_NN_OPS_TD

@@ -10,13 +10,14 @@
 #include "lathe/Dialect/NN/IR/NN.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace lathe::nn {
 
 /// Follows sizes through a function: from the symbols of its arguments (`nn.dims`) through every op's
 /// `inferDims`. Equal sizes come out as the same value wherever that is evident, so callers compare
-/// `OpFoldResult`s. Index arithmetic that does not exist yet is built right after the op whose result it
-/// describes and is reused.
+/// `OpFoldResult`s. Index arithmetic that does not exist yet is built as early as its operands allow and is
+/// reused; none of it may be erased while the tracker lives. Arguments without names are measured by `tensor.dim`.
 ///
 /// Does not recurse over the graph; amortized constant time per value.
 class ShapeTracker {
@@ -35,11 +36,20 @@ public:
   void setDims(mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> dims);
 
 private:
+  /// Tells ops apart by what they compute.
+  struct ArithmeticInfo : llvm::DenseMapInfo<mlir::Operation *> {
+    static unsigned getHashValue(const mlir::Operation *op);
+    static bool isEqual(const mlir::Operation *lhs, const mlir::Operation *rhs);
+  };
+
   /// Computes the dims of `tensor`, whose operands' are known.
   llvm::LogicalResult compute(mlir::Value tensor);
+  llvm::LogicalResult infer(ShapeOpInterface op);
 
   mlir::OpBuilder &builder;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<mlir::OpFoldResult>> dims;
+  /// The index arithmetic built so far, each op at the earliest place where its operands are known.
+  llvm::DenseSet<mlir::Operation *, ArithmeticInfo> arithmetic;
 };
 
 /// The `nn.dim_symbol` of `name` in the entry block of the function around `builder`, made if there is none.

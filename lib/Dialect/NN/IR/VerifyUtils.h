@@ -1,0 +1,57 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What the verifiers of the nn ops share. Every check emits its own error.
+
+#ifndef LATHE_DIALECT_NN_IR_VERIFYUTILS_H
+#define LATHE_DIALECT_NN_IR_VERIFYUTILS_H
+
+#include "lathe/Dialect/NN/IR/NN.h"
+
+namespace lathe::nn::detail {
+
+/// Sets of element types.
+enum class ElementSet { Any, Numeric, Float, Integer, Bool, Index };
+
+/// Checks that every tensor of the op has supported element types and sizes up to kMaxDim.
+llvm::LogicalResult verifyTensors(mlir::Operation *op);
+
+/// Checks that the elements of `tensor`, called `name` in errors, are in `set`.
+llvm::LogicalResult verifyElements(mlir::Operation *op, llvm::StringRef name, mlir::Value tensor,
+                                   ElementSet set);
+
+/// Checks that two tensors have the same element type.
+llvm::LogicalResult verifySameElements(mlir::Operation *op, llvm::StringRef name, mlir::Value tensor,
+                                       llvm::StringRef otherName, mlir::Value other);
+
+/// Checks that `axis` names a dimension of `x`.
+llvm::LogicalResult verifyAxis(mlir::Operation *op, int64_t axis, mlir::Value x);
+
+llvm::LogicalResult verifyRank(mlir::Operation *op, llvm::StringRef name, mlir::Value tensor, int64_t rank);
+
+/// Checks that two sizes of operands, described by `name` and `otherName`, are equal unless one is unknown.
+llvm::LogicalResult verifySameSize(mlir::Operation *op, llvm::StringRef name, int64_t size,
+                                   llvm::StringRef otherName, int64_t other);
+
+/// Checks that the shape of `tensor` broadcasts to `shape`, which stands for `target` in errors.
+llvm::LogicalResult verifyBroadcastTo(mlir::Operation *op, llvm::StringRef name, mlir::Value tensor,
+                                      llvm::StringRef target, llvm::ArrayRef<int64_t> shape);
+
+/// Checks that the shapes of the results do not contradict what follows from the operands; they may say more
+/// or less.
+llvm::LogicalResult verifyResultShapes(mlir::Operation *op);
+
+/// Checks a list of numbers and values: as many values as places for them, and no negative number.
+llvm::LogicalResult verifyMixed(mlir::Operation *op, llvm::StringRef name, mlir::ValueRange values,
+                                llvm::ArrayRef<int64_t> numbers);
+
+/// The number of elements of a shape, `kDynamic` if a size is unknown, nothing if it exceeds 63 bits.
+std::optional<int64_t> countElements(llvm::ArrayRef<int64_t> shape);
+
+/// The shape as it is written in a type: `2x?x3`.
+std::string formatShape(llvm::ArrayRef<int64_t> shape);
+
+} // namespace lathe::nn::detail
+
+#endif // LATHE_DIALECT_NN_IR_VERIFYUTILS_H
