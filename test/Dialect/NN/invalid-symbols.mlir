@@ -1,0 +1,188 @@
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics
+
+func.func @symbol_without_name() {
+  // expected-error@+1 {{expects a name}}
+  %0 = nn.dim_symbol ""
+  return
+}
+
+// -----
+
+func.func @symbol_bounds() {
+  // expected-error@+1 {{expects bounds with 0 <= min <= max <= 281474976710655, but they are 3 and 2}}
+  %0 = nn.dim_symbol "S" min 3 max 2
+  return
+}
+
+// -----
+
+func.func @symbol_negative() {
+  // expected-error@+1 {{but they are -1 and 2}}
+  %0 = nn.dim_symbol "S" min -1 max 2
+  return
+}
+
+// -----
+
+func.func @symbol_too_large() {
+  // expected-error@+1 {{but they are 0 and 281474976710656}}
+  %0 = nn.dim_symbol "S" max 281474976710656
+  return
+}
+
+// -----
+
+// expected-error@+1 {{expects a ranked tensor of static shape, but it is 'tensor<?xf32>'}}
+nn.weight private @w : tensor<?xf32> = #nn.source<concat [@w] [0]>
+
+// -----
+
+// expected-error@+1 {{expects integers or floats of less than 2^63 bits}}
+nn.weight private @w : tensor<281474976710655x281474976710655xf32> = #nn.source<concat [@w] [0]>
+
+// -----
+
+// expected-error@+1 {{expects elements or a source as its value, but it is "a"}}
+nn.weight private @w : tensor<2xf32> = "a"
+
+// -----
+
+// expected-error@+1 {{expects a value of type 'tensor<2xf32>', but it has 'tensor<3xf32>'}}
+"nn.weight"() {sym_name = "w", type = tensor<2xf32>, value = dense<0.0> : tensor<3xf32>} : () -> ()
+
+// -----
+
+// expected-error@+1 {{expects 8 bytes for 'tensor<2xf32>', but the resource has 4}}
+nn.weight private @w : tensor<2xf32> = dense_resource<short>
+{-# dialect_resources: { builtin: { short: "0x040000000000803f" } } #-}
+
+// -----
+
+// expected-error@+1 {{expects a matrix with a multiple of 2 rows for its panel, but it is 'tensor<3x4xf32>'}}
+nn.weight private @w : tensor<3x4xf32> = dense<0.0> panel <16 x 2>
+
+// -----
+
+// expected-error@+1 {{expects a panel's width and interleave to be positive, but they are 0 and 2}}
+nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <0 x 2>
+
+// -----
+
+// expected-error@+1 {{expects the kind of a weight's source to be "concat" or "transpose", but it is "add"}}
+nn.weight private @w : tensor<2xf32> = #nn.source<add [@w] [0]>
+
+// -----
+
+// expected-error@+1 {{expects a transpose of one weight, but there are 2}}
+nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@w, @w] [0]>
+
+// -----
+
+// expected-error@+1 {{expects a transpose by a permutation, but it has [0, 0]}}
+nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@w] [0, 0]>
+
+// -----
+
+// expected-error@+1 {{expects a concat along one axis that is not negative, but it has [0, 1]}}
+nn.weight private @w : tensor<2xf32> = #nn.source<concat [@w] [0, 1]>
+
+// -----
+
+// expected-error@+1 {{does not find the weight @v}}
+nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v] [0]>
+
+// -----
+
+// expected-error@+1 {{expects sources of its own elements, 'f16', but @v is 'tensor<2xf32>'}}
+nn.weight private @w : tensor<2xf16> = #nn.source<concat [@v] [0]>
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects the shape of its source, [4], but it is 'tensor<2xf32>'}}
+nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v, @v] [0]>
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects a source along an axis below the rank, 1, but it is 1}}
+nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v] [1]>
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects sources of one rank, 1, but there is 'tensor<2x1xf32>'}}
+nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v, @u] [0]>
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+nn.weight private @u : tensor<2x1xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects sources of one shape but along axis 0, but there are 'tensor<2x3xf32>' and 'tensor<2x1xf32>'}}
+nn.weight private @w : tensor<4x3xf32> = #nn.source<concat [@v, @u] [0]>
+nn.weight private @v : tensor<2x3xf32> = dense<0.0>
+nn.weight private @u : tensor<2x1xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects a source that permutes 1 dimensions, but it permutes 2}}
+nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@v] [1, 0]>
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+
+// -----
+
+func.func @unknown_weight() {
+  // expected-error@+1 {{does not find the weight @v}}
+  %0 = nn.weight_use @v : tensor<2xf32>
+  return
+}
+
+// -----
+
+func.func @unknown_layer() {
+  // expected-error@+1 {{does not find the layer @l}}
+  nn.layer_call @l row 0() : () -> ()
+  return
+}
+
+// -----
+
+func.func @negative_row() {
+  // expected-error@+1 {{expects a row that is not negative, but it is -1}}
+  nn.layer_call @negative_row row -1() : () -> ()
+  return
+}
+
+// -----
+
+func.func @layer_operand_count(%x: index) {
+  // expected-error@+1 {{expects the 1 operands of @layer_operand_count, but there are 0}}
+  nn.layer_call @layer_operand_count row 0() : () -> ()
+  return
+}
+
+// -----
+
+func.func @layer_operand_type(%x: index) {
+  %c = arith.constant 0 : i64
+  // expected-error@+1 {{expects operand 0 to be 'index' as in @layer_operand_type, but it is 'i64'}}
+  nn.layer_call @layer_operand_type row 0(%c) : (i64) -> ()
+  return
+}
+
+// -----
+
+func.func @layer_result_count() {
+  // expected-error@+1 {{expects the 0 results of @layer_result_count, but there are 1}}
+  %0 = nn.layer_call @layer_result_count row 0() : () -> tensor<f32>
+  return
+}
+
+// -----
+
+nn.weight private @w : tensor<2xf32> = dense<0.0>
+func.func @type_of_weight_use() {
+  // expected-error@+1 {{expects the type of @w, 'tensor<2xf32>', but it is 'tensor<2xf16>'}}
+  %0 = nn.weight_use @w : tensor<2xf16>
+  return
+}
