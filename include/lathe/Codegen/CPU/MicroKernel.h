@@ -1,0 +1,76 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The register tile that matrix products, convolutions and attention share, and which of them have a kernel.
+
+#ifndef LATHE_CODEGEN_CPU_MICROKERNEL_H
+#define LATHE_CODEGEN_CPU_MICROKERNEL_H
+
+#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/IR/Builders.h"
+
+#include <string>
+
+namespace lathe::cpu {
+
+/// The part of a result that stays in registers: `rows` times `vectors` vectors of `lanes` elements. The loop
+/// over the reduced dimension is unrolled; `chains` independent sums keep enough additions in flight when
+/// there are few rows.
+struct RegisterTile {
+  int64_t rows = 1, vectors = 1, lanes = 16;
+  int64_t unroll = 4, chains = 1;
+
+  int64_t columns() const { return vectors * lanes; }
+  int64_t sums() const { return rows * vectors; }
+};
+
+/// How a product is divided for a target: the one cost table of matrix products.
+struct MatMulTiling {
+  /// Rows and width of the tallest register tile; what is left of the rows is done by one lower tile.
+  int64_t rows, vectors, lanes;
+  /// At most this many rows belong to one task: a multiple of `rows`.
+  int64_t blockRows;
+  /// At most this much of the reduced dimension is done at a time.
+  int64_t blockDepth;
+
+  int64_t columns() const { return vectors * lanes; }
+  /// The tile for `height` rows.
+  RegisterTile tile(int64_t height) const;
+};
+
+/// The tiling of products of `elementBits` wide elements, measured on Zen 4 and Sapphire Rapids.
+MatMulTiling chooseMatMulTiling(const TargetSpec &target, unsigned elementBits);
+
+/// A matrix in memory: element (i, j) lies at `offset + i * rowStride + j * columnStride` of `base`.
+struct MatrixRef {
+  mlir::Value base, offset;
+  mlir::OpFoldResult rowStride, columnStride;
+};
+
+/// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
+/// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
+/// `masks` if there are any (one for each vector).
+llvm::SmallVector<mlir::Value> emitRegisterTile(mlir::OpBuilder &builder, mlir::Location loc,
+                                                const RegisterTile &tile, const MatrixRef &lhs,
+                                                const MatrixRef &rhs, mlir::OpFoldResult depth,
+                                                llvm::ArrayRef<mlir::Value> init,
+                                                llvm::ArrayRef<mlir::Value> masks = {});
+
+/// The transpose of a square matrix given by its rows: as many vectors of as many lanes, a power of two.
+llvm::SmallVector<mlir::Value> emitTranspose(mlir::OpBuilder &builder, mlir::Location loc,
+                                             llvm::ArrayRef<mlir::Value> rows);
+
+/// A buffer of `size` elements on the stack, made at the top of the function around `builder`.
+mlir::Value makeScratch(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type elementType, int64_t size);
+
+/// Whether getMatMulEmitter or getAttentionEmitter take an op; if not, why.
+bool canEmitMatMul(nn::MatMulOp op, std::string &whyNot);
+bool canEmitMatMul(nn::ConvOp op, std::string &whyNot);
+bool canEmitAttention(nn::AttentionOp op, std::string &whyNot);
+
+} // namespace lathe::cpu
+
+#endif // LATHE_CODEGEN_CPU_MICROKERNEL_H

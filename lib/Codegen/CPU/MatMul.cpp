@@ -1,0 +1,392 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Matrix products and 1-D convolutions. A task computes one column of register tiles for a block of rows
+/// into a scratch buffer that stays in the first-level cache, then runs the epilogue row by row: one copy of
+/// its code, for all tile heights, at the price of one load and store per result vector.
+
+#include "MatMulProblem.h"
+#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+namespace {
+
+class MatMulEmitter {
+public:
+  MatMulEmitter(EmitContext &context, MatMulProblem &problem)
+      : context(context), builder(context.builder), loc(problem.root->getLoc()), problem(problem),
+        tiling(chooseMatMulTiling(context.target, 32)), grid(context, problem, tiling),
+        vectorType(VectorType::get({tiling.lanes}, builder.getF32Type())) {}
+
+  LogicalResult emit();
+
+private:
+  IndexMath math() { return {builder, loc}; }
+  /// Calls `body` in a loop over [begin, end) by `step`.
+  void emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::function_ref<void(Value)> body);
+
+  LogicalResult findLhs();
+  LogicalResult findRhs();
+  void chooseDepth();
+
+  LogicalResult emitTask(Value number);
+  void emitDepthBlock(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
+  void emitTile(const MatMulGrid::Task &task, int64_t height, Value row, Value firstDepth, OpFoldResult depth,
+                const MatrixRef &rhsRef, ArrayRef<Value> masks);
+  /// The right-hand side from row `firstDepth` on at the columns of the task.
+  MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
+  void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
+  void packElements(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
+  LogicalResult emitEpilogue(const MatMulGrid::Task &task);
+  SmallVector<Value> makeMasks(const MatMulGrid::Task &task);
+  /// The position of element (batchIndex, ...) of an operand whose leading dimensions broadcast to the batch.
+  OpFoldResult batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex);
+
+  EmitContext &context;
+  OpBuilder &builder;
+  Location loc;
+  MatMulProblem &problem;
+  MatMulTiling tiling;
+  MatMulGrid grid;
+  VectorType vectorType;
+
+  StridedView lhs, rhs;
+  OpFoldResult lhsRowStride;
+  /// The width of the panels of the right-hand side, 0 if it is a matrix with strides.
+  int64_t panelWidth = 0;
+  bool packs = false, maskRhs = false, maskResult = false;
+  OpFoldResult blockDepth;
+  bool isBlocked = false;
+  Value scratch, packScratch;
+};
+
+} // namespace
+
+void MatMulEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
+                             llvm::function_ref<void(Value)> body) {
+  scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
+                     math().value(math().constant(step)), ValueRange(),
+                     [&](OpBuilder &, Location, Value iv, ValueRange) {
+                       body(iv);
+                       scf::YieldOp::create(builder, loc);
+                     });
+}
+
+LogicalResult MatMulEmitter::findLhs() {
+  FailureOr<StridedView> view = getStridedView(context, problem.lhs);
+  if (failed(view)) {
+    return problem.root->emitOpError("expects its left operand to be a view of an input");
+  }
+  lhs = *view;
+  lhsRowStride = lhs.strides[lhs.strides.size() - 2];
+  if (isa<nn::ConvOp>(problem.root)) {
+    // A row of the product is a window: the rows of x that it covers must be neighbours.
+    lhsRowStride = lhs.strides[1];
+    if (!isConstantSize(lhs.strides.back(), 1) || !areEqualSizes(lhsRowStride, lhs.sizes.back())) {
+      return problem.root->emitOpError("expects its input to be dense");
+    }
+  }
+  return success();
+}
+
+LogicalResult MatMulEmitter::findRhs() {
+  auto input = problem.rhs.getDefiningOp<kernel::InputOp>();
+  if (auto argument = input ? dyn_cast<BlockArgument>(input.getBytes()) : BlockArgument()) {
+    auto panel = context.kernel.getArgAttrOfType<nn::PanelAttr>(argument.getArgNumber(),
+                                                                kernel::KernelDialect::kPanelAttr);
+    if (panel) {
+      panelWidth = panel.getWidth();
+      if (panel.getInterleave() != 1 || panelWidth % tiling.columns() != 0 ||
+          !getConstantIntValue(problem.n)) {
+        return problem.root->emitOpError()
+               << "cannot read panels of " << panelWidth << " x " << panel.getInterleave()
+               << " with a tile of " << tiling.columns() << " columns";
+      }
+      OpFoldResult columns =
+          math().mul(math().ceilDiv(problem.n, math().constant(panelWidth)), math().constant(panelWidth));
+      Value size = math().value(math().mul(problem.k, columns));
+      Value zero = math().value(math().constant(0));
+      auto type = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
+      rhs.base = memref::ViewOp::create(builder, loc, type, input.getBytes(), zero, ValueRange{size});
+      return success();
+    }
+  }
+  FailureOr<StridedView> view = getStridedView(context, problem.rhs);
+  if (failed(view)) {
+    return problem.root->emitOpError("expects its right operand to be a view of an input");
+  }
+  rhs = *view;
+  packs = !isConstantSize(rhs.strides.back(), 1);
+  std::optional<int64_t> columns = getConstantIntValue(problem.n);
+  maskRhs = !packs && !(columns && *columns % tiling.columns() == 0);
+  return success();
+}
+
+/// Packed columns must fit on the stack, and panels into the second-level cache.
+void MatMulEmitter::chooseDepth() {
+  constexpr int64_t kPackedDepth = 256;
+  int64_t limit = packs ? kPackedDepth : tiling.blockDepth;
+  std::optional<int64_t> depth = getConstantIntValue(problem.k);
+  if (depth && *depth <= limit) {
+    blockDepth = problem.k;
+    return;
+  }
+  isBlocked = true;
+  blockDepth = math().constant(limit);
+  if (depth) {
+    // Equal blocks without a remainder, if there are such of at least half the size.
+    int64_t blocks = llvm::divideCeil(*depth, limit);
+    for (int64_t count = blocks; count <= 2 * blocks; ++count) {
+      if (*depth % (4 * count) == 0) {
+        blockDepth = math().constant(*depth / count);
+        return;
+      }
+    }
+  }
+}
+
+LogicalResult MatMulEmitter::emit() {
+  if (failed(findLhs()) || failed(findRhs())) {
+    return failure();
+  }
+  chooseDepth();
+  std::optional<int64_t> columns = getConstantIntValue(problem.n);
+  maskResult = !(columns && *columns % tiling.columns() == 0);
+  scratch = makeScratch(builder, loc, builder.getF32Type(), tiling.blockRows * tiling.columns());
+  if (packs) {
+    int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), tiling.lanes);
+    packScratch = makeScratch(builder, loc, builder.getF32Type(), depth * tiling.columns());
+  }
+  LogicalResult result = success();
+  emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
+  return result;
+}
+
+LogicalResult MatMulEmitter::emitTask(Value number) {
+  MatMulGrid::Task task = grid.decode(builder, loc, problem, tiling, number);
+  if (!isBlocked) {
+    emitDepthBlock(task, math().value(math().constant(0)), blockDepth);
+  } else {
+    int64_t step = *getConstantIntValue(blockDepth);
+    std::optional<int64_t> depth = getConstantIntValue(problem.k);
+    bool isEven = depth && *depth % step == 0;
+    emitLoop(math().constant(0), problem.k, step, [&](Value firstDepth) {
+      OpFoldResult left = math().sub(problem.k, firstDepth);
+      emitDepthBlock(task, firstDepth, isEven ? blockDepth : math().min(blockDepth, left));
+    });
+  }
+  return emitEpilogue(task);
+}
+
+SmallVector<Value> MatMulEmitter::makeMasks(const MatMulGrid::Task &task) {
+  SmallVector<Value> masks;
+  auto type = VectorType::get({tiling.lanes}, builder.getI1Type());
+  for (int64_t vector = 0; vector < tiling.vectors; ++vector) {
+    OpFoldResult column = math().add(task.firstColumn, math().constant(vector * tiling.lanes));
+    Value left = math().value(math().sub(problem.n, column));
+    masks.push_back(vector::CreateMaskOp::create(builder, loc, type, left));
+  }
+  return masks;
+}
+
+OpFoldResult MatMulEmitter::batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex) {
+  OpFoldResult offset = view.offset;
+  int64_t dims = int64_t(view.strides.size()) - 2;
+  if (isa<nn::ConvOp>(problem.root)) {
+    dims = 1;
+  }
+  for (int64_t dim = 0; dim < dims && !batchIndex.empty(); ++dim) {
+    OpFoldResult index = batchIndex[batchIndex.size() - dims + dim];
+    if (isConstantSize(view.sizes[dim], 1)) {
+      continue;
+    }
+    if (!getConstantIntValue(view.sizes[dim])) {
+      // A dynamic dimension may broadcast.
+      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq,
+                                          math().value(view.sizes[dim]), math().value(math().constant(1)));
+      index =
+          arith::SelectOp::create(builder, loc, isOne, math().value(math().constant(0)), math().value(index))
+              .getResult();
+    }
+    offset = math().add(offset, math().mul(index, view.strides[dim]));
+  }
+  return offset;
+}
+
+MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
+  OpFoldResult one = math().constant(1);
+  if (panelWidth) {
+    OpFoldResult width = math().constant(panelWidth);
+    OpFoldResult panel = math().mul(math().floorDiv(task.firstColumn, width), math().mul(problem.k, width));
+    OpFoldResult offset = math().add(panel, math().rem(task.firstColumn, width));
+    offset = math().add(offset, math().mul(firstDepth, width));
+    return {rhs.base, math().value(offset), width, one};
+  }
+  size_t rank = rhs.strides.size();
+  OpFoldResult rowStride = rhs.strides[rank - 2], columnStride = rhs.strides[rank - 1];
+  OpFoldResult offset = isa<nn::ConvOp>(problem.root) ? rhs.offset : batchOffset(rhs, task.batchIndex);
+  offset = math().add(offset, math().mul(firstDepth, rowStride));
+  offset = math().add(offset, math().mul(task.firstColumn, columnStride));
+  MatrixRef source{rhs.base, math().value(offset), rowStride, columnStride};
+  if (!packs) {
+    return source;
+  }
+  if (isConstantSize(rowStride, 1)) {
+    packTransposed(task, source, depth);
+  } else {
+    packElements(task, source, depth);
+  }
+  return {packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
+}
+
+/// Columns are contiguous: transposes square blocks in registers.
+void MatMulEmitter::packTransposed(const MatMulGrid::Task &task, const MatrixRef &source,
+                                   OpFoldResult depth) {
+  int64_t lanes = tiling.lanes;
+  OpFoldResult lastColumn = math().sub(math().sub(problem.n, task.firstColumn), math().constant(1));
+  auto maskType = VectorType::get({lanes}, builder.getI1Type());
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
+  emitLoop(math().constant(0), depth, lanes, [&](Value k) {
+    Value mask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().sub(depth, k)));
+    emitLoop(math().constant(0), math().constant(tiling.columns()), lanes, [&](Value firstColumn) {
+      SmallVector<Value> columns;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        // Columns that do not exist repeat the last one: nothing uses them.
+        OpFoldResult column = math().min(math().add(firstColumn, math().constant(lane)), lastColumn);
+        OpFoldResult index =
+            math().add(math().add(source.offset, k), math().mul(column, source.columnStride));
+        columns.push_back(vector::MaskedLoadOp::create(builder, loc, vectorType, source.base,
+                                                       ValueRange{math().value(index)}, mask, zero));
+      }
+      for (auto [row, value] : llvm::enumerate(emitTranspose(builder, loc, columns))) {
+        OpFoldResult index =
+            math().mul(math().add(k, math().constant(row)), math().constant(tiling.columns()));
+        vector::StoreOp::create(builder, loc, value, packScratch,
+                                ValueRange{math().value(math().add(index, firstColumn))});
+      }
+    });
+  });
+}
+
+void MatMulEmitter::packElements(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth) {
+  OpFoldResult lastColumn = math().sub(math().sub(problem.n, task.firstColumn), math().constant(1));
+  emitLoop(math().constant(0), math().constant(tiling.columns()), 1, [&](Value column) {
+    OpFoldResult from =
+        math().add(source.offset, math().mul(math().min(column, lastColumn), source.columnStride));
+    emitLoop(math().constant(0), depth, 1, [&](Value k) {
+      Value element =
+          memref::LoadOp::create(builder, loc, source.base,
+                                 ValueRange{math().value(math().add(from, math().mul(k, source.rowStride)))});
+      OpFoldResult to = math().add(math().mul(k, math().constant(tiling.columns())), column);
+      memref::StoreOp::create(builder, loc, element, packScratch, ValueRange{math().value(to)});
+    });
+  });
+}
+
+void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
+  MatrixRef rhsRef = getRhs(task, firstDepth, depth);
+  SmallVector<Value> masks = maskRhs ? makeMasks(task) : SmallVector<Value>();
+  OpFoldResult height = math().constant(tiling.rows);
+  OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
+  emitLoop(math().constant(0), done, tiling.rows,
+           [&](Value row) { emitTile(task, tiling.rows, row, firstDepth, depth, rhsRef, masks); });
+  // One tile of exactly the height that is left: a second pass over the right-hand side would cost as much as
+  // the first when there are few rows.
+  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
+  Value left = math().value(math().sub(task.rows, done));
+  auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), left, heights, heights.size());
+  for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.createBlock(&region);
+    emitTile(task, height, math().value(done), firstDepth, depth, rhsRef, masks);
+    scf::YieldOp::create(builder, loc);
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  builder.createBlock(&choose.getDefaultRegion());
+  scf::YieldOp::create(builder, loc);
+}
+
+void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value row, Value firstDepth,
+                             OpFoldResult depth, const MatrixRef &rhsRef, ArrayRef<Value> masks) {
+  RegisterTile tile = tiling.tile(height);
+  OpFoldResult offset = batchOffset(lhs, task.batchIndex);
+  offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
+  offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
+  MatrixRef lhsRef{lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
+
+  SmallVector<Value> places;
+  OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
+  for (int64_t i = 0; i < tile.sums(); ++i) {
+    places.push_back(math().value(math().add(place, math().constant(i * tiling.lanes))));
+  }
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
+  SmallVector<Value> sums(tile.sums(), zero);
+  if (isBlocked) {
+    Value isFirst = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, firstDepth,
+                                          math().value(math().constant(0)));
+    for (auto [sum, place] : llvm::zip_equal(sums, places)) {
+      Value before = vector::LoadOp::create(builder, loc, vectorType, scratch, ValueRange{place});
+      sum = arith::SelectOp::create(builder, loc, isFirst, zero, before);
+    }
+  }
+  sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks);
+  for (auto [sum, place] : llvm::zip_equal(sums, places)) {
+    vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
+  }
+}
+
+LogicalResult MatMulEmitter::emitEpilogue(const MatMulGrid::Task &task) {
+  StridedView output = getOutputView(context, problem.output);
+  ElementEmitter elements(context);
+  SmallVector<Value> masks = maskResult ? makeMasks(task) : SmallVector<Value>(tiling.vectors);
+  LogicalResult result = success();
+  emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
+    OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
+    Value rowOfAll = math().value(math().add(task.firstRow, row));
+    SmallVector<Value> firstIndex =
+        problem.resultIndex(builder, loc, task.batchIndex, rowOfAll, math().value(task.firstColumn));
+    for (int64_t vector = 0; vector < tiling.vectors; ++vector) {
+      OpFoldResult ahead = math().constant(vector * tiling.lanes);
+      Value sum = vector::LoadOp::create(builder, loc, vectorType, scratch,
+                                         ValueRange{math().value(math().add(place, ahead))});
+      Tile tile{firstIndex, tiling.lanes, masks[vector]};
+      tile.index.back() = math().value(math().add(task.firstColumn, ahead));
+      elements.reset();
+      elements.setValue(problem.result, sum);
+      FailureOr<Value> value = elements.evaluate(problem.output.getValue(), tile);
+      if (failed(value)) {
+        result = failure();
+        return;
+      }
+      storeTile(builder, loc, *value, output, tile);
+    }
+  });
+  return result;
+}
+
+static FailureOr<TaskSplit> splitMatMul(EmitContext &context) {
+  FailureOr<MatMulProblem> problem = analyzeMatMul(context);
+  if (failed(problem)) {
+    return failure();
+  }
+  MatMulGrid grid(context, *problem, chooseMatMulTiling(context.target, 32));
+  IndexMath math{context.builder, problem->root->getLoc()};
+  return TaskSplit{math.value(grid.tasks), math.value(grid.grain)};
+}
+
+static LogicalResult emitMatMul(EmitContext &context) {
+  FailureOr<MatMulProblem> problem = analyzeMatMul(context);
+  return failed(problem) ? failure() : MatMulEmitter(context, *problem).emit();
+}
+
+Emitter cpu::getMatMulEmitter() { return {splitMatMul, emitMatMul}; }

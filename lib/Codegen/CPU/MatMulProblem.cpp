@@ -1,0 +1,252 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "MatMulProblem.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static FailureOr<SmallVector<OpFoldResult>> getDims(EmitContext &context, Value tensor) {
+  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(tensor);
+  if (failed(dims)) {
+    return emitError(tensor.getLoc())
+           << "the shape of a tensor of type " << tensor.getType() << " is not known";
+  }
+  return SmallVector<OpFoldResult>(*dims);
+}
+
+static bool allF32(TypeRange types) {
+  return llvm::all_of(types, [](Type type) { return cast<RankedTensorType>(type).getElementType().isF32(); });
+}
+
+bool cpu::canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
+  if (!allF32(op->getOperandTypes()) || !allF32(op->getResultTypes())) {
+    whyNot = "only f32 products have a micro-kernel";
+    return false;
+  }
+  return true;
+}
+
+bool cpu::canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
+  RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
+  auto isOne = [](int64_t value) { return value == 1; };
+  auto isZero = [](int64_t value) { return value == 0; };
+  bool oneDim = x.getRank() == 3 || (x.getRank() == 4 && x.getDimSize(2) == 1 && filter.getDimSize(1) == 1);
+  if (!allF32(op->getOperandTypes()) || !oneDim || op.getGroups() != 1 || !filter.hasStaticShape() ||
+      x.isDynamicDim(x.getRank() - 1) || !llvm::all_of(op.getStrides(), isOne) ||
+      !llvm::all_of(op.getDilations(), isOne) || !llvm::all_of(op.getPads(), isZero)) {
+    whyNot =
+        "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
+    return false;
+  }
+  return true;
+}
+
+/// Whether rows of `tensor` along all dimensions but the last lie at equal distances.
+static bool rowsAreUniform(EmitContext &context, Value tensor) {
+  while (!tensor.getDefiningOp<kernel::InputOp>()) {
+    if (auto slice = tensor.getDefiningOp<nn::SliceOp>()) {
+      FailureOr<SmallVector<OpFoldResult>> dims = getDims(context, slice.getX());
+      if (failed(dims)) {
+        return false;
+      }
+      SmallVector<OpFoldResult> sizes = slice.getMixedSizes();
+      for (size_t dim = 0; dim + 1 < sizes.size(); ++dim) {
+        if (slice.getStaticStrides()[dim] != 1 || !areEqualSizes(sizes[dim], (*dims)[dim])) {
+          return false;
+        }
+      }
+      tensor = slice.getX();
+    } else if (auto reshape = tensor.getDefiningOp<nn::ReshapeOp>()) {
+      // Splits or merges rows, or is dense itself.
+      RankedTensorType from = typeOf(reshape.getX()), to = typeOf(reshape.getResult());
+      bool keepsRows = from.getRank() && to.getRank() && !from.isDynamicDim(from.getRank() - 1) &&
+                       from.getShape().back() == to.getShape().back();
+      if (!keepsRows && !reshape.getX().getDefiningOp<kernel::InputOp>()) {
+        return false;
+      }
+      tensor = reshape.getX();
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Whether `tensor`, used in the epilogue of a product of shape `dims`, can be addressed by a flat row
+/// number: it has the result's shape and lies densely, or does not depend on the row.
+static bool isFlatAddressable(EmitContext &context, Value tensor, const MatMulProblem &problem,
+                              ArrayRef<OpFoldResult> resultDims) {
+  llvm::SmallDenseSet<Value> seen;
+  SmallVector<Value> worklist{tensor};
+  while (!worklist.empty()) {
+    Value value = worklist.pop_back_val();
+    if (value == problem.result || !seen.insert(value).second) {
+      continue;
+    }
+    ArrayRef<int64_t> shape = typeOf(value).getShape();
+    if (llvm::all_of(shape.drop_back(shape.empty() ? 0 : 1), [](int64_t size) { return size == 1; })) {
+      continue;
+    }
+    FailureOr<SmallVector<OpFoldResult>> dims = getDims(context, value);
+    if (failed(dims) || dims->size() != resultDims.size() ||
+        !llvm::all_of(llvm::zip_equal(ArrayRef(*dims).drop_back(), resultDims.drop_back()),
+                      [](auto pair) { return areEqualSizes(std::get<0>(pair), std::get<1>(pair)); })) {
+      return false;
+    }
+    Operation *op = value.getDefiningOp();
+    if (isa_and_nonnull<nn::PointwiseOpInterface>(op)) {
+      llvm::append_range(worklist, op->getOperands());
+    } else if (!isa_and_nonnull<kernel::InputOp>(op)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static LogicalResult analyzeProduct(EmitContext &context, nn::MatMulOp op, MatMulProblem &problem) {
+  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, op.getResult()),
+                                       lhs = getDims(context, op.getLhs());
+  if (failed(result) || failed(lhs)) {
+    return failure();
+  }
+  size_t rank = result->size();
+  problem.lhs = op.getLhs();
+  problem.rhs = op.getRhs();
+  problem.batch.assign(result->begin(), result->end() - 2);
+  problem.m = (*result)[rank - 2];
+  problem.n = (*result)[rank - 1];
+  problem.k = lhs->back();
+  ArrayRef<int64_t> rhsBatch = typeOf(op.getRhs()).getShape().drop_back(2);
+  bool isOneMatrix = llvm::all_of(rhsBatch, [](int64_t size) { return size == 1; });
+  if (rank > 2 && isOneMatrix && lhs->size() == rank && rowsAreUniform(context, op.getLhs())) {
+    problem.flattened.assign(result->begin(), result->end() - 1);
+    problem.flatIndex = isFlatAddressable(context, problem.output.getValue(), problem, *result);
+    problem.batch.clear();
+    problem.m = IndexMath{context.builder, op.getLoc()}.product(problem.flattened);
+  }
+  return success();
+}
+
+static LogicalResult analyzeConv(EmitContext &context, nn::ConvOp op, MatMulProblem &problem) {
+  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, op.getResult());
+  if (failed(result)) {
+    return failure();
+  }
+  RankedTensorType filter = typeOf(op.getFilter());
+  problem.lhs = op.getX();
+  problem.rhs = op.getFilter();
+  problem.batch = {result->front()};
+  problem.m = (*result)[1];
+  problem.n = result->back();
+  problem.k = context.builder.getIndexAttr(filter.getNumElements() / filter.getShape().back());
+  return success();
+}
+
+FailureOr<MatMulProblem> cpu::analyzeMatMul(EmitContext &context) {
+  MatMulProblem problem;
+  for (Operation &op : context.kernel.getBody().front()) {
+    if (auto output = dyn_cast<kernel::OutputOp>(op)) {
+      if (problem.output) {
+        return output.emitOpError("is the second result of a matrix product");
+      }
+      problem.output = output;
+    } else if (isa<nn::MatMulOp, nn::ConvOp>(op)) {
+      if (problem.root) {
+        return op.emitOpError("is the second matrix product of one kernel");
+      }
+      problem.root = &op;
+    }
+  }
+  if (!problem.root || !problem.output) {
+    return context.kernel.emitOpError("expects one matrix product with one result");
+  }
+  problem.result = problem.root->getResult(0);
+  if (typeOf(problem.result).getRank() != typeOf(problem.output.getValue()).getRank()) {
+    return problem.output.emitOpError()
+           << "expects a result of the product's rank " << typeOf(problem.result).getRank()
+           << ", but it has type " << problem.output.getValue().getType();
+  }
+  std::string whyNot;
+  LogicalResult analyzed = failure();
+  if (auto matMul = dyn_cast<nn::MatMulOp>(problem.root)) {
+    if (!canEmitMatMul(matMul, whyNot)) {
+      return matMul.emitOpError(whyNot);
+    }
+    analyzed = analyzeProduct(context, matMul, problem);
+  } else {
+    auto conv = cast<nn::ConvOp>(problem.root);
+    if (!canEmitMatMul(conv, whyNot)) {
+      return conv.emitOpError(whyNot);
+    }
+    analyzed = analyzeConv(context, conv, problem);
+  }
+  return failed(analyzed) ? FailureOr<MatMulProblem>(failure()) : problem;
+}
+
+SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
+                                              ArrayRef<OpFoldResult> batchIndex, Value row,
+                                              Value column) const {
+  IndexMath math{builder, loc};
+  SmallVector<OpFoldResult> index(batchIndex);
+  if (flattened.empty()) {
+    index.push_back(row);
+  } else if (flatIndex) {
+    index.append(flattened.size() - 1, math.constant(0));
+    index.push_back(row);
+  } else {
+    index = math.delinearize(row, flattened);
+  }
+  // A convolution's second spatial dimension, if any, has one element.
+  index.resize(cast<RankedTensorType>(result.getType()).getRank() - 1, math.constant(0));
+  index.push_back(column);
+  return math.values(index);
+}
+
+/// Floating-point operations that take some 10 microseconds.
+static constexpr int64_t kGrainOperations = 500000;
+
+MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling) {
+  IndexMath math{context.builder, problem.root->getLoc()};
+  OpFoldResult one = math.constant(1), height = math.constant(tiling.rows);
+  rowBlocks = math.ceilDiv(problem.m, math.constant(tiling.blockRows));
+  // Blocks of equal size. At most tiling.blockRows, a multiple of the height, so the last block is not empty.
+  blockRows = math.mul(math.ceilDiv(math.ceilDiv(problem.m, math.max(rowBlocks, one)), height), height);
+  columnTiles = math.ceilDiv(problem.n, math.constant(tiling.columns()));
+  OpFoldResult batches = problem.batch.empty() ? one : math.product(problem.batch);
+  tasks = math.mul(batches, math.mul(rowBlocks, columnTiles));
+
+  // Few rows are bound by the bandwidth of the right-hand side, not by arithmetic.
+  OpFoldResult columnWork = math.mul(problem.k, math.constant(2 * tiling.columns()));
+  OpFoldResult taskWork = math.mul(columnWork, math.max(math.min(blockRows, problem.m), math.constant(4)));
+  grain = math.max(math.floorDiv(math.constant(kGrainOperations), math.max(taskWork, one)), one);
+
+  OpFoldResult blockBytes = math.mul(problem.k, math.constant(tiling.blockRows * 4));
+  groupSize =
+      math.max(math.floorDiv(math.constant(context.target.l2Bytes / 2), math.max(blockBytes, one)), one);
+}
+
+MatMulGrid::Task MatMulGrid::decode(OpBuilder &builder, Location loc, const MatMulProblem &problem,
+                                    const MatMulTiling &tiling, Value task) const {
+  IndexMath math{builder, loc};
+  Task result;
+  OpFoldResult rest = task;
+  if (!problem.batch.empty()) {
+    OpFoldResult tasksOfOne = math.mul(rowBlocks, columnTiles);
+    result.batchIndex = math.delinearize(math.floorDiv(rest, tasksOfOne), problem.batch);
+    rest = math.rem(rest, tasksOfOne);
+  }
+  OpFoldResult groupTasks = math.mul(groupSize, columnTiles);
+  OpFoldResult firstBlock = math.mul(math.floorDiv(rest, groupTasks), groupSize);
+  OpFoldResult blocks = math.min(groupSize, math.sub(rowBlocks, firstBlock));
+  rest = math.rem(rest, groupTasks);
+  OpFoldResult block = math.add(firstBlock, math.rem(rest, blocks));
+  result.firstColumn = math.mul(math.floorDiv(rest, blocks), math.constant(tiling.columns()));
+  result.firstRow = math.mul(block, blockRows);
+  result.rows = math.min(blockRows, math.sub(problem.m, result.firstRow));
+  return result;
+}

@@ -1,0 +1,92 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles one kernel, written as nn ops, to a shared library and calls it on numpy arrays.
+
+LATHE_OPT names lathe-opt (else build/tools/lathe-opt/lathe-opt of this checkout), LLVM_BIN the folder of LLVM's tools.
+"""
+
+import ctypes
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+LATHE_OPT = os.environ.get("LATHE_OPT", str(ROOT / "build/tools/lathe-opt/lathe-opt"))
+LLVM_BIN = os.environ.get("LLVM_BIN", "/usr/lib/llvm-22/bin")
+
+LOWERING = """--canonicalize --cse --convert-vector-to-scf --convert-scf-to-cf --expand-strided-metadata --lower-affine
+  --convert-vector-to-llvm --expand-strided-metadata --lower-affine --finalize-memref-to-llvm --convert-func-to-llvm
+  --convert-math-to-llvm --convert-arith-to-llvm --convert-index-to-llvm --convert-cf-to-llvm --convert-ub-to-llvm
+  --reconcile-unrealized-casts --canonicalize --cse"""
+
+
+def run(command, text):
+    result = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr[:4000]}"
+    return result.stdout
+
+
+class Kernel:
+    """The function `name` of `source`, whose last buffer is its result; buffers come before sizes."""
+
+    def __init__(self, source, name, target="native", keep=None):
+        emitted = run([LATHE_OPT, f"--emit-cpu-kernels=target={target}"], source)
+        lowered = run([LATHE_OPT, *LOWERING.split()], emitted)
+        ir = run([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], lowered)
+        cpu = {"native": "native", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}[target]
+        # Full width registers, as the compiler asks for.
+        flags = [f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu"]
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(keep or folder)
+            (folder / "kernel.ll").write_text(ir)
+            run([f"{LLVM_BIN}/opt", "-O2", *flags, "-mattr=-prefer-256-bit", f"{folder}/kernel.ll", "-o", f"{folder}/kernel.bc"], "")
+            for kind in ("obj", "asm") if keep else ("obj",):
+                run([f"{LLVM_BIN}/llc", "-O2", *flags, "-mattr=-prefer-256-bit", "-relocation-model=pic", f"-filetype={kind}",
+                     f"{folder}/kernel.bc", "-o", f"{folder}/kernel.{kind[0]}"], "")
+            run([f"{LLVM_BIN}/ld.lld", "-shared", f"{folder}/kernel.o", "-o", f"{folder}/kernel.so"], "")
+            self.library = ctypes.CDLL(f"{folder}/kernel.so")
+        self.function = getattr(self.library, name)
+        self.function.restype = ctypes.c_int32
+        self.tasks_function = getattr(self.library, name + ".tasks")
+
+    def tasks(self, sizes):
+        """The number of tasks, and the grain."""
+        class Pair(ctypes.Structure):
+            _fields_ = [("count", ctypes.c_int64), ("grain", ctypes.c_int64)]
+        self.tasks_function.restype = Pair
+        pair = self.tasks_function(*[ctypes.c_int64(size) for size in sizes])
+        return pair.count, pair.grain
+
+    def arguments(self, arrays, sizes, begin, end):
+        arguments = []
+        for array in arrays:
+            assert array.flags["C_CONTIGUOUS"]
+            pointer = ctypes.c_void_p(array.ctypes.data)
+            arguments += [pointer, pointer, ctypes.c_int64(0), ctypes.c_int64(array.nbytes), ctypes.c_int64(1)]
+        return arguments + [ctypes.c_int64(value) for value in (*sizes, begin, end, 0)]
+
+    def __call__(self, inputs, output_shape, sizes=(), dtype=np.float32, pieces=1):
+        """Runs all tasks, in `pieces` calls, into a result that is surrounded by a guard."""
+        guard = 64
+        count = int(np.prod(output_shape))
+        buffer = np.full(count + 2 * guard, 12345, dtype)
+        result = buffer[guard:guard + count]
+        tasks, grain = self.tasks(sizes)
+        assert grain >= 1
+        bounds = [tasks * i // pieces for i in range(pieces + 1)]
+        for begin, end in zip(bounds, bounds[1:]):
+            assert self.function(*self.arguments([*inputs, result], sizes, begin, end)) == 0
+        assert np.all(buffer[:guard] == 12345) and np.all(buffer[guard + count:] == 12345), "wrote out of bounds"
+        return result.reshape(output_shape)
+
+
+def to_panels(matrix, width=32):
+    """A [K, N] matrix as [ceil(N / width)][K][width], the last panel padded with zeros."""
+    depth, columns = matrix.shape
+    panels = -(-columns // width)
+    padded = np.zeros((depth, panels * width), matrix.dtype)
+    padded[:, :columns] = matrix
+    return np.ascontiguousarray(padded.reshape(depth, panels, width).transpose(1, 0, 2))

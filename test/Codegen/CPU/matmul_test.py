@@ -1,0 +1,179 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Matrix products and 1-D convolutions against numpy."""
+
+import numpy as np
+import pytest
+
+from kernel_harness import Kernel, to_panels
+
+rng = np.random.default_rng(7)
+PANEL = "{kernel.panel = #nn.panel<32 x 1>}"
+
+
+def normal(*shape):
+    return rng.standard_normal(shape, np.float32)
+
+
+def check(actual, expected, depth):
+    assert np.allclose(actual, expected, rtol=1e-5, atol=3e-7 * depth), np.abs(actual - expected).max()
+
+
+def rows_by_weight(k, n, panel, epilogue=""):
+    """x[B, S, k] by w[k, n], then an epilogue that reads a bias and a residual and ends in %r."""
+    t = f"tensor<?x?x{n}xf32>"
+    return f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL if panel else ""}, %b: memref<?xi8>, %z: memref<?xi8>,
+             %y: memref<?xi8>, %B: index, %S: index) attributes {{kernel.root = "matmul"}} {{
+  %a = kernel.input %x[%B, %S] : memref<?xi8> -> tensor<?x?x{k}xf32>
+  %m = kernel.input %w[] : memref<?xi8> -> tensor<{k}x{n}xf32>
+  %bias = kernel.input %b[] : memref<?xi8> -> tensor<{n}xf32>
+  %position = kernel.input %b[%S] : memref<?xi8> -> tensor<?x{n}xf32>
+  %residual = kernel.input %z[%B, %S] : memref<?xi8> -> {t}
+  %p = nn.matmul %a, %m : tensor<?x?x{k}xf32>, tensor<{k}x{n}xf32> -> {t}
+  {epilogue.replace("T", t) if epilogue else f"%r = nn.binary add %p, %bias : {t}, tensor<{n}xf32> -> {t}"}
+  kernel.output %r, %y[%B, %S] : {t}, memref<?xi8>
+  return
+}}"""
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3"])
+@pytest.mark.parametrize("panel", [True, False])
+@pytest.mark.parametrize("k,n", [(32, 64), (37, 45), (1, 5), (5, 16), (2050, 33)])
+def test_any_number_of_rows(target, panel, k, n):
+    kernel = Kernel(rows_by_weight(k, n, panel), "f", target)
+    w, b = normal(k, n), normal(n)
+    weights = to_panels(w) if panel else w
+    for rows in list(range(1, 34)) + [64, 65, 100, 129, 200] if k < 100 else (1, 7, 40):
+        x = normal(rows, k)
+        check(kernel([x, weights, b, b], (rows, n), (1, rows), pieces=1 + rows % 3), x @ w + b, k)
+
+
+def test_batches_are_rows_of_one_product():
+    kernel = Kernel(rows_by_weight(48, 40, True), "f")
+    w, b, x = normal(48, 40), normal(40), normal(3, 7, 48)
+    check(kernel([x, to_panels(w), b, b], (3, 7, 40), (3, 7)), x @ w + b, 48)
+    assert kernel.tasks((16, 4)) == kernel.tasks((1, 64))
+
+
+def test_no_rows():
+    kernel = Kernel(rows_by_weight(8, 8, True), "f")
+    assert kernel.tasks((0, 5))[0] == 0
+
+
+def test_epilogue_reads_residual():
+    epilogue = "%s = nn.binary mul %p, %residual : T, T -> T\n %r = nn.binary add %s, %residual : T, T -> T"
+    kernel = Kernel(rows_by_weight(24, 33, True, epilogue), "f")
+    w, b, x, z = normal(24, 33), normal(33), normal(2, 9, 24), normal(2, 9, 33)
+    check(kernel([x, to_panels(w), b, z], (2, 9, 33), (2, 9)), (x @ w) * z + z, 24)
+
+
+def test_epilogue_reads_operand_of_one_row_dimension():
+    epilogue = "%r = nn.binary add %p, %position : T, tensor<?x33xf32> -> T"
+    kernel = Kernel(rows_by_weight(24, 33, True, epilogue), "f")
+    w, b, x = normal(24, 33), normal(9, 33), normal(2, 9, 24)
+    check(kernel([x, to_panels(w), b, b], (2, 9, 33), (2, 9)), x @ w + b, 24)
+
+
+def test_rows_of_a_slice():
+    """The middle third of the last dimension."""
+    kernel = Kernel(f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: index, %S: index)
+    attributes {{kernel.root = "matmul"}} {{
+  %a = kernel.input %x[%B, %S] : memref<?xi8> -> tensor<?x?x96xf32>
+  %m = kernel.input %w[] : memref<?xi8> -> tensor<32x64xf32>
+  %s = nn.slice %a offsets [0, 0, 32] sizes [%B, %S, 32] strides [1, 1, 1] : tensor<?x?x96xf32> -> tensor<?x?x32xf32>
+  %p = nn.matmul %s, %m : tensor<?x?x32xf32>, tensor<32x64xf32> -> tensor<?x?x64xf32>
+  kernel.output %p, %y[%B, %S] : tensor<?x?x64xf32>, memref<?xi8>
+  return
+}}""", "f")
+    w, x = normal(32, 64), normal(2, 11, 96)
+    check(kernel([x, to_panels(w)], (2, 11, 64), (2, 11)), x[:, :, 32:64] @ w, 32)
+    assert kernel.tasks((16, 4)) == kernel.tasks((1, 64))
+
+
+def test_first_row_of_each_batch():
+    kernel = Kernel(f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: index, %S: index)
+    attributes {{kernel.root = "matmul"}} {{
+  %a = kernel.input %x[%B, %S] : memref<?xi8> -> tensor<?x?x32xf32>
+  %m = kernel.input %w[] : memref<?xi8> -> tensor<32x64xf32>
+  %s = nn.slice %a offsets [0, 0, 0] sizes [%B, 1, 32] strides [1, 1, 1] : tensor<?x?x32xf32> -> tensor<?x1x32xf32>
+  %p = nn.matmul %s, %m : tensor<?x1x32xf32>, tensor<32x64xf32> -> tensor<?x1x64xf32>
+  kernel.output %p, %y[%B] : tensor<?x1x64xf32>, memref<?xi8>
+  return
+}}""", "f")
+    w, x = normal(32, 64), normal(5, 3, 32)
+    check(kernel([x, to_panels(w)], (5, 1, 64), (5, 3)), x[:, :1] @ w, 32)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3"])
+def test_batched_product_with_a_transposed_operand(target):
+    """Q Kt of heads that stand next to their features, Sk any size."""
+    kernel = Kernel("""
+func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %y: memref<?xi8>, %B: index, %S: index, %T: index)
+    attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %q[%B, %S] : memref<?xi8> -> tensor<?x?x3x20xf32>
+  %1 = kernel.input %k[%B, %T] : memref<?xi8> -> tensor<?x?x3x20xf32>
+  %2 = nn.transpose %0 perm([0, 2, 1, 3]) : tensor<?x?x3x20xf32> -> tensor<?x3x?x20xf32>
+  %3 = nn.transpose %1 perm([0, 2, 3, 1]) : tensor<?x?x3x20xf32> -> tensor<?x3x20x?xf32>
+  %4 = nn.matmul %2, %3 : tensor<?x3x?x20xf32>, tensor<?x3x20x?xf32> -> tensor<?x3x?x?xf32>
+  kernel.output %4, %y[%B, %S, %T] : tensor<?x3x?x?xf32>, memref<?xi8>
+  return
+}""", "f", target)
+    for s, t in ((1, 1), (5, 33), (70, 40)):
+        q, k = normal(2, s, 3, 20), normal(2, t, 3, 20)
+        expected = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)
+        check(kernel([q, k], (2, 3, s, t), (2, s, t)), expected, 20)
+
+
+def test_dynamic_depth():
+    """P V: the reduced dimension is a symbol, the right operand a matrix with strides."""
+    kernel = Kernel("""
+func.func @f(%p: memref<?xi8>, %v: memref<?xi8>, %y: memref<?xi8>, %S: index, %T: index)
+    attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %p[%S, %T] : memref<?xi8> -> tensor<3x?x?xf32>
+  %1 = kernel.input %v[%T] : memref<?xi8> -> tensor<?x3x20xf32>
+  %2 = nn.transpose %1 perm([1, 0, 2]) : tensor<?x3x20xf32> -> tensor<3x?x20xf32>
+  %3 = nn.matmul %0, %2 : tensor<3x?x?xf32>, tensor<3x?x20xf32> -> tensor<3x?x20xf32>
+  kernel.output %3, %y[%S] : tensor<3x?x20xf32>, memref<?xi8>
+  return
+}""", "f")
+    for s, t in ((1, 1), (9, 30), (4, 5000)):
+        p, v = normal(3, s, t), normal(t, 3, 20)
+        check(kernel([p, v], (3, s, 20), (s, t)), p @ v.transpose(1, 0, 2), t)
+
+
+def test_transposed_left_operand():
+    kernel = Kernel("""
+func.func @f(%a: memref<?xi8>, %b: memref<?xi8>, %y: memref<?xi8>, %S: index) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %a[%S] : memref<?xi8> -> tensor<19x?xf32>
+  %1 = kernel.input %b[] : memref<?xi8> -> tensor<19x50xf32>
+  %2 = nn.transpose %0 perm([1, 0]) : tensor<19x?xf32> -> tensor<?x19xf32>
+  %3 = nn.matmul %2, %1 : tensor<?x19xf32>, tensor<19x50xf32> -> tensor<?x50xf32>
+  kernel.output %3, %y[%S] : tensor<?x50xf32>, memref<?xi8>
+  return
+}""", "f")
+    a, b = normal(19, 13), normal(19, 50)
+    check(kernel([a, b], (13, 50), (13,)), a.T @ b, 19)
+
+
+@pytest.mark.parametrize("panel", [True, False])
+def test_convolution(panel):
+    kernel = Kernel(f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL if panel else ""}, %b: memref<?xi8>, %y: memref<?xi8>,
+             %B: index, %L: index, %O: index) attributes {{kernel.root = "matmul"}} {{
+  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x50x12xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<5x12x40xf32>
+  %2 = kernel.input %b[] : memref<?xi8> -> tensor<40xf32>
+  %3 = nn.conv %0, %1 strides([1]) pads([0, 0]) dilations([1]) groups(1)
+    : tensor<?x50x12xf32>, tensor<5x12x40xf32> -> tensor<?x46x40xf32>
+  %4 = nn.binary add %3, %2 : tensor<?x46x40xf32>, tensor<40xf32> -> tensor<?x46x40xf32>
+  kernel.output %4, %y[%B] : tensor<?x46x40xf32>, memref<?xi8>
+  return
+}}""", "f")
+    x, w, b = normal(3, 50, 12), normal(5, 12, 40), normal(40)
+    windows = np.lib.stride_tricks.sliding_window_view(x, 5, axis=1)  # [B, 46, 12, 5]
+    expected = np.einsum("blcw,wcm->blm", windows, w) + b
+    weights = to_panels(w.reshape(60, 40)) if panel else w
+    check(kernel([x, weights, b], (3, 46, 40), (3, 50, 46)), expected, 60)
