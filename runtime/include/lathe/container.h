@@ -3,33 +3,34 @@
 
 /* The header of an artifact: what a runtime reads and checks before it lets the dynamic loader near the file.
  *
- * An artifact is an x86-64 ELF shared library. Its header, a lathe_artifact_header, is the payload of an ELF
- * note (owner "Lathe", type LATHE_NOTE_TYPE), found through PT_NOTE. Every address in it is an image address
- * (relative to the load base), because strip, llvm-strip and objcopy move bytes within the file but never
- * within the image.
+ * An artifact is an x86-64 ELF shared library. Its header, a lathe_artifact_header, is the payload of an
+ * ELF note (owner "Lathe", type LATHE_NOTE_TYPE), found through PT_NOTE. Every address in it is an image
+ * address (relative to the load base), because strip, llvm-strip and objcopy move bytes within the file
+ * but never within the image.
  *
  * What a sealer has to do
  * -----------------------
- * 1. Link with a note of 20 + sizeof(struct lathe_artifact_header) bytes (see LATHE_NOTE_BYTES), and, where
- * the model has weights, a section for 4 * LATHE_CHUNK_COUNT(weight bytes) bytes of chunk sums and a
- * page-aligned placeholder that becomes a PT_LOAD of its own, flags PF_R, p_filesz == p_memsz == the exact
- * number of weight bytes. All that the linker writes is at address 0 upwards: the first PT_LOAD has p_vaddr 0
- * and p_offset 0, program headers follow the ELF header at once (e_phoff == 64).
+ * 1. Link with a note of LATHE_NOTE_BYTES, and, where the model has weights, a section for 4 *
+ *    LATHE_CHUNK_COUNT(weight bytes) bytes of chunk sums and a page-aligned placeholder that becomes a
+ *    PT_LOAD of its own, flags PF_R, p_filesz == p_memsz == the exact number of weight bytes. The first
+ *    PT_LOAD has p_vaddr 0 and p_offset 0; program headers follow the ELF header at once (e_phoff == 64).
  * 2. Write zeros to every byte of a PT_LOAD's file contents that no section owns (strip does the same).
- * 3. Fill the section table so that it *tiles* the image: sorted by address, it covers exactly
- *    [p_vaddr, p_vaddr + p_filesz) of each PT_LOAD, no byte twice and none left out; no tile crosses a PT_LOAD's end.
- *    Exactly one tile is LATHE_SECTION_HEADERS, [0, 64 + 56 * e_phnum); exactly one is LATHE_SECTION_NOTE, the header
- *    note itself, LATHE_NOTE_BYTES from its name size on; at most one is LATHE_SECTION_WEIGHTS, the whole weight
- *    segment, with one LATHE_SECTION_CHUNK_SUMS before it that begins with LATHE_CHUNK_COUNT(size) sums. A gap between
- *    ELF sections belongs to the tile before it, but behind HEADERS and NOTE it is a LATHE_SECTION_LINKAGE tile of its
- *    own. Neighbours of one kind may be one tile.
- * 4. Compute the sums, in this order: chunk sums (uint32_t, one for each LATHE_CHUNK_BYTES of the weights,
- * the last one of what is left), then the crc of every tile: HEADERS       lathe_elf_headers_crc(): the ELF
- * header with its section fields and the program headers with their file offsets taken as zero, after the
- * last change to a program header NOTE          0 (the header has its own sum, the 20 bytes before it are
- * compared literally) WEIGHTS       the crc of the CHUNK_SUMS tile's bytes others        lathe_crc32c(0,
- * bytes, size) and last `crc`, over all bytes of the header before it. With this every bit that the loader or
- * a kernel can see is under a sum. All reserved fields are zero. */
+ * 3. Fill the section table so that it *tiles* the image: sorted by address, it covers exactly [p_vaddr,
+ *    p_vaddr + p_filesz) of each PT_LOAD, no byte twice and none left out; no tile crosses a PT_LOAD's
+ *    end. Exactly one tile is HEADERS, [0, 64 + 56 * e_phnum); exactly one is NOTE, the header note
+ *    itself, LATHE_NOTE_BYTES from its name size on; at most one is WEIGHTS, the whole weight segment,
+ *    with one CHUNK_SUMS before it that begins with LATHE_CHUNK_COUNT(size) sums. A gap between ELF
+ *    sections belongs to the tile before it, but behind HEADERS and NOTE it is a LINKAGE tile of its own.
+ *    Neighbours of one kind may be one tile.
+ * 4. Compute the sums in this order: chunk sums (uint32_t, one for each LATHE_CHUNK_BYTES of the weights, the
+ *    last one of what is left), then the crc of every tile:
+ *    - HEADERS: lathe_elf_headers_crc(), the ELF header without its section fields and the program headers
+ *      without their file offsets, after the last change to a program header;
+ *    - NOTE: 0 (the header has its own sum, the 20 bytes before it are compared literally);
+ *    - WEIGHTS: the crc of the CHUNK_SUMS tile;
+ *    - others: lathe_crc32c(0, bytes, size);
+ *    and last the header's `crc`, over all its bytes before it.
+ * With this every bit that the loader or a kernel can see is under a sum. All reserved fields are zero. */
 #ifndef LATHE_CONTAINER_H
 #define LATHE_CONTAINER_H
 
