@@ -6,17 +6,26 @@
  *   lathe_model_t *model;
  *   lathe_session_t *session;
  *   if (lathe_open("model.so", NULL, &model) || lathe_session_create(model, NULL, &session)) {
- * puts(lathe_last_error()); } const int64_t dims[] = {1, 128}; lathe_tensor ids = {.data = data, .dtype =
- * LATHE_INT64, .rank = 2, .dims = dims}; lathe_session_bind_input(session, lathe_model_find_input(model,
- * "input_ids"), &ids); if (lathe_session_run(session)) { puts(lathe_last_error()); } lathe_tensor result;
+ *     puts(lathe_last_error());
+ *   }
+ *   const int64_t dims[] = {1, 128};
+ *   lathe_tensor ids = {.data = data, .dtype = LATHE_INT64, .rank = 2, .dims = dims};
+ *   lathe_session_bind_input(session, lathe_model_find_input(model, "input_ids"), &ids);
+ *   if (lathe_session_run(session)) {
+ *     puts(lathe_last_error());
+ *   }
+ *   lathe_tensor result;
  *   lathe_session_output(session, 0, &result);
  *
  * Threads: a model is immutable, any number of threads may use it. A session is used by one thread at a time.
+ *
  * Errors: what can fail returns a lathe_error_code; its text is lathe_last_error() of the same thread.
- * Memory: sessions take memory from their allocator at creation and when a run needs more than any before it;
- * a run of a combination of shapes equal to the run's before allocates nothing and, with one thread, enters
- * no system call. Binary compatibility: functions are only added within LATHE_API_MAJOR; option structs begin
- * with their own size, and new fields are appended. Initialise them with the LATHE_..._OPTIONS macros. */
+ *
+ * Memory: sessions take memory from their allocator at creation and when a run needs more than any before it.
+ * A run of the same shapes as the one before allocates nothing and, with one thread, enters no system call.
+ *
+ * Binary compatibility: within LATHE_API_MAJOR functions are only added; option structs begin with their own
+ * size and new fields are appended. Initialise them with the LATHE_..._OPTIONS macros. */
 #ifndef LATHE_H
 #define LATHE_H
 
