@@ -1,0 +1,56 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+/* The checks of an artifact's bytes, before the dynamic loader sees them. None of them runs or changes
+ * anything. */
+#ifndef LATHE_ARTIFACT_H
+#define LATHE_ARTIFACT_H
+
+#include "elfview.h"
+#include "lathe.h"
+
+enum lathe_check_flags {
+  LATHE_CHECK_WEIGHTS = 1, /* compare the chunk sums too */
+  /* Compare no sum. For fuzzing alone: it lets random changes reach what stands behind the sums. */
+  LATHE_CHECK_IGNORE_SUMS = 2
+};
+
+/* What the rest of the runtime needs to know of a checked artifact. */
+struct lathe_artifact {
+  struct lathe_artifact_header header;
+  uint64_t note;    /* image address of the header note */
+  uint64_t weights; /* image addresses, 0 when there are none */
+  uint64_t chunk_sums;
+  uint64_t weight_bytes;
+};
+
+/* Checks everything but the processor. `name` is for messages. */
+lathe_error_code lathe_artifact_check(const void *data, uint64_t size, const char *name, unsigned flags,
+                                      struct lathe_artifact *artifact);
+
+/* Compares weights with their chunk sums, chunks first, first + step, ...; returns the first bad chunk or -1.
+ */
+int64_t lathe_weights_compare(const uint8_t *weights, uint64_t bytes, const uint32_t *sums, uint64_t first,
+                              uint64_t step);
+
+/* The dynamic section may do nothing but import three functions of libc and relocate within its own writable
+ * data: then loading runs no code of the artifact. Null, or what is wrong: "has constructors". */
+const char *lathe_elf_check_dynamic(const struct lathe_elf_view *view);
+
+/* Where a table's offsets may point: into the tiles of a file, or, when `view` is null (a linked table),
+ * anywhere. */
+struct lathe_bounds {
+  const struct lathe_elf_view *view;
+  const struct lathe_artifact_header *header;
+};
+
+/* Checks every count, offset and string of a table. With bounds, `table` is where the view holds
+ * header->entry. Null, or what is wrong. */
+const char *lathe_table_check(const struct lathe_table *table, const struct lathe_bounds *bounds);
+
+/* What stands `offset` bytes from the table. */
+static inline const void *lathe_table_at(const struct lathe_table *table, int32_t offset) {
+  return (const char *)table + offset;
+}
+
+#endif

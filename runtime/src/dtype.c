@@ -1,0 +1,45 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+#include "lathe.h"
+
+struct dtype {
+  const char *name;
+  size_t bytes;
+};
+
+static struct dtype describe(uint32_t dtype) {
+  switch (dtype) {
+  case LATHE_FLOAT32:
+    return (struct dtype){"f32", 4};
+  case LATHE_UINT8:
+    return (struct dtype){"u8", 1};
+  case LATHE_INT8:
+    return (struct dtype){"i8", 1};
+  case LATHE_UINT16:
+    return (struct dtype){"u16", 2};
+  case LATHE_INT16:
+    return (struct dtype){"i16", 2};
+  case LATHE_INT32:
+    return (struct dtype){"i32", 4};
+  case LATHE_INT64:
+    return (struct dtype){"i64", 8};
+  case LATHE_BOOL:
+    return (struct dtype){"bool", 1};
+  case LATHE_FLOAT16:
+    return (struct dtype){"f16", 2};
+  case LATHE_FLOAT64:
+    return (struct dtype){"f64", 8};
+  case LATHE_UINT32:
+    return (struct dtype){"u32", 4};
+  case LATHE_UINT64:
+    return (struct dtype){"u64", 8};
+  case LATHE_BFLOAT16:
+    return (struct dtype){"bf16", 2};
+  default:
+    return (struct dtype){NULL, 0};
+  }
+}
+
+const char *lathe_dtype_name(uint32_t dtype) { return describe(dtype).name; }
+size_t lathe_dtype_bytes(uint32_t dtype) { return describe(dtype).bytes; }

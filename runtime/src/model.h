@@ -1,0 +1,72 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+#ifndef LATHE_MODEL_H
+#define LATHE_MODEL_H
+
+#include "artifact.h"
+#include "error.h"
+#include "lathe.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum lathe_weights_state { LATHE_WEIGHTS_UNCHECKED = 0, LATHE_WEIGHTS_GOOD = 1 };
+
+struct lathe_model {
+  atomic_uint references; /* the opener's and one for each session */
+  lathe_allocator allocator;
+  lathe_log_fn log;
+  void *log_context;
+
+  const struct lathe_table *table;
+  const struct lathe_variant_info *variant; /* null: for inspection only */
+  const uint8_t *weights;
+  const uint32_t *chunk_sums; /* null when there are none to compare */
+  atomic_int weights_state;
+  uint32_t check_threads;
+
+  void *library;                       /* from dlopen, or null */
+  void *weights_map;                   /* of a weights file, or null */
+  uint32_t output_dim_count;           /* of all outputs together */
+  struct lathe_artifact_header header; /* zero for a linked table */
+};
+
+/* The default allocator, for null. */
+lathe_allocator lathe_allocator_or_default(const lathe_allocator *allocator);
+static inline void *lathe_allocate(const lathe_allocator *allocator, size_t bytes, size_t alignment) {
+  return allocator->allocate(allocator->context, bytes, alignment);
+}
+static inline void lathe_release(const lathe_allocator *allocator, void *memory, size_t bytes) {
+  if (memory) {
+    allocator->release(allocator->context, memory, bytes);
+  }
+}
+
+/* Loads the library behind a checked descriptor and gives where its image begins. */
+lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_view *view,
+                            const struct lathe_artifact *artifact, void **library, const uint8_t **base);
+void lathe_unload(void *library);
+
+/* Compares the weights with their sums unless that was done before. Any thread may call it. */
+lathe_error_code lathe_model_check_weights(lathe_model_t *model);
+
+static inline const void *lathe_model_at(const lathe_model_t *model, int32_t offset) {
+  return lathe_table_at(model->table, offset);
+}
+static inline const struct lathe_value_info *lathe_model_inputs(const lathe_model_t *model) {
+  return lathe_model_at(model, model->table->inputs);
+}
+static inline const struct lathe_value_info *lathe_model_outputs(const lathe_model_t *model) {
+  return lathe_model_at(model, model->table->outputs);
+}
+static inline const struct lathe_symbol_info *lathe_model_symbols(const lathe_model_t *model) {
+  return lathe_model_at(model, model->table->symbols);
+}
+static inline const struct lathe_kernel_info *lathe_model_kernels(const lathe_model_t *model) {
+  return lathe_model_at(model, model->table->kernels);
+}
+
+void lathe_model_retain(lathe_model_t *model);
+
+#endif

@@ -1,0 +1,211 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+/* Running: parallel_for, deadlines, the profile, and what faults mean. */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+/* -- Floating point
+ * ------------------------------------------------------------------------------------------ */
+
+/* Hosts may have set flush-to-zero or another rounding in their threads; results must not depend on it. */
+#if defined(__x86_64__)
+enum { MXCSR_DEFAULT = 0x1f80 };
+static uint32_t enter_float_state(void) {
+  uint32_t before = _mm_getcsr();
+  _mm_setcsr(MXCSR_DEFAULT);
+  return before;
+}
+static void leave_float_state(uint32_t before) { _mm_setcsr(before); }
+#else
+static uint32_t enter_float_state(void) { return 0; }
+static void leave_float_state(uint32_t before) {}
+#endif
+
+/* -- Parallel loops
+ * ------------------------------------------------------------------------------------------ */
+
+struct job {
+  lathe_task_fn task;
+  const void *args;
+  int64_t count, parts;
+  int64_t deadline_ns;
+  int32_t kernel;
+  atomic_int_least64_t next;
+  atomic_int_least32_t fault;
+};
+
+static int32_t fault_in(int32_t kernel, enum lathe_fault fault) {
+  return (int32_t)fault | (int32_t)((uint32_t)kernel << 8);
+}
+
+/* The first iteration of a part. The parts' ends depend on nothing but the loop and the number of workers. */
+static int64_t part_begin(const struct job *job, int64_t part) {
+  return job->count / job->parts * part + (part < job->count % job->parts ? part : job->count % job->parts);
+}
+
+/* Takes parts until none is left. */
+static void work(void *argument, int32_t worker) {
+  struct job *job = argument;
+  for (;;) {
+    int64_t part = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+    if (part >= job->parts || atomic_load_explicit(&job->fault, memory_order_relaxed)) {
+      return;
+    }
+    int32_t fault = job->deadline_ns && lathe_now_ns() > job->deadline_ns
+                        ? fault_in(job->kernel, LATHE_FAULT_DEADLINE)
+                        : job->task(job->args, part_begin(job, part), part_begin(job, part + 1), worker);
+    if (fault) {
+      int32_t none = 0;
+      atomic_compare_exchange_strong(&job->fault, &none, fault);
+    }
+  }
+}
+
+static void work_in_host(void *argument, int32_t index) {
+  uint32_t before = enter_float_state();
+  work(argument, index);
+  leave_float_state(before);
+}
+
+/* How often a loop is split. One part each is the least overhead; a few more let a thread that was
+ * interrupted fall behind. Always a multiple of the workers where there is enough to do, so that none has a
+ * part more than others. */
+static int64_t count_parts(const lathe_session_t *session, int64_t count, int64_t grain) {
+  enum { PARTS_EACH = 4, PARTS_UNDER_DEADLINE = 16 };
+  int64_t workers = session->workers, most = count / (grain > 0 ? grain : 1);
+  if (workers == 1) {
+    most = session->deadline_ns ? (most < PARTS_UNDER_DEADLINE ? most : PARTS_UNDER_DEADLINE) : 1;
+  } else if (most > workers) {
+    most = most - most % workers;
+    most = most < PARTS_EACH * workers ? most : PARTS_EACH * workers;
+  }
+  return most > 1 ? most : 1;
+}
+
+static void record(lathe_session_t *session, int32_t kernel, int64_t parts, int64_t begin) {
+  session->records[session->record_count++ % session->record_room] =
+      (lathe_profile_record){kernel, (uint32_t)parts, session->run, begin, lathe_now_ns()};
+}
+
+int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
+                                   int64_t count, int64_t grain) {
+  lathe_session_t *session = context;
+  if (count <= 0) {
+    return LATHE_FAULT_NONE;
+  }
+  int64_t begin = session->record_room ? lathe_now_ns() : 0;
+  struct job job = {.task = task,
+                    .args = args,
+                    .count = count,
+                    .parts = count_parts(session, count, grain),
+                    .deadline_ns = session->deadline_ns,
+                    .kernel = kernel};
+  atomic_init(&job.next, 0);
+  atomic_init(&job.fault, 0);
+  if (job.parts == 1 || (!session->pool && !session->host)) {
+    work(&job, 0);
+  } else if (session->pool) {
+    lathe_pool_run(session->pool, work, &job, (uint32_t)(job.parts - 1));
+  } else {
+    int64_t tasks = job.parts < session->workers ? job.parts : session->workers;
+    if (session->host(session->host_context, work_in_host, &job, (int32_t)tasks) != 0) {
+      return fault_in(kernel, LATHE_FAULT_HOST);
+    }
+  }
+  if (session->record_room) {
+    record(session, kernel, job.parts, begin);
+  }
+  return atomic_load_explicit(&job.fault, memory_order_relaxed);
+}
+
+/* -- Faults
+ * -------------------------------------------------------------------------------------------------- */
+
+/* Writes `in node "a"` or `in nodes "a", "b", ...`. */
+static const char *format_nodes(char *text, size_t size, const char *nodes) {
+  size_t at = (size_t)snprintf(text, size, strchr(nodes, '\n') ? "in nodes " : "in node ");
+  for (const char *from = nodes; *from && at < size;) {
+    size_t length = strcspn(from, "\n");
+    int n = snprintf(text + at, size - at, "%s\"%.*s\"", from == nodes ? "" : ", ", (int)length, from);
+    at += n > 0 ? (size_t)n : 0;
+    from += length + (from[length] != 0);
+  }
+  return text;
+}
+
+lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t number) {
+  const lathe_model_t *model = session->model;
+  uint32_t fault = (uint32_t)number & 255, kernel = (uint32_t)number >> 8;
+  const char *nodes = "";
+  char place[400] = "in the model's layout";
+  if (session->laid_out && kernel < model->table->kernel_count) {
+    nodes = lathe_model_at(model, lathe_model_kernels(model)[kernel].nodes);
+    format_nodes(place, sizeof place, nodes);
+  }
+  switch (fault) {
+  case LATHE_FAULT_INDEX:
+    return lathe_fail_at(LATHE_ERROR_INDEX, nodes, "an index is out of bounds %s", place);
+  case LATHE_FAULT_DIVISION:
+    return lathe_fail_at(LATHE_ERROR_DIVISION, nodes, "an integer is divided by zero %s", place);
+  case LATHE_FAULT_SHAPE:
+    return lathe_fail_at(LATHE_ERROR_SHAPE, nodes, "the shapes of the inputs contradict each other %s",
+                         place);
+  case LATHE_FAULT_DEADLINE:
+    return lathe_fail_at(LATHE_ERROR_DEADLINE, nodes,
+                         "the run took longer than its timeout of %lld us, it stopped %s",
+                         (long long)(session->timeout_ns / 1000), place);
+  case LATHE_FAULT_HOST:
+    return lathe_fail_at(LATHE_ERROR_HOST, nodes, "the host's parallel_for failed %s", place);
+  default:
+    return lathe_fail_at(LATHE_ERROR_INTERNAL, nodes, "compiled code returned the unknown fault %u %s", fault,
+                         place);
+  }
+}
+
+/* -- Run
+ * ----------------------------------------------------------------------------------------------------- */
+
+lathe_error_code lathe_session_prepare(lathe_session_t *session) {
+  return session ? lathe_session_resolve(session) : lathe_fail(LATHE_ERROR_ARGUMENT, "the session is null");
+}
+
+lathe_error_code lathe_session_run(lathe_session_t *session) {
+  lathe_error_code code = lathe_session_prepare(session);
+  if (code) {
+    return code;
+  }
+  lathe_model_t *model = session->model;
+  if (session->pool) {
+    lathe_pool_wake(session->pool);
+  }
+  if ((code = lathe_session_place(session)) || (code = lathe_model_check_weights(model))) {
+    return code;
+  }
+  lathe_session_copy_inputs(session);
+  ++session->run;
+  session->deadline_ns = 0;
+  if (session->timeout_ns) {
+    int64_t now = lathe_now_ns();
+    session->deadline_ns = session->timeout_ns > INT64_MAX - now ? INT64_MAX : now + session->timeout_ns;
+  }
+  struct lathe_call call = {.symbols = session->symbols,
+                            .slots = session->slots,
+                            .inputs = session->input_pointers,
+                            .outputs = session->output_pointers,
+                            .arena = session->arena.data,
+                            .weights = model->weights,
+                            .parallel_for = lathe_session_parallel_for,
+                            .context = session,
+                            .workers = session->workers};
+  lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
+  uint32_t before = enter_float_state();
+  int32_t fault = run(&call);
+  leave_float_state(before);
+  return fault ? lathe_session_fault(session, fault) : LATHE_OK;
+}

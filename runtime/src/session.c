@@ -1,0 +1,220 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+/* Making and closing sessions, and what they tell. */
+#include "session.h"
+
+#include "cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_THREADS = 1024, DEFAULT_SPIN_NS = 100000 };
+
+static lathe_error_code read_options(const lathe_session_options *given, lathe_session_options *options) {
+  *options = (lathe_session_options)LATHE_SESSION_OPTIONS;
+  if (given) {
+    if (given->struct_size < offsetof(lathe_session_options, profile_records)) {
+      return lathe_fail(LATHE_ERROR_ARGUMENT,
+                        "the session options have struct_size %zu, use LATHE_SESSION_OPTIONS",
+                        given->struct_size);
+    }
+    memcpy(options, given, given->struct_size < sizeof *options ? given->struct_size : sizeof *options);
+  }
+  if (options->threads > MAX_THREADS) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "%u threads are more than %d", options->threads,
+                      (int)MAX_THREADS);
+  }
+  if (options->timeout_ns < 0) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the timeout of %lld ns is negative",
+                      (long long)options->timeout_ns);
+  }
+  options->threads = options->threads ? options->threads : lathe_cpu_cores();
+  options->spin_ns = options->spin_ns < 0 ? DEFAULT_SPIN_NS : options->spin_ns;
+  return LATHE_OK;
+}
+
+/* Hands out pieces of the session's block; with a null base it only counts. */
+static void *take(uint8_t *base, size_t *at, uint64_t count, size_t size) {
+  size_t start = (*at + 15) & ~(size_t)15;
+  *at = start + count * size;
+  return base ? base + start : NULL;
+}
+
+/* Sets all arrays of a session in the block at `base` and returns the block's size. */
+static size_t carve(lathe_session_t *session, uint8_t *base, const lathe_model_t *model, uint32_t records) {
+  const struct lathe_table *table = model->table;
+  size_t at = sizeof *session;
+  session->symbols = take(base, &at, table->symbol_count, sizeof(int64_t));
+  session->new_symbols = take(base, &at, table->symbol_count, sizeof(int64_t));
+  session->symbol_inputs = take(base, &at, table->symbol_count, sizeof(uint32_t));
+  session->slots = take(base, &at, table->slot_count, sizeof(int64_t));
+  session->output_dims = take(base, &at, model->output_dim_count, sizeof(int64_t));
+  session->inputs = take(base, &at, table->input_count, sizeof *session->inputs);
+  session->outputs = take(base, &at, table->output_count, sizeof *session->outputs);
+  session->input_pointers = take(base, &at, table->input_count, sizeof(void *));
+  session->output_pointers = take(base, &at, table->output_count, sizeof(void *));
+  session->records = take(base, &at, records, sizeof *session->records);
+  for (uint32_t i = 0; i < table->input_count; ++i) {
+    uint32_t rank = lathe_model_inputs(model)[i].rank;
+    int64_t *dims = take(base, &at, rank, sizeof(int64_t)), *strides = take(base, &at, rank, sizeof(int64_t));
+    if (base) {
+      session->inputs[i].dims = dims;
+      session->inputs[i].strides = strides;
+    }
+  }
+  const int64_t *run_dims = session->output_dims;
+  for (uint32_t i = 0; i < table->output_count; ++i) {
+    uint32_t rank = lathe_model_outputs(model)[i].rank;
+    int64_t *dims = take(base, &at, rank, sizeof(int64_t));
+    if (base) {
+      session->outputs[i].dims = dims;
+      session->outputs[i].run_dims = run_dims;
+      run_dims += rank;
+    }
+  }
+  return at;
+}
+
+lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_options *given,
+                                      lathe_session_t **result) {
+  lathe_session_options options;
+  if (!model || !result) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the %s is null", model ? "result" : "model");
+  }
+  *result = NULL;
+  lathe_error_code code = read_options(given, &options);
+  if (code) {
+    return code;
+  }
+  if (!model->variant) {
+    return lathe_fail(LATHE_ERROR_CPU,
+                      "model \"%s\" was opened for inspection, it has no variant for this processor",
+                      (const char *)lathe_model_at(model, model->table->name));
+  }
+  lathe_allocator allocator =
+      options.allocator ? lathe_allocator_or_default(options.allocator) : model->allocator;
+  lathe_session_t measure;
+  size_t bytes = carve(&measure, NULL, model, options.profile_records);
+  lathe_session_t *session = lathe_allocate(&allocator, bytes, 64);
+  if (!session) {
+    return lathe_fail(LATHE_ERROR_MEMORY, "no memory for a session (%zu bytes)", bytes);
+  }
+  memset(session, 0, bytes);
+  carve(session, (uint8_t *)session, model, options.profile_records);
+  session->model = model;
+  session->allocator = allocator;
+  session->bytes = bytes;
+  session->workers = options.threads;
+  session->host = options.parallel_for;
+  session->host_context = options.parallel_for_context;
+  session->timeout_ns = options.timeout_ns;
+  session->record_room = options.profile_records;
+  session->inputs_dirty = session->places_dirty = true;
+  lathe_model_retain(model);
+  if (!session->host && session->workers > 1 &&
+      (code = lathe_pool_create(session->workers - 1, options.spin_ns, &allocator, &session->pool))) {
+    lathe_session_close(session);
+    return code;
+  }
+  *result = session;
+  return LATHE_OK;
+}
+
+void lathe_session_close(lathe_session_t *session) {
+  if (!session) {
+    return;
+  }
+  lathe_pool_close(session->pool);
+  for (uint32_t i = 0; i < session->model->table->input_count; ++i) {
+    lathe_session_release_owner(&session->inputs[i]);
+  }
+  lathe_allocator allocator = session->allocator;
+  lathe_release(&allocator, session->arena.data, session->arena.bytes);
+  lathe_release(&allocator, session->results.data, session->results.bytes);
+  lathe_release(&allocator, session->copies.data, session->copies.bytes);
+  lathe_close(session->model);
+  lathe_release(&allocator, session, session->bytes);
+}
+
+uint32_t lathe_session_threads(const lathe_session_t *session) { return session ? session->workers : 0; }
+
+lathe_error_code lathe_session_set_timeout(lathe_session_t *session, int64_t timeout_ns) {
+  if (!session || timeout_ns < 0) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, session ? "the timeout is negative" : "the session is null");
+  }
+  session->timeout_ns = timeout_ns;
+  return LATHE_OK;
+}
+
+lathe_error_code lathe_session_output(const lathe_session_t *session, size_t index, lathe_tensor *tensor) {
+  if (!session || !tensor) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the %s is null", session ? "result" : "session");
+  }
+  const struct lathe_table *table = session->model->table;
+  if (index >= table->output_count) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "there is no output %td, the model has %u", (ptrdiff_t)index,
+                      table->output_count);
+  }
+  if (!session->laid_out || session->inputs_dirty) {
+    return lathe_fail(LATHE_ERROR_UNBOUND, "outputs have no shape before prepare or run");
+  }
+  const struct lathe_value_info *info = &lathe_model_outputs(session->model)[index];
+  const struct lathe_bound_output *output = &session->outputs[index];
+  *tensor = (lathe_tensor){.data = session->places_dirty ? output->data : session->output_pointers[index],
+                           .dtype = info->dtype,
+                           .rank = info->rank,
+                           .dims = output->run_dims};
+  return LATHE_OK;
+}
+
+const int64_t *lathe_session_symbols(const lathe_session_t *session) {
+  return session && session->laid_out ? session->symbols : NULL;
+}
+
+uint64_t lathe_session_memory(const lathe_session_t *session) {
+  return session ? session->arena.bytes + session->results.bytes + session->copies.bytes : 0;
+}
+
+/* -- Profile
+ * ------------------------------------------------------------------------------------------------- */
+
+size_t lathe_session_profile(const lathe_session_t *session, lathe_profile_record *records, size_t room) {
+  if (!session) {
+    return 0;
+  }
+  uint64_t held = session->record_count < session->record_room ? session->record_count : session->record_room;
+  uint64_t wanted = records ? (room < held ? room : held) : 0;
+  for (uint64_t i = 0; i < wanted; ++i) {
+    records[i] = session->records[(session->record_count - wanted + i) % session->record_room];
+  }
+  return held;
+}
+
+void lathe_session_profile_reset(lathe_session_t *session) {
+  if (session) {
+    session->record_count = 0;
+  }
+}
+
+lathe_error_code lathe_session_kernel_cost(const lathe_session_t *session, size_t kernel, int64_t *flops,
+                                           int64_t *bytes) {
+  if (!session || !flops || !bytes) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the %s is null", session ? "result" : "session");
+  }
+  const lathe_model_t *model = session->model;
+  if (kernel >= model->table->kernel_count) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "there is no kernel %td, the model has %u", (ptrdiff_t)kernel,
+                      model->table->kernel_count);
+  }
+  if (!session->laid_out) {
+    return lathe_fail(LATHE_ERROR_UNBOUND, "kernels have no cost before prepare or run");
+  }
+  typedef int64_t (*cost_fn)(const int64_t *symbols);
+  const struct lathe_kernel_info *info = &lathe_model_kernels(model)[kernel];
+  cost_fn count_flops = (cost_fn)(uintptr_t)lathe_model_at(model, info->flops);
+  cost_fn count_bytes = (cost_fn)(uintptr_t)lathe_model_at(model, info->bytes);
+  *flops = info->flops ? count_flops(session->symbols) : -1;
+  *bytes = info->bytes ? count_bytes(session->symbols) : -1;
+  return LATHE_OK;
+}

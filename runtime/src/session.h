@@ -1,0 +1,85 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+#ifndef LATHE_SESSION_H
+#define LATHE_SESSION_H
+
+#include "model.h"
+#include "pool.h"
+
+struct lathe_bound_input {
+  const uint8_t *data; /* never null once bound */
+  struct DLManagedTensor *owner;
+  int64_t *dims;    /* [rank] */
+  int64_t *strides; /* [rank], of what is copied */
+  uint64_t bytes;
+  uint64_t copy_offset; /* into lathe_session.copies */
+  bool bound, copied;
+};
+
+enum lathe_output_place { LATHE_OUTPUT_OWN = 0, LATHE_OUTPUT_TENSOR, LATHE_OUTPUT_MEMORY };
+
+struct lathe_bound_output {
+  void *data;
+  int64_t *dims;           /* [rank], of a bound tensor */
+  const int64_t *run_dims; /* [rank], into lathe_session.output_dims */
+  uint64_t room;           /* bytes bound, LATHE_OUTPUT_MEMORY */
+  uint64_t bytes;          /* of the last layout */
+  enum lathe_output_place place;
+};
+
+/* Memory that only grows. */
+struct lathe_buffer {
+  uint8_t *data;
+  uint64_t bytes;
+};
+
+struct lathe_session {
+  lathe_model_t *model;
+  lathe_allocator allocator;
+  lathe_pool_t *pool; /* null: one thread, or the host's */
+  lathe_host_parallel_for_fn host;
+  void *host_context;
+  uint32_t workers;
+  int64_t timeout_ns;
+  int64_t deadline_ns; /* of the current run; 0: none */
+  size_t bytes;        /* of this block */
+
+  bool laid_out;     /* symbols, slots, output_dims and arena_bytes belong together */
+  bool inputs_dirty; /* something was bound since the last prepare */
+  bool places_dirty; /* ... since the pointers below were set */
+  bool has_run;
+  int64_t *symbols, *new_symbols; /* [symbol_count] */
+  uint32_t *symbol_inputs;        /* [symbol_count], which input gave the value */
+  int64_t *slots;                 /* [slot_count] */
+  int64_t *output_dims;
+  int64_t arena_bytes;
+  struct lathe_bound_input *inputs;
+  struct lathe_bound_output *outputs;
+  const void **input_pointers;
+  void **output_pointers;
+  struct lathe_buffer arena, results, copies;
+
+  uint64_t run;
+  lathe_profile_record *records;
+  uint32_t record_room;
+  uint64_t record_count; /* since the last reset, also those that are gone */
+};
+
+/* Writes "1x16x384". */
+const char *lathe_format_dims(char *text, size_t size, const int64_t *dims, uint32_t rank);
+/* Resolves symbols and lays out, when anything was bound since the last time. */
+lathe_error_code lathe_session_resolve(lathe_session_t *session);
+/* Sets the pointers that a run works on and takes memory for them. */
+lathe_error_code lathe_session_place(lathe_session_t *session);
+/* Copies inputs that kernels cannot read where they are. */
+void lathe_session_copy_inputs(lathe_session_t *session);
+/* Gives a bound DLPack tensor back. */
+void lathe_session_release_owner(struct lathe_bound_input *input);
+/* The lathe_parallel_for_fn of all sessions; `context` is the session. */
+int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
+                                   int64_t count, int64_t grain);
+/* Turns the number that compiled code returned into an error. */
+lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t number);
+
+#endif

@@ -1,0 +1,214 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+/* Whether a lathe_table holds together, so that the rest of the runtime can follow it without a look. */
+#include "artifact.h"
+
+#include <stdbool.h>
+
+/* No model has so many; they bound what a session allocates. */
+enum { MAX_COUNT = 1 << 20, MAX_RANK = 64 };
+
+struct walk {
+  const struct lathe_table *table;
+  const struct lathe_bounds
+      *bounds; /* null: the table is linked, what it says about addresses is the linker's */
+  const char *why;
+};
+
+/* The contents from `offset` to the end of the tile of that kind which holds it, or null; `room` gets their
+ * size. */
+static const void *reach(struct walk *walk, int64_t offset, uint32_t kind, uint64_t alignment,
+                         uint64_t *room) {
+  if (!walk->bounds) {
+    const char *address = (const char *)walk->table + offset;
+    *room = UINT64_MAX;
+    return (uintptr_t)address % alignment == 0 ? address : NULL;
+  }
+  const struct lathe_artifact_header *header = walk->bounds->header;
+  int64_t address =
+      (int64_t)header->entry + offset; /* both far from the limits: an image has at most 2^47 bytes */
+  if (address < 0 || (uint64_t)address % alignment) {
+    return NULL;
+  }
+  for (uint32_t i = 0; i < header->section_count; ++i) {
+    const struct lathe_artifact_section *tile = &header->sections[i];
+    if (tile->kind == kind && (uint64_t)address >= tile->address &&
+        (uint64_t)address - tile->address < tile->size) {
+      *room = tile->size - ((uint64_t)address - tile->address);
+      return lathe_elf_at(walk->bounds->view, (uint64_t)address, *room);
+    }
+  }
+  return NULL;
+}
+
+static bool fail(struct walk *walk, const char *why) {
+  walk->why = why;
+  return false;
+}
+
+/* An array of `count` elements at `offset`; fine when it is empty. */
+static const void *array(struct walk *walk, int32_t offset, uint64_t count, uint64_t size,
+                         uint64_t alignment) {
+  uint64_t room;
+  const void *data = reach(walk, offset, LATHE_SECTION_CONSTANTS, alignment, &room);
+  return data && count <= MAX_COUNT && count * size <= room ? data : NULL;
+}
+
+static bool check_string(struct walk *walk, int32_t offset) {
+  uint64_t room;
+  const char *text = reach(walk, offset, LATHE_SECTION_CONSTANTS, 1, &room);
+  if (!text || (walk->bounds && !memchr(text, 0, room))) {
+    return fail(walk, "a name in its table lies outside its constants");
+  }
+  return true;
+}
+
+static bool check_function(struct walk *walk, int32_t offset, bool optional) {
+  uint64_t room;
+  if ((optional && offset == 0) || (offset != 0 && reach(walk, offset, LATHE_SECTION_CODE, 1, &room))) {
+    return true;
+  }
+  return fail(walk, "a function in its table lies outside its code");
+}
+
+static bool check_values(struct walk *walk, int32_t offset, uint32_t count, bool input,
+                         uint8_t *seen_symbols) {
+  const struct lathe_table *table = walk->table;
+  const struct lathe_value_info *values = array(walk, offset, count, sizeof *values, 4);
+  if (count && !values) {
+    return fail(walk, "its list of inputs or outputs lies outside its constants");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!check_string(walk, values[i].name)) {
+      return false;
+    }
+    if (lathe_dtype_bytes(values[i].dtype) == 0) {
+      return fail(walk, "an input or output has an unknown element type");
+    }
+    const int64_t *dims =
+        values[i].rank <= MAX_RANK ? array(walk, values[i].dims, values[i].rank, 8, 8) : NULL;
+    if (!dims && values[i].rank) {
+      return fail(walk, "the dimensions of an input or output lie outside its constants");
+    }
+    for (uint32_t k = 0; k < values[i].rank; ++k) {
+      if (dims[k] == LATHE_DIM_COMPUTED ? input : dims[k] < 0 && ~dims[k] >= (int64_t)table->symbol_count) {
+        return fail(walk, "a dimension of an input or output is no symbol of the model");
+      }
+      if (input && dims[k] < 0) {
+        seen_symbols[~dims[k]] = 1;
+      }
+    }
+  }
+  return true;
+}
+
+/* Symbols get their values from the inputs, unless they have but one. */
+static bool check_symbols(struct walk *walk, const uint8_t *seen) {
+  const struct lathe_table *table = walk->table;
+  const struct lathe_symbol_info *symbols =
+      array(walk, table->symbols, table->symbol_count, sizeof *symbols, 8);
+  if (table->symbol_count && !symbols) {
+    return fail(walk, "its list of symbols lies outside its constants");
+  }
+  for (uint32_t i = 0; i < table->symbol_count; ++i) {
+    if (!check_string(walk, symbols[i].name)) {
+      return false;
+    }
+    if (symbols[i].min < 0 || symbols[i].max < symbols[i].min) {
+      return fail(walk, "a symbol has an impossible range");
+    }
+    if (!seen[i] && symbols[i].min != symbols[i].max) {
+      return fail(walk, "a symbol is no dimension of an input");
+    }
+  }
+  return true;
+}
+
+static bool check_kernels(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  const struct lathe_kernel_info *kernels =
+      array(walk, table->kernels, table->kernel_count, sizeof *kernels, 4);
+  if (table->kernel_count && !kernels) {
+    return fail(walk, "its list of kernels lies outside its constants");
+  }
+  for (uint32_t i = 0; i < table->kernel_count; ++i) {
+    if (!check_string(walk, kernels[i].name) || !check_string(walk, kernels[i].nodes) ||
+        !check_function(walk, kernels[i].flops, /*optional=*/true) ||
+        !check_function(walk, kernels[i].bytes, /*optional=*/true)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool check_variants(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  const struct lathe_variant_info *variants =
+      array(walk, table->variants, table->variant_count, sizeof *variants, 8);
+  if (table->variant_count == 0 || !variants) {
+    return fail(walk, "its list of variants is empty or lies outside its constants");
+  }
+  if (walk->bounds && walk->bounds->header->target_count != table->variant_count) {
+    return fail(walk, "its table and its header speak of different targets");
+  }
+  for (uint32_t i = 0; i < table->variant_count; ++i) {
+    if (!memchr(variants[i].isa, 0, sizeof variants[i].isa)) {
+      return fail(walk, "the name of a variant has no end");
+    }
+    const struct lathe_artifact_target *target = walk->bounds ? &walk->bounds->header->targets[i] : NULL;
+    if (target &&
+        (strcmp(target->isa, variants[i].isa) != 0 || target->cpu_features != variants[i].cpu_features)) {
+      return fail(walk, "its table and its header speak of different targets");
+    }
+    if (!check_function(walk, variants[i].layout, /*optional=*/false) ||
+        !check_function(walk, variants[i].run, /*optional=*/false)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool check_metadata(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  const struct lathe_metadata_info *items =
+      array(walk, table->metadata, table->metadata_count, sizeof *items, 4);
+  if (table->metadata_count && !items) {
+    return fail(walk, "its metadata lies outside its constants");
+  }
+  for (uint32_t i = 0; i < table->metadata_count; ++i) {
+    if (!check_string(walk, items[i].key) || !check_string(walk, items[i].value)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+const char *lathe_table_check(const struct lathe_table *table, const struct lathe_bounds *bounds) {
+  /* One bit of "stands in an input" a symbol would be enough; models have a handful. */
+  enum { MAX_SYMBOLS = 4096 };
+  uint8_t seen[MAX_SYMBOLS] = {0};
+  struct walk walk = {table, bounds, NULL};
+  uint64_t room;
+  const void *self = reach(&walk, 0, LATHE_SECTION_CONSTANTS, 8, &room);
+  if (!self || room < sizeof *table) {
+    return "its table lies outside its constants";
+  }
+  if (memcmp(table->magic, LATHE_TABLE_MAGIC, sizeof table->magic) != 0) {
+    return "its table has another magic number";
+  }
+  if (table->abi_major != LATHE_ABI_MAJOR || table->abi_minor > LATHE_ABI_MINOR ||
+      table->bytes < sizeof *table) {
+    return "its table is of another runtime ABI";
+  }
+  if (table->symbol_count > MAX_SYMBOLS || table->slot_count > (1u << 24)) {
+    return "its table has an impossible number of symbols or slots";
+  }
+  if (check_string(&walk, table->name) &&
+      check_values(&walk, table->inputs, table->input_count, /*input=*/true, seen) &&
+      check_values(&walk, table->outputs, table->output_count, /*input=*/false, seen) &&
+      check_symbols(&walk, seen) && check_kernels(&walk) && check_variants(&walk) && check_metadata(&walk)) {
+    return NULL;
+  }
+  return walk.why;
+}
