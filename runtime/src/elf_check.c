@@ -76,6 +76,9 @@ static const char *read_dynamic(const struct lathe_elf_view *view, const Elf64_P
     case DT_TEXTREL:
       return "relocates its code";
     case DT_FLAGS:
+      if (value & DF_TEXTREL) {
+        return "relocates its code";
+      }
       if (value & ~(uint64_t)(DF_BIND_NOW | DF_SYMBOLIC)) {
         return "has loader flags that no artifact has";
       }

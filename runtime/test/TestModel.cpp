@@ -1,0 +1,165 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+#include "TestModel.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace lathe::test {
+
+namespace {
+/// Tables lie near the functions: their distance must fit 32 bits.
+alignas(64) char storage[1 << 20];
+size_t used = 0;
+
+char *take(size_t bytes) {
+  used = (used + 15) & ~size_t(15);
+  if (used + bytes > sizeof storage) {
+    abort();
+  }
+  char *result = storage + used;
+  used += bytes;
+  return result;
+}
+
+struct Writer {
+  char *base;
+  int32_t offset(const void *at) const { return int32_t(static_cast<const char *>(at) - base); }
+  int32_t string(const std::string &text) const {
+    return offset(memcpy(take(text.size() + 1), text.c_str(), text.size() + 1));
+  }
+  template <typename F>
+  int32_t function(F *f) const {
+    return offset(reinterpret_cast<const void *>(f));
+  }
+};
+} // namespace
+
+TestModel &TestModel::symbol(const char *name, int64_t min, int64_t max) {
+  symbols.push_back({name, min, max});
+  return *this;
+}
+TestModel &TestModel::input(const char *name, uint32_t dtype, std::vector<int64_t> dims) {
+  inputs.push_back({name, dtype, std::move(dims)});
+  return *this;
+}
+TestModel &TestModel::output(const char *name, uint32_t dtype, std::vector<int64_t> dims) {
+  outputs.push_back({name, dtype, std::move(dims)});
+  return *this;
+}
+TestModel &TestModel::kernel(const char *name, const char *nodes) {
+  kernels.emplace_back(name, nodes);
+  return *this;
+}
+TestModel &TestModel::slots(uint32_t count) {
+  slotCount = count;
+  return *this;
+}
+
+lathe_table *TestModel::build() {
+  auto *table = reinterpret_cast<lathe_table *>(take(sizeof(lathe_table)));
+  Writer writer{reinterpret_cast<char *>(table)};
+  *table = {};
+  memcpy(table->magic, LATHE_TABLE_MAGIC, sizeof table->magic);
+  table->abi_major = LATHE_ABI_MAJOR;
+  table->abi_minor = LATHE_ABI_MINOR;
+  table->bytes = sizeof *table;
+  table->fingerprint = 0x1234;
+  table->name = writer.string("test");
+  auto writeValues = [&](const std::vector<Value> &values) {
+    auto *infos = reinterpret_cast<lathe_value_info *>(take(values.size() * sizeof(lathe_value_info)));
+    for (size_t i = 0; i < values.size(); ++i) {
+      char *dims = take(values[i].dims.size() * 8);
+      memcpy(dims, values[i].dims.data(), values[i].dims.size() * 8);
+      infos[i] = {writer.string(values[i].name), values[i].dtype, uint32_t(values[i].dims.size()),
+                  writer.offset(dims)};
+    }
+    return writer.offset(infos);
+  };
+  table->input_count = uint32_t(inputs.size());
+  table->inputs = writeValues(inputs);
+  table->output_count = uint32_t(outputs.size());
+  table->outputs = writeValues(outputs);
+  table->slot_count = slotCount;
+  auto *symbolInfos = reinterpret_cast<lathe_symbol_info *>(take(symbols.size() * sizeof(lathe_symbol_info)));
+  table->symbol_count = uint32_t(symbols.size());
+  table->symbols = writer.offset(symbolInfos);
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    symbolInfos[i] = {writer.string(symbols[i].name), 0, symbols[i].min, symbols[i].max};
+  }
+  auto *kernelInfos = reinterpret_cast<lathe_kernel_info *>(take(kernels.size() * sizeof(lathe_kernel_info)));
+  table->kernel_count = uint32_t(kernels.size());
+  table->kernels = writer.offset(kernelInfos);
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    kernelInfos[i] = {writer.string(kernels[i].first), writer.string(kernels[i].second), 0, 0};
+  }
+  auto *variant = reinterpret_cast<lathe_variant_info *>(take(sizeof(lathe_variant_info)));
+  table->variant_count = 1;
+  table->variants = writer.offset(variant);
+  *variant = {"any", 0, writer.function(layout), writer.function(run)};
+  return table;
+}
+
+lathe_model_t *TestModel::open() {
+  lathe_model_t *model = nullptr;
+  lathe_open_table(build(), nullptr, 0, nullptr, &model);
+  return model;
+}
+
+SessionPtr makeSession(lathe_model_t *model, const lathe_session_options &options) {
+  lathe_session_t *session = nullptr;
+  lathe_session_create(model, &options, &session);
+  return SessionPtr(session);
+}
+
+SessionPtr makeSession(lathe_model_t *model, uint32_t threads) {
+  lathe_session_options options = LATHE_SESSION_OPTIONS;
+  options.threads = threads;
+  return makeSession(model, options);
+}
+
+namespace {
+struct MaskedArgs {
+  const float *x;
+  const int64_t *mask;
+  float *y, *copy;
+  int64_t columns;
+};
+
+int32_t maskedRows(const void *opaque, int64_t begin, int64_t end, int32_t) {
+  const auto *args = static_cast<const MaskedArgs *>(opaque);
+  for (int64_t i = begin * args->columns; i < end * args->columns; ++i) {
+    args->copy[i] = 2 * args->x[i];
+    args->y[i] = args->mask[i] ? args->copy[i] : 0;
+  }
+  return LATHE_FAULT_NONE;
+}
+
+int32_t maskedLayout(const int64_t *symbols, int64_t, int64_t *slots, int64_t *outputDims,
+                     int64_t *arenaBytes) {
+  slots[0] = 64;
+  outputDims[0] = symbols[0];
+  outputDims[1] = symbols[1];
+  *arenaBytes = 64 + symbols[0] * symbols[1] * 4;
+  return LATHE_FAULT_NONE;
+}
+
+int32_t maskedRun(const lathe_call *call) {
+  MaskedArgs args = {static_cast<const float *>(call->inputs[0]),
+                     static_cast<const int64_t *>(call->inputs[1]), static_cast<float *>(call->outputs[0]),
+                     reinterpret_cast<float *>(static_cast<char *>(call->arena) + call->slots[0]),
+                     call->symbols[1]};
+  return call->parallel_for(call->context, 0, maskedRows, &args, call->symbols[0], 1);
+}
+} // namespace
+
+TestModel maskedDouble() {
+  TestModel model(maskedLayout, maskedRun);
+  model.symbol("B", 1, 64).symbol("S", 1, 512).slots(1);
+  model.input("x", LATHE_FLOAT32, {~0, ~1}).input("mask", LATHE_INT64, {~0, ~1});
+  model.output("y", LATHE_FLOAT32, {~0, ~1}).kernel("masked", "/a/Mul\n/a/Where");
+  return model;
+}
+
+} // namespace lathe::test
