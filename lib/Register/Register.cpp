@@ -3,8 +3,10 @@
 
 #include "lathe/Compiler/Register.h"
 
+#include "lathe/Codegen/Passes.h"
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/IR/NN.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
@@ -22,4 +24,6 @@ void lathe::registerDialects(mlir::DialectRegistry &registry) {
 void lathe::registerPasses() {
   registerConversionPasses();
   nn::registerNNPasses();
+  kernel::registerKernelPasses();
+  codegen::registerCodegenPasses();
 }
