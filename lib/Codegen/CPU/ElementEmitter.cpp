@@ -99,6 +99,10 @@ FailureOr<Value> ElementEmitter::compute(Value tensor, const Tile &tile) {
   if (auto known = views.find(tensor); known != views.end()) {
     return loadTile(context.builder, tensor.getLoc(), known->second, tile);
   }
+  if (auto known = functions.find(tensor); known != functions.end()) {
+    Result value = known->second(tile);
+    return failed(value) ? value : Result(toLanes(context.builder, tensor.getLoc(), *value, tile.lanes));
+  }
   Operation *op = tensor.getDefiningOp();
   if (!op) {
     return emitError(tensor.getLoc()) << "cannot evaluate an argument of type " << tensor.getType();

@@ -121,28 +121,27 @@ static LogicalResult emitTask(EmitContext &context, ElementEmitter &emitter, Nes
   OpBuilder &builder = context.builder;
   Location loc = nest.outputs.front().getLoc();
   int64_t unroll = nest.cost.ops <= 3 ? 4 : nest.cost.ops <= 12 ? 2 : 1;
-  return emitTiledLoop(context, loc, from, to, nest.lanes, unroll,
-                       [&](ArrayRef<Value> positions, int64_t lanes, Value mask) {
-                         // All tiles are computed before the first is stored, so that their chains of
-                         // operations interleave.
-                         SmallVector<std::pair<Tile, Value>> results;
-                         ElementEmitter::Scope scope(emitter);
-                         for (Value position : positions) {
-                           Tile tile{SmallVector<Value>(outer), lanes, mask};
-                           tile.index.push_back(position);
-                           for (Value tensor : nest.values) {
-                             FailureOr<Value> value = emitter.evaluate(tensor, tile);
-                             if (failed(value)) {
-                               return failure();
-                             }
-                             results.push_back({tile, *value});
-                           }
-                         }
-                         for (auto [number, result] : llvm::enumerate(results)) {
-                           storeTile(builder, loc, result.second, views[number % views.size()], result.first);
-                         }
-                         return success();
-                       });
+  SmallVector<Value> nothing;
+  return emitTiledLoop(context, loc, from, to, nest.lanes, unroll, nothing, [&](LoopStep &step) {
+    // All tiles are computed before the first is stored, so that their chains of operations interleave.
+    SmallVector<std::pair<Tile, Value>> results;
+    ElementEmitter::Scope scope(emitter);
+    for (Value position : step.positions) {
+      Tile tile{SmallVector<Value>(outer), step.lanes, step.mask};
+      tile.index.push_back(position);
+      for (Value tensor : nest.values) {
+        FailureOr<Value> value = emitter.evaluate(tensor, tile);
+        if (failed(value)) {
+          return failure();
+        }
+        results.push_back({tile, *value});
+      }
+    }
+    for (auto [number, result] : llvm::enumerate(results)) {
+      storeTile(builder, loc, result.second, views[number % views.size()], result.first);
+    }
+    return success();
+  });
 }
 
 /// Emits the tasks [begin, end) of a nest.

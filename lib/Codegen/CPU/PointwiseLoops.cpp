@@ -298,43 +298,65 @@ FailureOr<CollapsedTensors> lathe::cpu::collapseDims(EmitContext &context, Array
 // Loops
 //===----------------------------------------------------------------------===//
 
-LogicalResult
-lathe::cpu::emitTiledLoop(EmitContext &context, Location loc, OpFoldResult from, OpFoldResult to,
-                          int64_t lanes, int64_t unroll,
-                          llvm::function_ref<LogicalResult(ArrayRef<Value>, int64_t, Value)> body) {
+/// Loops of one kind: `tiles` tiles of `lanes` elements (0: one element each) a step.
+struct LoopKind {
+  int64_t lanes, tiles;
+  bool isMasked;
+};
+
+static LogicalResult emitLoop(OpBuilder &builder, Location loc, OpFoldResult begin, OpFoldResult end,
+                              LoopKind kind, SmallVectorImpl<Value> &carried,
+                              llvm::function_ref<LogicalResult(LoopStep &)> body) {
+  IndexMath math{builder, loc};
+  std::optional<int64_t> first = getConstantIntValue(begin), last = getConstantIntValue(end);
+  int64_t length = std::max<int64_t>(kind.lanes, 1), step = length * kind.tiles;
+  if (begin == end || (first && last && *first >= *last)) {
+    return success();
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  Value position = math.value(begin);
+  scf::ForOp loop;
+  if (!first || !last || *first + step < *last) {
+    loop =
+        scf::ForOp::create(builder, loc, position, math.value(end), math.value(math.constant(step)), carried);
+    builder.setInsertionPointToStart(loop.getBody());
+    position = loop.getInductionVar();
+    carried.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
+  }
+  SmallVector<Value> positions;
+  for (int64_t tile = 0; tile < kind.tiles; ++tile) {
+    positions.push_back(math.value(math.add(position, math.constant(tile * length))));
+  }
+  Value mask;
+  if (kind.isMasked) {
+    Value left = math.value(math.sub(end, position));
+    auto type = VectorType::get({kind.lanes}, builder.getI1Type());
+    mask = vector::CreateMaskOp::create(builder, loc, type, ValueRange{left});
+  }
+  LoopStep loopStep{positions, kind.lanes, mask, carried};
+  if (failed(body(loopStep))) {
+    return failure();
+  }
+  if (loop) {
+    if (!carried.empty()) {
+      scf::YieldOp::create(builder, loc, carried);
+    }
+    carried.assign(loop.getResults().begin(), loop.getResults().end());
+  }
+  return success();
+}
+
+LogicalResult lathe::cpu::emitTiledLoop(EmitContext &context, Location loc, OpFoldResult from,
+                                        OpFoldResult to, int64_t lanes, int64_t unroll,
+                                        SmallVectorImpl<Value> &carried,
+                                        llvm::function_ref<LogicalResult(LoopStep &)> body) {
   OpBuilder &builder = context.builder;
   IndexMath math{builder, loc};
-  auto emitLoop = [&](OpFoldResult begin, OpFoldResult end, int64_t tileLanes, int64_t tiles,
-                      bool isMasked) -> LogicalResult {
-    std::optional<int64_t> first = getConstantIntValue(begin), last = getConstantIntValue(end);
-    int64_t step = std::max<int64_t>(tileLanes, 1) * tiles;
-    if (begin == end || (first && last && *first >= *last)) {
-      return success();
-    }
-    OpBuilder::InsertionGuard guard(builder);
-    Value position = math.value(begin);
-    bool isOnce = first && last && *first + step >= *last;
-    if (!isOnce) {
-      auto loop =
-          scf::ForOp::create(builder, loc, position, math.value(end), math.value(math.constant(step)));
-      builder.setInsertionPointToStart(loop.getBody());
-      position = loop.getInductionVar();
-    }
-    SmallVector<Value> positions;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      positions.push_back(
-          math.value(math.add(position, math.constant(tile * std::max<int64_t>(tileLanes, 1)))));
-    }
-    Value mask;
-    if (isMasked) {
-      Value left = math.value(math.sub(end, position));
-      mask = vector::CreateMaskOp::create(builder, loc, VectorType::get({tileLanes}, builder.getI1Type()),
-                                          ValueRange{left});
-    }
-    return body(positions, tileLanes, mask);
+  auto emit = [&](OpFoldResult begin, OpFoldResult end, LoopKind kind) {
+    return emitLoop(builder, loc, begin, end, kind, carried, body);
   };
   if (lanes == 0) {
-    return emitLoop(from, to, 0, 1, false);
+    return emit(from, to, {0, 1, false});
   }
   OpFoldResult length = math.sub(to, from);
   auto endOf = [&](int64_t step) {
@@ -342,15 +364,15 @@ lathe::cpu::emitTiledLoop(EmitContext &context, Location loc, OpFoldResult from,
     return math.add(from, math.mul(steps, math.constant(step)));
   };
   OpFoldResult unrolledEnd = endOf(lanes * unroll);
-  if (failed(emitLoop(from, unrolledEnd, lanes, unroll, false))) {
+  if (failed(emit(from, unrolledEnd, {lanes, unroll, false}))) {
     return failure();
   }
   if (context.target.hasAVX512) {
-    return emitLoop(unrolledEnd, to, lanes, 1, true);
+    return emit(unrolledEnd, to, {lanes, 1, true});
   }
   OpFoldResult vectorEnd = unroll > 1 ? endOf(lanes) : unrolledEnd;
-  if (unroll > 1 && failed(emitLoop(unrolledEnd, vectorEnd, lanes, 1, false))) {
+  if (unroll > 1 && failed(emit(unrolledEnd, vectorEnd, {lanes, 1, false}))) {
     return failure();
   }
-  return emitLoop(vectorEnd, to, 0, 1, false);
+  return emit(vectorEnd, to, {0, 1, false});
 }

@@ -40,15 +40,22 @@ int64_t getLanes(const TargetSpec &target, const ElementCost &cost);
 /// Work that a task handed to a thread should have at least.
 inline constexpr double kGrainNanoseconds = 10000.0;
 
-/// Emits a loop over [from, to) in tiles: vectors of `lanes`, `unroll` at a time, and what is left with masks
-/// or one by one. `body` gets the builder within the loop, the positions of the tiles' first elements, their
-/// length (0: scalar), and the mask, if any. With lanes 0 it is a plain loop.
-mlir::LogicalResult
-emitTiledLoop(EmitContext &context, mlir::Location loc, mlir::OpFoldResult from, mlir::OpFoldResult to,
-              int64_t lanes, int64_t unroll,
-              llvm::function_ref<mlir::LogicalResult(llvm::ArrayRef<mlir::Value> positions, int64_t lanes,
-                                                     mlir::Value mask)>
-                  body);
+/// What one iteration of a tiled loop works on: the positions of its tiles' first elements, their length (0:
+/// scalars) and the mask, if any; and the values that go from iteration to iteration, to be replaced.
+struct LoopStep {
+  llvm::ArrayRef<mlir::Value> positions;
+  int64_t lanes;
+  mlir::Value mask;
+  llvm::MutableArrayRef<mlir::Value> carried;
+};
+
+/// Emits loops over [from, to) in tiles: vectors of `lanes`, `unroll` at a time, and what is left with masks
+/// or one by one; plain loops if `lanes` is 0. `body` finds the builder within a loop. `carried` holds the
+/// values before and, on return, those after the loops.
+mlir::LogicalResult emitTiledLoop(EmitContext &context, mlir::Location loc, mlir::OpFoldResult from,
+                                  mlir::OpFoldResult to, int64_t lanes, int64_t unroll,
+                                  llvm::SmallVectorImpl<mlir::Value> &carried,
+                                  llvm::function_ref<mlir::LogicalResult(LoopStep &)> body);
 
 } // namespace lathe::cpu
 

@@ -29,25 +29,31 @@ def run(command, text):
     return result.stdout
 
 
+def build(source, target="native", keep=None):
+    """`source` as a loaded library."""
+    emitted = run([LATHE_OPT, f"--emit-cpu-kernels=target={target}"], source)
+    lowered = run([LATHE_OPT, *LOWERING.split()], emitted)
+    ir = run([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], lowered)
+    cpu = {"native": "native", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}[target]
+    # Full width registers, as the compiler asks for.
+    flags = [f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu"]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(keep or folder)
+        (folder / "kernel.ll").write_text(ir)
+        run([f"{LLVM_BIN}/opt", "-O2", *flags, "-mattr=-prefer-256-bit", f"{folder}/kernel.ll", "-o", f"{folder}/kernel.bc"], "")
+        for kind in ("obj", "asm") if keep else ("obj",):
+            run([f"{LLVM_BIN}/llc", "-O2", *flags, "-mattr=-prefer-256-bit", "-relocation-model=pic", f"-filetype={kind}",
+                 f"{folder}/kernel.bc", "-o", f"{folder}/kernel.{kind[0]}"], "")
+        run([f"{LLVM_BIN}/ld.lld", "-shared", f"{folder}/kernel.o", "-o", f"{folder}/kernel.so"], "")
+        return ctypes.CDLL(f"{folder}/kernel.so")
+
+
 class Kernel:
-    """The function `name` of `source`, whose last buffer is its result; buffers come before sizes."""
+    """The function `name` of `source` (or of a library that `build` made), whose last buffers are its results; buffers
+    come before sizes."""
 
     def __init__(self, source, name, target="native", keep=None):
-        emitted = run([LATHE_OPT, f"--emit-cpu-kernels=target={target}"], source)
-        lowered = run([LATHE_OPT, *LOWERING.split()], emitted)
-        ir = run([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], lowered)
-        cpu = {"native": "native", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}[target]
-        # Full width registers, as the compiler asks for.
-        flags = [f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu"]
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(keep or folder)
-            (folder / "kernel.ll").write_text(ir)
-            run([f"{LLVM_BIN}/opt", "-O2", *flags, "-mattr=-prefer-256-bit", f"{folder}/kernel.ll", "-o", f"{folder}/kernel.bc"], "")
-            for kind in ("obj", "asm") if keep else ("obj",):
-                run([f"{LLVM_BIN}/llc", "-O2", *flags, "-mattr=-prefer-256-bit", "-relocation-model=pic", f"-filetype={kind}",
-                     f"{folder}/kernel.bc", "-o", f"{folder}/kernel.{kind[0]}"], "")
-            run([f"{LLVM_BIN}/ld.lld", "-shared", f"{folder}/kernel.o", "-o", f"{folder}/kernel.so"], "")
-            self.library = ctypes.CDLL(f"{folder}/kernel.so")
+        self.library = build(source, target, keep) if isinstance(source, str) else source
         self.function = getattr(self.library, name)
         self.function.restype = ctypes.c_int32
         self.tasks_function = getattr(self.library, name + ".tasks")
@@ -70,17 +76,23 @@ class Kernel:
 
     def __call__(self, inputs, output_shape, sizes=(), dtype=np.float32, pieces=1):
         """Runs all tasks, in `pieces` calls, into a result that is surrounded by a guard."""
+        return self.run(inputs, [(output_shape, dtype)], sizes, pieces)[0]
+
+    def run(self, inputs, outputs, sizes=(), pieces=1, fault=0):
+        """The same for any number of outputs, given by shape and type, and an expected fault."""
         guard = 64
-        count = int(np.prod(output_shape))
-        buffer = np.full(count + 2 * guard, 12345, dtype)
-        result = buffer[guard:guard + count]
+        buffers = [np.full(int(np.prod(shape)) + 2 * guard, 123, dtype) for shape, dtype in outputs]
+        results = [buffer[guard:len(buffer) - guard] for buffer in buffers]
         tasks, grain = self.tasks(sizes)
         assert grain >= 1
         bounds = [tasks * i // pieces for i in range(pieces + 1)]
-        for begin, end in zip(bounds, bounds[1:]):
-            assert self.function(*self.arguments([*inputs, result], sizes, begin, end)) == 0
-        assert np.all(buffer[:guard] == 12345) and np.all(buffer[guard + count:] == 12345), "wrote out of bounds"
-        return result.reshape(output_shape)
+        faults = [self.function(*self.arguments([*inputs, *results], sizes, begin, end))
+                  for begin, end in zip(bounds, bounds[1:])]
+        assert max(faults) == fault
+        for buffer in buffers:
+            assert np.all(buffer[:guard] == buffer[0]) and np.all(buffer[-guard:] == buffer[0]), "wrote out of bounds"
+            assert buffer[0] == np.array(123).astype(buffer.dtype)
+        return [result.reshape(shape) for result, (shape, _) in zip(results, outputs)]
 
 
 def to_panels(matrix, width=32):
@@ -90,3 +102,23 @@ def to_panels(matrix, width=32):
     padded = np.zeros((depth, panels * width), matrix.dtype)
     padded[:, :columns] = matrix
     return np.ascontiguousarray(padded.reshape(depth, panels, width).transpose(1, 0, 2))
+
+
+def function(name, root, inputs, outputs, body, sizes=()):
+    """The text of a kernel. `inputs` and `outputs` map values to (shape, element type); a dimension of a shape is a
+    number or the name of one of `sizes`."""
+    def tensor(shape, element):
+        return "tensor<" + "".join(f"{d if isinstance(d, int) else '?'}x" for d in shape) + element + ">"
+
+    def dynamic(shape):
+        return ", ".join(f"%{d}" for d in shape if not isinstance(d, int))
+
+    buffers = [f"%{value}.bytes: memref<?xi8>" for value in (*inputs, *outputs)]
+    lines = [f"func.func @{name}({', '.join([*buffers, *(f'%{size}: index' for size in sizes)])}) "
+             f'attributes {{kernel.root = "{root}"}} {{']
+    lines += [f"  %{value} = kernel.input %{value}.bytes[{dynamic(shape)}] : memref<?xi8> -> {tensor(shape, element)}"
+              for value, (shape, element) in inputs.items()]
+    lines.append(body)
+    lines += [f"  kernel.output %{value}, %{value}.bytes[{dynamic(shape)}] : {tensor(shape, element)}, memref<?xi8>"
+              for value, (shape, element) in outputs.items()]
+    return "\n".join([*lines, "  return", "}", ""])

@@ -11,6 +11,8 @@
 
 #include "llvm/ADT/DenseMap.h"
 
+#include <functional>
+
 namespace lathe::cpu {
 
 /// `lanes` consecutive elements of a tensor along its last dimension, from `index` on; one element if `lanes`
@@ -91,6 +93,13 @@ public:
 
   /// States where a tensor lies, so that it is loaded instead of computed. Outlives `reset`.
   void setView(mlir::Value tensor, StridedView view) { views[tensor] = std::move(view); }
+  /// States how a tensor that a root computes follows from its position. Outlives `reset`.
+  void setFunction(mlir::Value tensor, std::function<llvm::FailureOr<mlir::Value>(const Tile &)> function) {
+    functions[tensor] = std::move(function);
+  }
+
+  /// The value of `operand`, broadcast to the dimensions of `result`, at a tile of the latter.
+  llvm::FailureOr<mlir::Value> evaluateBroadcast(mlir::Value operand, mlir::Value result, const Tile &tile);
 
   /// Forgets at its end what was evaluated since its beginning.
   class Scope {
@@ -129,8 +138,6 @@ private:
   Result computeRange(nn::RangeOp op, const Tile &tile);
   Result computeFromScalars(nn::FromScalarsOp op, const Tile &tile);
 
-  /// `operand`, broadcast to the dimensions of `result`, at a tile of the latter.
-  Result evaluateBroadcast(mlir::Value operand, mlir::Value result, const Tile &tile);
   /// Lane by lane.
   Result scalarize(mlir::Value tensor, const Tile &tile);
   /// One of two computations of values of `type`, by a condition known at run time only.
@@ -149,6 +156,7 @@ private:
   llvm::DenseMap<mlir::Value, mlir::Value> roots;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<std::pair<Tile, mlir::Value>, 1>> memo;
   llvm::DenseMap<mlir::Value, StridedView> views;
+  llvm::DenseMap<mlir::Value, std::function<Result(const Tile &)>> functions;
   /// Where the constants that are not splats lie: on the stack, written once for each call.
   llvm::DenseMap<mlir::Operation *, mlir::Value> tables;
 };

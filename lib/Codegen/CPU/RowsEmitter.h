@@ -1,0 +1,112 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Emission of kernels that reduce rows.
+
+#ifndef LATHE_CODEGEN_CPU_ROWSEMITTER_H
+#define LATHE_CODEGEN_CPU_ROWSEMITTER_H
+
+#include "PointwiseLoops.h"
+#include "RowsAnalysis.h"
+
+#include "llvm/ADT/SetVector.h"
+
+namespace lathe::cpu {
+
+/// One quantity accumulated over the reduced dimensions. Partial results are combined in a fixed order.
+struct Reduction {
+  /// The scalar type of the accumulator, and its value before anything is accumulated.
+  mlir::Type type;
+  mlir::TypedAttr identity;
+  /// The term of a tile, in the accumulator's type.
+  std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term;
+  /// An accumulator with a term added; two accumulators as one.
+  std::function<mlir::Value(mlir::Value accumulator, mlir::Value term)> accumulate, combine;
+};
+
+/// How `reduce` accumulates terms of its operand, widened.
+Reduction getReduction(EmitContext &context, nn::ReduceOp reduce,
+                       std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
+/// The sum of terms of a float type.
+Reduction getSum(EmitContext &context, mlir::Location loc, mlir::Type type,
+                 std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
+/// The sum of the squares of terms of a float type.
+Reduction getSumOfSquares(EmitContext &context, mlir::Location loc, mlir::Type type,
+                          std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
+/// The maximum of terms of a float type, NaN left out.
+Reduction getMaximum(EmitContext &context, mlir::Location loc, mlir::Type type,
+                     std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
+/// The accumulated value as the reduction's result: the mean is divided, f16 and bf16 are rounded.
+mlir::Value finishReduction(EmitContext &context, nn::ReduceOp reduce, mlir::Value total,
+                            llvm::ArrayRef<mlir::OpFoldResult> reducedSizes);
+
+/// A value in the type in which it is accumulated (f16 and bf16: f32), and back.
+mlir::Value widen(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value);
+mlir::Value narrow(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type elementType);
+mlir::Type getAccumulatorType(mlir::Type elementType);
+
+/// Emits one rows kernel.
+class RowsEmitter {
+public:
+  RowsEmitter(EmitContext &context) : context(context), emitter(context) {}
+
+  /// Finds out what the kernel consists of; emits a diagnostic if it is no rows kernel.
+  mlir::LogicalResult plan();
+  llvm::FailureOr<TaskSplit> split();
+  mlir::LogicalResult emit();
+
+private:
+  using Carried = llvm::SmallVector<mlir::Value>;
+  using StepBody = llvm::function_ref<mlir::LogicalResult(llvm::ArrayRef<Tile> tiles, Carried &carried)>;
+
+  // Rows along the last dimension: one row a task.
+  mlir::LogicalResult emitRow(mlir::OpFoldResult row);
+  /// Reduces all of `reductions` in one pass over the row.
+  llvm::FailureOr<llvm::SmallVector<mlir::Value>> reduceRow(llvm::ArrayRef<Reduction> reductions);
+  /// Runs over the row in tiles, through all reduced dimensions.
+  mlir::LogicalResult emitPass(int64_t unroll, Carried &carried, StepBody body);
+  mlir::LogicalResult emitReduces(llvm::ArrayRef<nn::ReduceOp> reduces);
+  mlir::LogicalResult emitSoftmax(nn::SoftmaxOp softmax);
+  mlir::LogicalResult emitLayerNorm(nn::LayerNormOp norm);
+  mlir::LogicalResult emitRMSNorm(nn::RMSNormOp norm);
+  mlir::LogicalResult emitOutputs();
+
+  /// A term that evaluates `x`, keeping it in `view`, if any, on the way.
+  std::function<llvm::FailureOr<mlir::Value>(const Tile &)> evaluateAndKeep(mlir::Value x,
+                                                                            std::optional<StridedView> view);
+  /// Memory in which to keep `x` between passes, if it is worth it and there is some.
+  std::optional<StridedView> getRowBuffer(mlir::Value x);
+  /// Memory on the stack for one row of elements of `type`, if the row is short enough.
+  std::optional<StridedView> allocateRow(mlir::Type type);
+  /// The number of elements of a row as a float.
+  mlir::Value getRowLength(mlir::Type type);
+
+  // Reductions of other dimensions: one block of the last dimension a task.
+  mlir::LogicalResult emitColumns(mlir::OpFoldResult task);
+  mlir::LogicalResult reduceColumns(llvm::ArrayRef<nn::ReduceOp> reduces, llvm::ArrayRef<Tile> tiles);
+  mlir::LogicalResult storeColumns(llvm::ArrayRef<Tile> tiles);
+
+  /// The reduce ops of `space.roots` from `first` on that can share one pass: none depends on another.
+  llvm::SmallVector<nn::ReduceOp> getIndependentReduces(size_t first);
+  /// The index of a tensor that lies as `extent` at an index of the whole space.
+  llvm::SmallVector<mlir::Value> project(llvm::ArrayRef<mlir::Value> index, RowsExtent extent);
+
+  EmitContext &context;
+  ElementEmitter emitter;
+  RowsSpace space;
+  llvm::SmallVector<kernel::OutputOp> outputs;
+  ElementCost cost;
+  int64_t lanes = 0;
+  mlir::Location getLoc() { return context.kernel.getLoc(); }
+  IndexMath getMath() { return {context.builder, getLoc()}; }
+
+  /// The position in the space of the row being emitted; 0 in reduced dimensions.
+  llvm::SmallVector<mlir::Value> rowIndex;
+  /// Outputs that a pass has stored already.
+  llvm::SmallPtrSet<mlir::Operation *, 4> stored;
+};
+
+} // namespace lathe::cpu
+
+#endif // LATHE_CODEGEN_CPU_ROWSEMITTER_H

@@ -1,0 +1,181 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What each kind of reduction accumulates, and how.
+
+#include "RowsEmitter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+using Term = std::function<FailureOr<Value>(const Tile &)>;
+using Combine = std::function<Value(Value, Value)>;
+
+Type lathe::cpu::getAccumulatorType(Type elementType) {
+  Type type = getRegisterType(elementType);
+  return type.isF16() || type.isBF16() ? Float32Type::get(type.getContext()) : type;
+}
+
+static Type withElement(Type like, Type elementType) {
+  auto vector = dyn_cast<VectorType>(like);
+  return vector ? Type(vector.clone(elementType)) : elementType;
+}
+
+Value lathe::cpu::widen(OpBuilder &builder, Location loc, Value value) {
+  Type elementType = getElementTypeOrSelf(value.getType());
+  Type wide = getAccumulatorType(elementType);
+  return wide == elementType ? value
+                             : arith::ExtFOp::create(builder, loc, withElement(value.getType(), wide), value);
+}
+
+Value lathe::cpu::narrow(OpBuilder &builder, Location loc, Value value, Type elementType) {
+  Type type = getRegisterType(elementType);
+  return type == getElementTypeOrSelf(value.getType())
+             ? value
+             : arith::TruncFOp::create(builder, loc, withElement(value.getType(), type), value);
+}
+
+Reduction lathe::cpu::getSum(EmitContext &context, Location loc, Type type, Term term) {
+  OpBuilder &builder = context.builder;
+  Combine add = [&builder, loc](Value lhs, Value rhs) -> Value {
+    return arith::AddFOp::create(builder, loc, lhs, rhs);
+  };
+  return {type, builder.getFloatAttr(type, 0.0), std::move(term), add, add};
+}
+
+/// Adds the square of a term.
+static Combine getSquareAccumulation(OpBuilder &builder, Location loc) {
+  return [&builder, loc](Value accumulator, Value term) -> Value {
+    if (isa<FloatType>(getElementTypeOrSelf(term.getType()))) {
+      return math::FmaOp::create(builder, loc, term, term, accumulator);
+    }
+    Value square = arith::MulIOp::create(builder, loc, term, term);
+    return arith::AddIOp::create(builder, loc, accumulator, square);
+  };
+}
+
+Reduction lathe::cpu::getSumOfSquares(EmitContext &context, Location loc, Type type, Term term) {
+  Reduction reduction = getSum(context, loc, type, std::move(term));
+  reduction.accumulate = getSquareAccumulation(context.builder, loc);
+  return reduction;
+}
+
+Reduction lathe::cpu::getMaximum(EmitContext &context, Location loc, Type type, Term term) {
+  OpBuilder &builder = context.builder;
+  Combine max = [&builder, loc](Value lhs, Value rhs) -> Value {
+    Value isGreater = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, rhs, lhs);
+    return arith::SelectOp::create(builder, loc, isGreater, rhs, lhs);
+  };
+  auto lowest = APFloat::getInf(cast<FloatType>(type).getFloatSemantics(), /*Negative=*/true);
+  return {type, builder.getFloatAttr(type, lowest), std::move(term), max, max};
+}
+
+/// The combination of a kind for floats.
+static Combine getFloatCombine(OpBuilder &builder, Location loc, nn::ReduceKind kind) {
+  return [&builder, loc, kind](Value lhs, Value rhs) -> Value {
+    switch (kind) {
+    case nn::ReduceKind::Max:
+      return arith::MaximumFOp::create(builder, loc, lhs, rhs);
+    case nn::ReduceKind::Min:
+      return arith::MinimumFOp::create(builder, loc, lhs, rhs);
+    case nn::ReduceKind::Prod:
+      return arith::MulFOp::create(builder, loc, lhs, rhs);
+    default:
+      return arith::AddFOp::create(builder, loc, lhs, rhs);
+    }
+  };
+}
+
+static Combine getIntegerCombine(OpBuilder &builder, Location loc, nn::ReduceKind kind, bool isUnsigned) {
+  return [&builder, loc, kind, isUnsigned](Value lhs, Value rhs) -> Value {
+    switch (kind) {
+    case nn::ReduceKind::Max:
+      return isUnsigned ? Value(arith::MaxUIOp::create(builder, loc, lhs, rhs))
+                        : Value(arith::MaxSIOp::create(builder, loc, lhs, rhs));
+    case nn::ReduceKind::Min:
+      return isUnsigned ? Value(arith::MinUIOp::create(builder, loc, lhs, rhs))
+                        : Value(arith::MinSIOp::create(builder, loc, lhs, rhs));
+    case nn::ReduceKind::Prod:
+      return arith::MulIOp::create(builder, loc, lhs, rhs);
+    case nn::ReduceKind::All:
+      return arith::AndIOp::create(builder, loc, lhs, rhs);
+    case nn::ReduceKind::Any:
+      return arith::OrIOp::create(builder, loc, lhs, rhs);
+    default:
+      return arith::AddIOp::create(builder, loc, lhs, rhs);
+    }
+  };
+}
+
+static TypedAttr getFloatIdentity(OpBuilder &builder, FloatType type, nn::ReduceKind kind) {
+  bool isMax = kind == nn::ReduceKind::Max;
+  if (isMax || kind == nn::ReduceKind::Min) {
+    return builder.getFloatAttr(type, APFloat::getInf(type.getFloatSemantics(), /*Negative=*/isMax));
+  }
+  return builder.getFloatAttr(type, kind == nn::ReduceKind::Prod ? 1.0 : 0.0);
+}
+
+static TypedAttr getIntegerIdentity(OpBuilder &builder, IntegerType type, nn::ReduceKind kind,
+                                    bool isUnsigned) {
+  unsigned width = type.getWidth();
+  switch (kind) {
+  case nn::ReduceKind::Max:
+    return builder.getIntegerAttr(type,
+                                  isUnsigned ? APInt::getMinValue(width) : APInt::getSignedMinValue(width));
+  case nn::ReduceKind::Min:
+    return builder.getIntegerAttr(type,
+                                  isUnsigned ? APInt::getMaxValue(width) : APInt::getSignedMaxValue(width));
+  case nn::ReduceKind::Prod:
+    return builder.getIntegerAttr(type, APInt(width, 1));
+  case nn::ReduceKind::All:
+    return builder.getIntegerAttr(type, APInt::getAllOnes(width));
+  default:
+    return builder.getIntegerAttr(type, APInt::getZero(width));
+  }
+}
+
+Reduction lathe::cpu::getReduction(EmitContext &context, nn::ReduceOp reduce, Term term) {
+  OpBuilder &builder = context.builder;
+  Location loc = reduce.getLoc();
+  Type elementType = cast<RankedTensorType>(reduce.getX().getType()).getElementType();
+  Type type = getAccumulatorType(elementType);
+  nn::ReduceKind kind = reduce.getKind();
+  Reduction reduction{type, {}, std::move(term), {}, {}};
+  bool isFloat = isa<FloatType>(type);
+  if (isFloat) {
+    reduction.identity = getFloatIdentity(builder, cast<FloatType>(type), kind);
+    reduction.combine = getFloatCombine(builder, loc, kind);
+  } else {
+    bool isUnsigned = elementType.isUnsignedInteger() || elementType.isInteger(1);
+    reduction.identity = getIntegerIdentity(builder, cast<IntegerType>(type), kind, isUnsigned);
+    reduction.combine = getIntegerCombine(builder, loc, kind, isUnsigned);
+  }
+  reduction.accumulate = reduction.combine;
+  if (kind == nn::ReduceKind::SumSquare) {
+    reduction.accumulate = getSquareAccumulation(builder, loc);
+  }
+  return reduction;
+}
+
+Value lathe::cpu::finishReduction(EmitContext &context, nn::ReduceOp reduce, Value total,
+                                  ArrayRef<OpFoldResult> reducedSizes) {
+  OpBuilder &builder = context.builder;
+  Location loc = reduce.getLoc();
+  if (reduce.getKind() == nn::ReduceKind::Mean) {
+    IndexMath math{builder, loc};
+    Type type = getElementTypeOrSelf(total.getType());
+    Value count = arith::IndexCastOp::create(builder, loc, builder.getI64Type(),
+                                             math.value(math.product(reducedSizes)));
+    count = arith::UIToFPOp::create(builder, loc, type, count);
+    auto vector = dyn_cast<VectorType>(total.getType());
+    total = arith::DivFOp::create(builder, loc, total,
+                                  toLanes(builder, loc, count, vector ? vector.getNumElements() : 0));
+  }
+  Type elementType = cast<RankedTensorType>(reduce.getType()).getElementType();
+  return isa<FloatType>(elementType) ? narrow(builder, loc, total, elementType) : total;
+}

@@ -1,0 +1,235 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Reductions, softmax and norms over one row.
+
+#include "RowsEmitter.h"
+
+#include "lathe/Codegen/Math/Math.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
+
+LogicalResult RowsEmitter::emitReduces(ArrayRef<nn::ReduceOp> reduces) {
+  SmallVector<Reduction> reductions;
+  SmallVector<std::pair<Value, StridedView>> kept;
+  llvm::SmallPtrSet<void *, 4> seen;
+  for (nn::ReduceOp reduce : reduces) {
+    Value x = reduce.getX();
+    std::optional<StridedView> view;
+    bool isUsedLater =
+        llvm::any_of(x.getUsers(), [&](Operation *user) { return !llvm::is_contained(reduces, user); });
+    if (isUsedLater && seen.insert(x.getAsOpaquePointer()).second) {
+      view = getRowBuffer(x);
+      if (view) {
+        kept.push_back({x, *view});
+      }
+    }
+    reductions.push_back(getReduction(context, reduce, evaluateAndKeep(x, view)));
+  }
+  FailureOr<SmallVector<Value>> totals = reduceRow(reductions);
+  if (failed(totals)) {
+    return failure();
+  }
+  for (auto [x, view] : kept) {
+    emitter.setView(x, view);
+  }
+  for (auto [reduce, total] : llvm::zip_equal(reduces, *totals)) {
+    emitter.setValue(nn::ReduceOp(reduce).getResult(),
+                     finishReduction(context, reduce, total, space.getSizes(true)));
+  }
+  return success();
+}
+
+LogicalResult RowsEmitter::emitSoftmax(nn::SoftmaxOp softmax) {
+  OpBuilder &builder = context.builder;
+  Location loc = softmax.getLoc();
+  Value x = softmax.getX();
+  Type elementType = getElementType(x), type = getAccumulatorType(elementType);
+  std::optional<StridedView> view = getRowBuffer(x);
+  FailureOr<SmallVector<Value>> maximum = reduceRow(getMaximum(context, loc, type, evaluateAndKeep(x, view)));
+  if (failed(maximum)) {
+    return failure();
+  }
+  if (view) {
+    emitter.setView(x, *view);
+  }
+  auto getShifted = [this, &builder, loc, x, max = maximum->front()](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value = emitter.evaluate(x, tile);
+    if (failed(value)) {
+      return failure();
+    }
+    return arith::SubFOp::create(builder, loc, widen(builder, loc, *value),
+                                 toLanes(builder, loc, max, tile.lanes))
+        .getResult();
+  };
+  // The exponentials wait for their sum in the result's own memory or on the stack; else they are computed
+  // twice.
+  std::optional<StridedView> exponentials;
+  if (!softmax.getLog()) {
+    for (kernel::OutputOp output : outputs) {
+      if (output.getValue() == softmax.getResult() && type == elementType) {
+        exponentials = getOutputView(context, output);
+      }
+    }
+    exponentials = exponentials ? exponentials : allocateRow(type);
+  }
+  auto getExponential = [&builder, loc, getShifted](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> shifted = getShifted(tile);
+    return failed(shifted) ? shifted : FailureOr<Value>(approx::buildExp(builder, loc, *shifted));
+  };
+  auto getAndKeep = [&](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value = getExponential(tile);
+    if (succeeded(value) && exponentials) {
+      storeTile(builder, loc, *value, *exponentials, tile);
+    }
+    return value;
+  };
+  FailureOr<SmallVector<Value>> sum = reduceRow(getSum(context, loc, type, getAndKeep));
+  if (failed(sum)) {
+    return failure();
+  }
+  if (softmax.getLog()) {
+    Value logarithm = approx::buildLog(builder, loc, sum->front());
+    emitter.setFunction(softmax.getResult(), [=, &builder](const Tile &tile) -> FailureOr<Value> {
+      FailureOr<Value> shifted = getShifted(tile);
+      if (failed(shifted)) {
+        return failure();
+      }
+      Value value =
+          arith::SubFOp::create(builder, loc, *shifted, toLanes(builder, loc, logarithm, tile.lanes));
+      return narrow(builder, loc, value, elementType);
+    });
+    return success();
+  }
+  Value one = arith::ConstantOp::create(builder, loc, builder.getFloatAttr(type, 1.0));
+  Value factor = arith::DivFOp::create(builder, loc, one, sum->front());
+  emitter.setFunction(softmax.getResult(), [=, &builder](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value =
+        exponentials ? FailureOr<Value>(loadTile(builder, loc, *exponentials, tile)) : getExponential(tile);
+    if (failed(value)) {
+      return failure();
+    }
+    Value scaled = arith::MulFOp::create(builder, loc, *value, toLanes(builder, loc, factor, tile.lanes));
+    return narrow(builder, loc, scaled, elementType);
+  });
+  return success();
+}
+
+Value RowsEmitter::getRowLength(Type type) {
+  OpBuilder &builder = context.builder;
+  IndexMath math = getMath();
+  OpFoldResult count = math.product(space.getSizes(true));
+  if (std::optional<int64_t> number = getConstantIntValue(count)) {
+    return arith::ConstantOp::create(builder, getLoc(), builder.getFloatAttr(type, double(*number)));
+  }
+  Value integer = arith::IndexCastOp::create(builder, getLoc(), builder.getI64Type(), math.value(count));
+  return arith::UIToFPOp::create(builder, getLoc(), type, integer);
+}
+
+/// 1 / sqrt(total / length + epsilon).
+static Value getInverseDeviation(OpBuilder &builder, Location loc, Value total, Value length,
+                                 const APFloat &epsilon) {
+  Type type = total.getType();
+  Value mean = arith::DivFOp::create(builder, loc, total, length);
+  Value small =
+      arith::ConstantOp::create(builder, loc, builder.getFloatAttr(type, epsilon.convertToDouble()));
+  Value root = math::SqrtOp::create(builder, loc, arith::AddFOp::create(builder, loc, mean, small));
+  Value one = arith::ConstantOp::create(builder, loc, builder.getFloatAttr(type, 1.0));
+  return arith::DivFOp::create(builder, loc, one, root);
+}
+
+/// `value` (in `elementType`) times or plus a broadcast operand: computed wide, rounded to `elementType`.
+template <typename OpTy>
+static FailureOr<Value> combineWith(OpBuilder &builder, Location loc, ElementEmitter &emitter, Value value,
+                                    Value operand, Value result, const Tile &tile) {
+  FailureOr<Value> other = emitter.evaluateBroadcast(operand, result, tile);
+  if (failed(other)) {
+    return failure();
+  }
+  Value combined = OpTy::create(builder, loc, widen(builder, loc, value), widen(builder, loc, *other));
+  return narrow(builder, loc, combined, getElementType(result));
+}
+
+LogicalResult RowsEmitter::emitLayerNorm(nn::LayerNormOp norm) {
+  OpBuilder &builder = context.builder;
+  Location loc = norm.getLoc();
+  Value x = norm.getX();
+  Type elementType = getElementType(x), type = getAccumulatorType(elementType);
+  std::optional<StridedView> view = getRowBuffer(x);
+  FailureOr<SmallVector<Value>> sum = reduceRow(getSum(context, loc, type, evaluateAndKeep(x, view)));
+  if (failed(sum)) {
+    return failure();
+  }
+  if (view) {
+    emitter.setView(x, *view);
+  }
+  Value length = getRowLength(type);
+  Value mean = arith::DivFOp::create(builder, loc, sum->front(), length);
+  auto getDeviation = [this, &builder, loc, x, mean](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value = emitter.evaluate(x, tile);
+    if (failed(value)) {
+      return failure();
+    }
+    return arith::SubFOp::create(builder, loc, widen(builder, loc, *value),
+                                 toLanes(builder, loc, mean, tile.lanes))
+        .getResult();
+  };
+  FailureOr<SmallVector<Value>> squares = reduceRow(getSumOfSquares(context, loc, type, getDeviation));
+  if (failed(squares)) {
+    return failure();
+  }
+  Value factor = getInverseDeviation(builder, loc, squares->front(), length, norm.getEpsilon());
+  emitter.setFunction(norm.getResult(), [=, this, &builder](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value = getDeviation(tile);
+    if (failed(value)) {
+      return failure();
+    }
+    value =
+        arith::MulFOp::create(builder, loc, *value, toLanes(builder, loc, factor, tile.lanes)).getResult();
+    nn::LayerNormOp op = norm;
+    value = combineWith<arith::MulFOp>(builder, loc, emitter, narrow(builder, loc, *value, elementType),
+                                       op.getScale(), op.getResult(), tile);
+    if (succeeded(value) && op.getBias()) {
+      value = combineWith<arith::AddFOp>(builder, loc, emitter, *value, op.getBias(), op.getResult(), tile);
+    }
+    return value;
+  });
+  return success();
+}
+
+LogicalResult RowsEmitter::emitRMSNorm(nn::RMSNormOp norm) {
+  OpBuilder &builder = context.builder;
+  Location loc = norm.getLoc();
+  Value x = norm.getX();
+  Type elementType = getElementType(x), type = getAccumulatorType(elementType);
+  std::optional<StridedView> view = getRowBuffer(x);
+  FailureOr<SmallVector<Value>> squares =
+      reduceRow(getSumOfSquares(context, loc, type, evaluateAndKeep(x, view)));
+  if (failed(squares)) {
+    return failure();
+  }
+  if (view) {
+    emitter.setView(x, *view);
+  }
+  Value factor = getInverseDeviation(builder, loc, squares->front(), getRowLength(type), norm.getEpsilon());
+  emitter.setFunction(norm.getResult(), [=, this, &builder](const Tile &tile) -> FailureOr<Value> {
+    FailureOr<Value> value = emitter.evaluate(x, tile);
+    if (failed(value)) {
+      return failure();
+    }
+    Value scaled = arith::MulFOp::create(builder, loc, widen(builder, loc, *value),
+                                         toLanes(builder, loc, factor, tile.lanes));
+    nn::RMSNormOp op = norm;
+    return combineWith<arith::MulFOp>(builder, loc, emitter, narrow(builder, loc, scaled, elementType),
+                                      op.getScale(), op.getResult(), tile);
+  });
+  return success();
+}
