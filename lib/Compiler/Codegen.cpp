@@ -158,6 +158,9 @@ Expected<SmallVector<char, 0>> lathe::emitObject(mlir::ModuleOp mlirModule, cons
   if (!module) {
     return modelError(ErrorCode::E0901, "the translation to LLVM IR failed");
   }
+  if (options.extend) {
+    options.extend(*module);
+  }
   Expected<std::unique_ptr<TargetMachine>> machine = makeMachine(options);
   if (!machine) {
     return machine.takeError();

@@ -1,21 +1,272 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+/// \file
+/// From options to files: reads a model or IR, runs the stages of Pipeline.h, writes what was asked for.
+
 #include "lathe/Compiler/Compile.h"
+
+#include "lathe/Codegen/Host/Weights.h"
+#include "lathe/Compiler/Codegen.h"
+#include "lathe/Compiler/Link.h"
+#include "lathe/Compiler/Pipeline.h"
+#include "lathe/Compiler/Register.h"
+#include "lathe/Compiler/Seal.h"
+#include "lathe/Compiler/Table.h"
+#include "lathe/Support/Diagnostics.h"
 #include "lathe/Support/Error.h"
 
-using namespace lathe;
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/LocationSnapshot.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/ToolOutputFile.h"
 
-static llvm::Error notYet(const CompileOptions &options) {
-  return modelError(ErrorCode::E0401, "this build has no pipeline from " + stageName(options.from) + " to " +
-                                          stageName(options.to))
-      .file(options.input);
+using namespace mlir;
+using namespace lathe;
+using llvm::Error;
+using llvm::Expected;
+
+namespace {
+
+/// One compilation.
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, Report &report) : options(options), report(report) {
+    DialectRegistry registry;
+    registerDialects(registry);
+    context.appendDialectRegistry(registry);
+    context.disableMultithreading();
+    for (const ShapeOption &shape : options.shapes) {
+      pipeline.shapes.push_back(shape.str());
+    }
+    pipeline.optLevel = options.optLevel;
+  }
+
+  Error run() {
+    for (const std::string &name : options.targets) {
+      Expected<cpu::TargetSpec> target = cpu::resolveTarget(name);
+      if (!target) {
+        return target.takeError();
+      }
+      targets.push_back(std::move(*target));
+      report.targets.push_back(targets.back().name);
+    }
+    if (Error error = read()) {
+      return error;
+    }
+    if (Error error = runStages()) {
+      return error;
+    }
+    report.endPhases();
+    return Error::success();
+  }
+
+private:
+  Error read() {
+    report.beginPhase("read");
+    DiagnosticCollector diagnostics(&context, options.input, ErrorCode::E0403);
+    if (options.from == Stage::Model) {
+      return modelError(ErrorCode::E0401, "this build cannot read ONNX files yet").file(options.input);
+    }
+    if (!llvm::sys::fs::exists(options.input) && options.input != "-") {
+      return systemError(ErrorCode::E0002, "cannot open \"" + options.input + "\"", ENOENT);
+    }
+    module = parseSourceFile<ModuleOp>(options.input, &context);
+    return module ? diagnostics.takeError() : diagnostics.takeFailure("parsing");
+  }
+
+  /// Whether the stage is to be left: it is reached and not the last one asked for.
+  bool passes(Stage stage) const { return options.from <= stage && stage < options.to; }
+
+  Error runStages() {
+    if (passes(Stage::Onnx)) {
+      if (Error error = runPipeline("legalize", buildLegalizePipeline, *module, pipeline)) {
+        return error;
+      }
+    }
+    if (passes(Stage::NN)) {
+      if (Error error = runPipeline("optimize", buildOptimizePipeline, *module, pipeline)) {
+        return error;
+      }
+      if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
+        return error;
+      }
+    }
+    if (options.to <= Stage::Kernel) {
+      return writeModule(*module);
+    }
+    return generate();
+  }
+
+  using Builder = void (*)(OpPassManager &, const PipelineOptions &);
+
+  Error runPipeline(llvm::StringRef phase, Builder build, ModuleOp on, const PipelineOptions &with) {
+    report.beginPhase(phase);
+    DiagnosticCollector diagnostics(&context, options.input);
+    PassManager pm(&context);
+    pm.enableVerifier(options.verifyEach);
+    if (!options.dumpIRAfter.empty()) {
+      pm.enableIRPrinting([](Pass *, Operation *) { return false; },
+                          [this](Pass *pass, Operation *) { return pass->getArgument() == options.dumpIRAfter; });
+    }
+    build(pm, with);
+    if (failed(pm.run(on)) || failed(mlir::verify(on))) {
+      return diagnostics.takeFailure(phase);
+    }
+    return diagnostics.takeError();
+  }
+
+  Error writeText(llvm::function_ref<void(llvm::raw_ostream &)> print) {
+    std::error_code code;
+    llvm::ToolOutputFile file(options.output.empty() ? "-" : options.output, code, llvm::sys::fs::OF_Text);
+    if (code) {
+      return systemError(ErrorCode::E0003, "cannot write \"" + options.output + "\"", code.value());
+    }
+    print(file.os());
+    file.keep();
+    return Error::success();
+  }
+
+  Error writeModule(ModuleOp what) {
+    return writeText([&](llvm::raw_ostream &os) {
+      // Weights are named, not printed: they are as large as the model.
+      what.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
+      os << '\n';
+    });
+  }
+
+  /// The kernels of all targets as one module of the LLVM dialect, each variant's functions with its own suffix.
+  Expected<OwningOpRef<ModuleOp>> lowerVariants() {
+    OwningOpRef<ModuleOp> all;
+    for (auto [index, target] : llvm::enumerate(targets)) {
+      OwningOpRef<ModuleOp> variant = module->clone();
+      PipelineOptions with = pipeline;
+      with.target = target.name;
+      if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
+        return std::move(error);
+      }
+      if (auto slots = (*variant)->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
+        description.slotCount = slots.getInt();
+      }
+      SmallVector<LLVM::LLVMFuncOp> functions(variant->getOps<LLVM::LLVMFuncOp>());
+      for (LLVM::LLVMFuncOp function : functions) {
+        setTargetAttributes(function, target);
+        // What an entry point calls once belongs into it; intrinsics and C functions keep their names.
+        if (function.isExternal()) {
+          continue;
+        }
+        std::string renamed = (function.getName() + "." + Twine(index)).str();
+        if (failed(SymbolTable::replaceAllSymbolUses(function, StringAttr::get(&context, renamed), *variant))) {
+          return modelError(ErrorCode::E0901, "cannot rename " + function.getName());
+        }
+        function.setName(renamed);
+      }
+      variants.push_back({target, (codegen::kRunName + "." + Twine(index)).str(),
+                          (codegen::kLayoutName + "." + Twine(index)).str()});
+      if (!all) {
+        all = std::move(variant);
+        continue;
+      }
+      for (Operation &op : llvm::make_early_inc_range(*variant->getBody())) {
+        if (auto symbol = dyn_cast<SymbolOpInterface>(op); !symbol || !SymbolTable::lookupSymbolIn(*all, symbol.getNameAttr())) {
+          op.moveBefore(all->getBody(), all->getBody()->end());
+        }
+      }
+    }
+    return std::move(all);
+  }
+
+  Error generate() {
+    Expected<ModelDescription> described = describeModel(*module);
+    if (!described) {
+      return described.takeError();
+    }
+    description = std::move(*described);
+    Expected<OwningOpRef<ModuleOp>> lowered = lowerVariants();
+    if (!lowered) {
+      return lowered.takeError();
+    }
+    if (options.to == Stage::LLVM) {
+      return writeModule(**lowered);
+    }
+
+    report.beginPhase("generate");
+    CodegenOptions codegen;
+    codegen.base = targets.front();
+    codegen.optLevel = options.optLevel;
+    codegen.exported = {description.tableName()};
+    codegen.extend = [&](llvm::Module &llvmModule) { buildTable(llvmModule, description, variants); };
+    std::string ir;
+    DiagnosticCollector diagnostics(&context, options.input);
+    Expected<llvm::SmallVector<char, 0>> object =
+        emitObject(**lowered, codegen, options.to == Stage::LLVMIR ? &ir : nullptr);
+    if (!object) {
+      return diagnostics.hasErrors() ? (llvm::consumeError(object.takeError()), diagnostics.takeError())
+                                     : object.takeError();
+    }
+    if (options.to == Stage::LLVMIR) {
+      return writeText([&](llvm::raw_ostream &os) { os << ir; });
+    }
+    if (options.to == Stage::Object) {
+      return writeText([&](llvm::raw_ostream &os) { os.write(object->data(), object->size()); });
+    }
+    return writeArtifact(*object);
+  }
+
+  Error writeArtifact(llvm::ArrayRef<char> object) {
+    report.setNumber("code_bytes", object.size());
+    report.setNumber("weight_bytes", description.weightBytes);
+    report.setNumber("kernels", description.kernels.size());
+    ArtifactInfo info;
+    info.fingerprint = description.fingerprint;
+    info.weightBytes = description.weightBytes;
+    for (const cpu::TargetSpec &target : targets) {
+      info.targets.push_back({target.name, target.cpuFeatures});
+    }
+    auto weights = [&](ByteSink sink) { return codegen::writeWeights(*module, sink); };
+    if (Error error = checkUndefinedSymbols(object)) {
+      return error;
+    }
+    if (options.outputKind == OutputKind::Static) {
+      report.beginPhase("archive");
+      return writeStaticArchive(object, info, weights, options.weightsAsObject, options.output);
+    }
+    report.beginPhase("link");
+    Expected<llvm::SmallVector<char, 0>> library = linkShared(object, description.weightBytes);
+    if (!library) {
+      return library.takeError();
+    }
+    report.beginPhase("seal");
+    return sealArtifact(*library, info, weights, options.output);
+  }
+
+  const CompileOptions &options;
+  Report &report;
+  MLIRContext context;
+  PipelineOptions pipeline;
+  std::vector<cpu::TargetSpec> targets;
+  OwningOpRef<ModuleOp> module;
+  ModelDescription description;
+  std::vector<VariantDescription> variants;
+};
+
+} // namespace
+
+Error lathe::compileModel(const CompileOptions &options, Report &report) {
+  return Compilation(options, report).run();
 }
 
-llvm::Error lathe::compileModel(const CompileOptions &options, Report &report) { return notYet(options); }
+Error lathe::checkModel(const CompileOptions &options, Report &report) {
+  CompileOptions check = options;
+  check.to = Stage::Kernel;
+  return Compilation(check, report).run();
+}
 
-llvm::Error lathe::checkModel(const CompileOptions &options, Report &report) { return notYet(options); }
-
-llvm::Error lathe::inspectModel(const CompileOptions &options, bool json, llvm::raw_ostream &os) {
-  return notYet(options);
+Error lathe::inspectModel(const CompileOptions &options, bool json, llvm::raw_ostream &os) {
+  return modelError(ErrorCode::E0401, "this build cannot read ONNX files yet").file(options.input);
 }

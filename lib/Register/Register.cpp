@@ -3,8 +3,12 @@
 
 #include "lathe/Compiler/Register.h"
 
+#include "lathe/Codegen/Passes.h"
+#include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
 #include "mlir/InitAllDialects.h"
@@ -17,4 +21,9 @@ void lathe::registerDialects(mlir::DialectRegistry &registry) {
   registry.insert<nn::NNDialect, kernel::KernelDialect, onnx::OnnxDialect>();
 }
 
-void lathe::registerPasses() {}
+void lathe::registerPasses() {
+  registerConversionPasses();
+  nn::registerNNPasses();
+  kernel::registerKernelPasses();
+  codegen::registerCodegenPasses();
+}

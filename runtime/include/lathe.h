@@ -263,8 +263,9 @@ LATHE_API lathe_error_code lathe_session_bind_input_dlpack(lathe_session_t *sess
 LATHE_API lathe_error_code lathe_session_prepare(lathe_session_t *session);
 LATHE_API lathe_error_code lathe_session_run(lathe_session_t *session);
 
-/* After prepare: shape and place of an output; after run also its contents. What lies in the session's memory
- * is valid until the next prepare or run; `dims` too. `strides` is null. */
+/* After prepare: the shape of an output, with `data` null unless it is bound; after run also its contents.
+ * What lies in the session's memory, and `dims`, are valid until the next prepare, run or bind. `strides` is
+ * null. */
 LATHE_API lathe_error_code lathe_session_output(const lathe_session_t *session, size_t index,
                                                 lathe_tensor *tensor);
 /* The values of the symbols, in the model's order, after prepare or run; null before. */

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,8 +43,8 @@ static int compare_object(struct dl_phdr_info *info, size_t size, void *argument
 /* The C library takes a library that it loaded under the same name for the one asked for, without a look at
  * the file. Names of descriptors are reused, so what came back has to be compared with what was checked;
  * another descriptor has another name. */
-lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_view *view,
-                            const struct lathe_artifact *artifact, void **library, const uint8_t **base) {
+static lathe_error_code load(int fd, const char *name, const struct lathe_elf_view *view,
+                             const struct lathe_artifact *artifact, void **library, const uint8_t **base) {
   enum { ATTEMPTS = 64 };
   int current = fd;
   for (int i = 0; i < ATTEMPTS; ++i) {
@@ -54,7 +55,9 @@ lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_vie
     if (!handle || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
       const char *why = dlerror();
       lathe_fail(LATHE_ERROR_LOAD, "\"%s\" cannot be loaded: %s", name, why ? why : "unknown error");
-      lathe_unload(handle);
+      if (handle) {
+        dlclose(handle);
+      }
       break;
     }
     struct search search = {view, artifact, map->l_addr, false};
@@ -67,7 +70,7 @@ lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_vie
       *base = (const uint8_t *)map->l_addr;
       return LATHE_OK;
     }
-    lathe_unload(handle);
+    dlclose(handle);
     int next = fcntl(fd, F_DUPFD_CLOEXEC, current + 1);
     if (current != fd) {
       close(current);
@@ -84,8 +87,22 @@ lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_vie
   return LATHE_ERROR_LOAD;
 }
 
+/* The loader has a lock of its own, but tools that look for data races do not see it: without ours they take
+ * memory that one thread unloaded and another one's artifact was mapped to for shared. */
+static pthread_mutex_t loader = PTHREAD_MUTEX_INITIALIZER;
+
+lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_view *view,
+                            const struct lathe_artifact *artifact, void **library, const uint8_t **base) {
+  pthread_mutex_lock(&loader);
+  lathe_error_code code = load(fd, name, view, artifact, library, base);
+  pthread_mutex_unlock(&loader);
+  return code;
+}
+
 void lathe_unload(void *library) {
   if (library) {
+    pthread_mutex_lock(&loader);
     dlclose(library);
+    pthread_mutex_unlock(&loader);
   }
 }

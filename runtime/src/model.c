@@ -160,10 +160,9 @@ lathe_error_code lathe_model_check_weights(lathe_model_t *model) {
   if (atomic_load_explicit(&model->weights_state, memory_order_acquire) == LATHE_WEIGHTS_GOOD) {
     return LATHE_OK;
   }
-  uint64_t wanted = model->check_threads;
-  if (!wanted) {
+  uint64_t wanted = model->check_threads ? model->check_threads : 1 + (model->table->weight_bytes >> 27);
+  if (wanted > 1 && !model->check_threads) {
     uint64_t cores = lathe_cpu_cores();
-    wanted = 1 + (model->table->weight_bytes >> 27);
     wanted = wanted < cores ? wanted : cores;
   }
   uint32_t count = wanted < MAX_THREADS ? (uint32_t)wanted : MAX_THREADS;

@@ -79,7 +79,9 @@ TEST(BitFlip, ElsewhereIsRefusedOrHarmless) {
     lathe_model_t *model = nullptr;
     if (lathe_open_fd(fd, nullptr, &model) == LATHE_OK) {
       lathe_session_t *session = nullptr;
-      ASSERT_EQ(lathe_session_create(model, nullptr, &session), LATHE_OK) << lathe_last_error();
+      lathe_session_options options = LATHE_SESSION_OPTIONS;
+      options.threads = 1;
+      ASSERT_EQ(lathe_session_create(model, &options, &session), LATHE_OK) << lathe_last_error();
       const float x[] = {1, 1, 1, 1};
       const int64_t dims[] = {1, 4};
       lathe_tensor tensor = {const_cast<float *>(x), LATHE_FLOAT32, 2, dims, nullptr};

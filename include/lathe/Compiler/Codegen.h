@@ -12,8 +12,13 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
+#include <functional>
 #include <string>
 #include <vector>
+
+namespace llvm {
+class Module;
+} // namespace llvm
 
 namespace lathe {
 
@@ -25,6 +30,8 @@ struct CodegenOptions {
   /// The symbols that stay visible: the model's table. All others become internal, so that several models can
   /// be linked into one program, and vanish where they are not used.
   std::vector<std::string> exported;
+  /// Adds what has no form in the LLVM dialect (the model's table), before anything is optimized.
+  std::function<void(llvm::Module &)> extend;
 };
 
 /// Makes `function` code for `target`, whatever the other functions of the module are for: several variants

@@ -69,9 +69,12 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
     return emitOpError() << "does not find the function " << getCalleeAttr();
   }
   size_t tensors = getInputs().size() + getNumResults();
-  if (function.getNumArguments() != tensors + getSizes().size()) {
-    return emitOpError() << "has " << tensors << " tensors and " << getSizes().size() << " sizes, but "
-                         << getCalleeAttr() << " has " << function.getNumArguments() << " arguments";
+  // An emitted kernel also takes the iterations to do and its worker, and returns a fault.
+  size_t expected = tensors + getSizes().size() + (function.getNumResults() ? 3 : 0);
+  if (function.getNumArguments() != expected) {
+    return emitOpError() << "has " << tensors << " tensors and " << getSizes().size() << " sizes, so "
+                         << getCalleeAttr() << " should have " << expected << " arguments, but it has "
+                         << function.getNumArguments();
   }
   return verifyShapes(*this, getShapes(), getInputs().getTypes(), getResultTypes(), getSizes().size());
 }
@@ -88,6 +91,29 @@ static LogicalResult verifySizes(Operation *op, Type type, ValueRange sizes) {
 
 LogicalResult InputOp::verify() { return verifySizes(*this, getType(), getSizes()); }
 LogicalResult OutputOp::verify() { return verifySizes(*this, getValue().getType(), getSizes()); }
+
+/// The shapes of the results, which stand behind those of the inputs.
+static SmallVector<SmallVector<OpFoldResult>> resultDims(OpBuilder &builder, ArrayAttr shapes, size_t inputs,
+                                                         ValueRange sizes) {
+  SmallVector<SmallVector<OpFoldResult>> results;
+  for (Attribute shape : shapes.getValue().drop_front(inputs)) {
+    SmallVector<OpFoldResult> &dims = results.emplace_back();
+    for (int64_t size : cast<DenseI64ArrayAttr>(shape).asArrayRef()) {
+      dims.push_back(size < 0 ? OpFoldResult(sizes[~size]) : OpFoldResult(builder.getIndexAttr(size)));
+    }
+  }
+  return results;
+}
+
+FailureOr<SmallVector<SmallVector<OpFoldResult>>> GroupOp::inferDims(OpBuilder &builder,
+                                                                     ArrayRef<SmallVector<OpFoldResult>>) {
+  return resultDims(builder, getShapes(), getInputs().size(), getSizes());
+}
+
+FailureOr<SmallVector<SmallVector<OpFoldResult>>> LaunchOp::inferDims(OpBuilder &builder,
+                                                                      ArrayRef<SmallVector<OpFoldResult>>) {
+  return resultDims(builder, getShapes(), getInputs().size(), getSizes());
+}
 
 FailureOr<SmallVector<SmallVector<OpFoldResult>>> InputOp::inferDims(OpBuilder &builder,
                                                                      ArrayRef<SmallVector<OpFoldResult>>) {

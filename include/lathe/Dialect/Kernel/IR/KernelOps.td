@@ -40,7 +40,8 @@ def Kernel_RootKind : I32EnumAttr<"RootKind", "what shapes the loops of a kernel
 
 class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
 
-def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSizedOperandSegments, Pure]> {
+def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSizedOperandSegments, Pure,
+                                         DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "the ops that one kernel computes";
   let description = [{
     The region sees only its arguments: first one per tensor of `inputs`, then one per index of `sizes`. `shapes` gives,
@@ -73,7 +74,8 @@ def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, ReturnLike, HasParent
 }
 
 def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments, Pure,
-                                           DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+                                           DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                           DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "one execution of a kernel";
   let description = [{
     Runs `callee`, a function over bytes made from a kernel group: one `memref<?xi8>` per input and per result, then

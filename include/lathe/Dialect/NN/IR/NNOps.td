@@ -508,9 +508,11 @@ def NN_FromScalarsOp : NN_TensorOp<"from_scalars", [NN_Primitive]> {
 // Layers
 //===----------------------------------------------------------------------===//
 
-def NN_LayerCallOp : NN_Op<"layer_call", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def NN_LayerCallOp : NN_Op<"layer_call", [DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                          DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "one instance of a repeated block";
   let description = [{
+    The sizes of the results are static or symbols, named by the function's result attributes `nn.dims`.
     Calls the private function `layer`, shared by all blocks of equal structure, with this instance's operands; weights
     are among them as results of `nn.weight_use`. `row` numbers the instances of a layer.
 

@@ -13,4 +13,22 @@ def DecomposePass : Pass<"nn-decompose", "::mlir::func::FuncOp"> {
   }];
 }
 
+def OutlineConstantsPass : Pass<"nn-outline-constants", "::mlir::ModuleOp"> {
+  let summary = "turn tensor constants into weights";
+  let description = [{
+    Constants that are no splats become `nn.weight`s; splats stay, kernels inline them. Equal constants become one
+    weight.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
+def OutlineLayersPass : Pass<"nn-outline-layers", "::mlir::ModuleOp"> {
+  let summary = "make one function of blocks that differ in their weights only";
+  let description = [{
+    Repeated blocks of `@main` become private functions `@layer0`, `@layer1`, ... and `nn.layer_call`s. What a block
+    takes from the one before comes first among the arguments, then what all share, then its weights.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+}
+
 #endif // LATHE_NN_PASSES_TD

@@ -1,0 +1,38 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Names and layouts that host code shares with the runtime's abi.h and with the writer of the table.
+
+#ifndef LATHE_CODEGEN_HOST_HOSTABI_H
+#define LATHE_CODEGEN_HOST_HOSTABI_H
+
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace lathe::codegen {
+
+/// The functions that LowerHost makes of `@main`: a lathe_run_fn and a lathe_layout_fn.
+inline constexpr llvm::StringLiteral kRunName = "lathe_run";
+inline constexpr llvm::StringLiteral kLayoutName = "lathe_layout";
+/// Attribute of the module after LowerHost: lathe_table.slot_count.
+inline constexpr llvm::StringLiteral kSlotCountAttr = "lathe.slot_count";
+
+/// A symbol of the model, in the order of lathe_call.symbols.
+struct Symbol {
+  std::string name;
+  int64_t min = 0, max = nn::kMaxDim;
+};
+
+/// All symbols of `main`'s arguments in the order in which they first occur, with the bounds of their
+/// `nn.dim_symbol`s.
+llvm::SmallVector<Symbol> collectSymbols(mlir::func::FuncOp main);
+
+/// The kernels of a module, in the order of lathe_table.kernels.
+llvm::SmallVector<mlir::func::FuncOp> collectKernels(mlir::ModuleOp module);
+
+} // namespace lathe::codegen
+
+#endif // LATHE_CODEGEN_HOST_HOSTABI_H

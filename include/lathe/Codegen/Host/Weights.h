@@ -1,0 +1,37 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The weight section of an artifact: who lies where, and how the bytes are produced.
+
+#ifndef LATHE_CODEGEN_HOST_WEIGHTS_H
+#define LATHE_CODEGEN_HOST_WEIGHTS_H
+
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/Support/Error.h"
+
+namespace lathe::codegen {
+
+/// Attribute of an `nn.weight`: its byte offset in the weight section.
+inline constexpr llvm::StringLiteral kOffsetAttr = "lathe.offset";
+/// Attribute of the module: the bytes of the weight section.
+inline constexpr llvm::StringLiteral kWeightBytesAttr = "lathe.weight_bytes";
+/// Every weight starts at a multiple of this.
+inline constexpr int64_t kWeightAlignment = 64;
+
+/// The bytes of one element in memory; bool takes one.
+int64_t getElementBytes(mlir::Type type);
+
+/// The bytes that `weight` takes in the section, padding of panels included.
+int64_t getStoredBytes(nn::WeightOp weight);
+
+/// Produces the weight section from front to back: arranges, transposes and joins weights as they are written, holding
+/// at most one weight's panel row in memory. `sink` gets exactly `lathe.weight_bytes` bytes.
+llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink);
+
+} // namespace lathe::codegen
+
+#endif // LATHE_CODEGEN_HOST_WEIGHTS_H

@@ -1,0 +1,48 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#ifndef LATHE_CODEGEN_PASSES_TD
+#define LATHE_CODEGEN_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def AssignWeightsPass : Pass<"assign-weights", "::mlir::ModuleOp"> {
+  let summary = "arrange weights and give them their place in the artifact";
+  let description = [{
+    A weight that is read by products alone, directly or through layers, is arranged in panels (`nn.weight` gets
+    `panel`, the kernels' arguments `kernel.panel`). Every weight that is still used gets `lathe.offset`, the module
+    `lathe.weight_bytes`. The others are erased.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::lathe::kernel::KernelDialect"];
+}
+
+def EmitCPUKernelsPass : Pass<"emit-cpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "turn kernels over tensors into loops over memory";
+  let description = [{
+    Every function with a `kernel.root` gets the arguments begin, end and worker, an i32 result (0 or the fault that its
+    `kernel.trap_if`s noted), and the loops of its kind's emitter. Beside it stands `<name>.tasks(sizes) -> (count,
+    grain)`.
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"",
+                        "native, x86-64-v3 or x86-64-v4">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect",
+                           "::mlir::cf::ControlFlowDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::affine::AffineDialect"];
+}
+
+def LowerHostPass : Pass<"lower-host", "::mlir::ModuleOp"> {
+  let summary = "turn the program of launches into code over one arena";
+  let description = [{
+    `@main` becomes `@run(call) -> i32` and `@layout(symbols, workers, slots, output_dims, arena_bytes) -> i32` as the
+    runtime's abi.h has them, each layer a function over pointers, each kernel gets an entry for the thread pool. Tensors
+    between kernels become slots of the arena: two that never live at the same time may share one, and the offsets are
+    formulas of the symbols, evaluated once per shape.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::cf::ControlFlowDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+#endif // LATHE_CODEGEN_PASSES_TD

@@ -1,0 +1,37 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The order of all passes, stage by stage.
+
+#ifndef LATHE_COMPILER_PIPELINE_H
+#define LATHE_COMPILER_PIPELINE_H
+
+#include "mlir/Pass/PassManager.h"
+
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+struct PipelineOptions {
+  /// 0: reference lowerings, no fusion. 2: everything.
+  unsigned optLevel = 2;
+  /// `--shape` texts for the legalization.
+  std::vector<std::string> shapes;
+  /// Of the code generator.
+  std::string target = "native";
+};
+
+/// onnx → nn, opset-free.
+void buildLegalizePipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+/// nn → nn: folding, fusion, layers.
+void buildOptimizePipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+/// nn → kernels and launches, with all weights placed.
+void buildKernelPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+/// Kernels and launches → the LLVM dialect, for one target.
+void buildCodegenPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+
+} // namespace lathe
+
+#endif // LATHE_COMPILER_PIPELINE_H

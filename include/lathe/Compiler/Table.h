@@ -1,0 +1,65 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What an artifact says of itself: the table of the runtime's abi.h.
+
+#ifndef LATHE_COMPILER_TABLE_H
+#define LATHE_COMPILER_TABLE_H
+
+#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/Host/HostABI.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/Error.h"
+
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+/// An input or output. A dimension is a size, `~i` for symbol i, or LATHE_DIM_COMPUTED.
+struct ValueDescription {
+  std::string name;
+  uint32_t dtype = 0;
+  std::vector<int64_t> dims;
+};
+
+struct KernelDescription {
+  std::string name;
+  /// The ONNX nodes it computes, one a line.
+  std::string nodes;
+};
+
+/// Everything in the table but the code.
+struct ModelDescription {
+  std::string name;
+  uint64_t fingerprint = 0;
+  uint64_t weightBytes = 0;
+  uint64_t slotCount = 0;
+  std::vector<ValueDescription> inputs, outputs;
+  llvm::SmallVector<codegen::Symbol> symbols;
+  std::vector<KernelDescription> kernels;
+  std::vector<std::pair<std::string, std::string>> metadata;
+
+  /// `lathe_model_<fingerprint>`.
+  std::string tableName() const;
+};
+
+/// Reads the description off a module of kernels and launches, with its weights placed.
+llvm::Expected<ModelDescription> describeModel(mlir::ModuleOp module);
+
+/// One variant: its target, and the names of its functions.
+struct VariantDescription {
+  cpu::TargetSpec target;
+  std::string run, layout;
+};
+
+/// Adds the table to `module`, where the variants' functions are. All references are offsets from the table, so that
+/// it needs no relocation.
+void buildTable(llvm::Module &module, const ModelDescription &model, llvm::ArrayRef<VariantDescription> variants);
+
+} // namespace lathe
+
+#endif // LATHE_COMPILER_TABLE_H

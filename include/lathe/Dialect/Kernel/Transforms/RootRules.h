@@ -1,0 +1,33 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What may become the root of a kernel, and what may be fused with it, on every target.
+
+#ifndef LATHE_DIALECT_KERNEL_TRANSFORMS_ROOTRULES_H
+#define LATHE_DIALECT_KERNEL_TRANSFORMS_ROOTRULES_H
+
+#include "lathe/Dialect/Kernel/IR/Kernel.h"
+
+#include <optional>
+#include <string>
+
+namespace lathe::kernel {
+
+/// The kind of kernel that `op` is the root of, or nothing, with the reason in `whyNot` where a user would want to
+/// know it. Pointwise ops, views and gathers are no roots but `Pointwise` fits them (see isFusible).
+std::optional<RootKind> getRootKind(mlir::Operation *op, std::string &whyNot);
+
+/// Ops that compute element by element at a position: pointwise ops, gathers along the first dimension, ranges.
+bool isFusible(mlir::Operation *op);
+
+/// Ops that only rename or repeat elements (reshape, transpose, slice with positive strides, expand): fused by
+/// changing an index, and copied to every kernel that reads through them.
+bool isView(mlir::Operation *op);
+
+/// Constants that are repeated where they are used: splats and scalars.
+bool isInlineConstant(mlir::Operation *op);
+
+} // namespace lathe::kernel
+
+#endif // LATHE_DIALECT_KERNEL_TRANSFORMS_ROOTRULES_H

@@ -1,0 +1,280 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Produces the bytes of the weight section.
+///
+/// A weight, however it is composed, is a list of strided blocks of mapped memory: a transposition permutes strides, a
+/// concatenation shifts and collects blocks. Rows and panels are then gathered straight from the model's file.
+
+#include "lathe/Codegen/Host/Weights.h"
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <cstring>
+#include <deque>
+
+using namespace mlir;
+using namespace lathe;
+using llvm::Error;
+
+namespace {
+
+/// Elements `[lo, lo + size)` of a weight, at `base + sum of (index - lo) * stride` bytes.
+struct StridedBlock {
+  const char *base;
+  SmallVector<int64_t> lo, size, stride;
+};
+
+class WeightBlocks {
+public:
+  explicit WeightBlocks(ModuleOp module) : symbols(module) {}
+
+  llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight) {
+    // Sources form a tree of a few levels; a bound keeps a cycle from ever being followed.
+    return get(weight, /*depth=*/0);
+  }
+
+private:
+  llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight, unsigned depth) {
+    if (depth > 16) {
+      return llvm::createStringError("weight @%s has sources nested more than 16 deep", weight.getSymName().data());
+    }
+    RankedTensorType type = weight.getTensorType();
+    if (auto source = dyn_cast<nn::WeightSourceAttr>(weight.getValue())) {
+      return compose(weight, source, depth);
+    }
+    llvm::Expected<ArrayRef<char>> bytes = getBytes(weight);
+    if (!bytes) {
+      return bytes.takeError();
+    }
+    StridedBlock block;
+    block.base = bytes->data();
+    block.lo.assign(type.getRank(), 0);
+    block.size.assign(type.getShape().begin(), type.getShape().end());
+    block.stride.resize(type.getRank());
+    int64_t stride = codegen::getElementBytes(type.getElementType());
+    for (int64_t dim = type.getRank(); dim-- > 0;) {
+      block.stride[dim] = stride;
+      stride *= type.getDimSize(dim);
+    }
+    return SmallVector<StridedBlock>{block};
+  }
+
+  llvm::Expected<SmallVector<StridedBlock>> compose(nn::WeightOp weight, nn::WeightSourceAttr source, unsigned depth) {
+    SmallVector<StridedBlock> blocks;
+    bool concat = source.getKind().getValue() == "concat";
+    int64_t shift = 0;
+    for (FlatSymbolRefAttr name : source.getOperands()) {
+      auto operand = symbols.lookup<nn::WeightOp>(name.getValue());
+      if (!operand) {
+        return llvm::createStringError("weight @%s has no source @%s", weight.getSymName().data(),
+                                       name.getValue().data());
+      }
+      llvm::Expected<SmallVector<StridedBlock>> parts = get(operand, depth + 1);
+      if (!parts) {
+        return parts.takeError();
+      }
+      for (StridedBlock &block : *parts) {
+        if (concat) {
+          block.lo[source.getIndices()[0]] += shift;
+        } else {
+          StridedBlock permuted = block;
+          for (auto [to, from] : llvm::enumerate(source.getIndices())) {
+            permuted.lo[to] = block.lo[from];
+            permuted.size[to] = block.size[from];
+            permuted.stride[to] = block.stride[from];
+          }
+          block = permuted;
+        }
+        blocks.push_back(block);
+      }
+      if (concat) {
+        shift += operand.getTensorType().getDimSize(source.getIndices()[0]);
+      }
+    }
+    return blocks;
+  }
+
+  /// The elements of a weight that holds data, one byte per bool.
+  llvm::Expected<ArrayRef<char>> getBytes(nn::WeightOp weight) {
+    RankedTensorType type = weight.getTensorType();
+    size_t size = type.getNumElements() * codegen::getElementBytes(type.getElementType());
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight.getValue())) {
+      AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+      if (!blob || blob->getData().size() != size) {
+        return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu", weight.getSymName().data(), size,
+                                       blob ? blob->getData().size() : size_t(0));
+      }
+      return blob->getData();
+    }
+    auto dense = dyn_cast<DenseElementsAttr>(weight.getValue());
+    if (!dense) {
+      return llvm::createStringError("weight @%s has no data", weight.getSymName().data());
+    }
+    if (!dense.isSplat() && !type.getElementType().isInteger(1)) {
+      return dense.getRawData();
+    }
+    std::string &owned = storage.emplace_back(size, '\0');
+    if (type.getElementType().isInteger(1)) {
+      for (auto [position, value] : llvm::enumerate(dense.getValues<bool>())) {
+        owned[position] = value;
+      }
+    } else {
+      ArrayRef<char> element = dense.getRawData();
+      for (size_t at = 0; at < size; at += element.size()) {
+        memcpy(&owned[at], element.data(), element.size());
+      }
+    }
+    return ArrayRef<char>(owned.data(), owned.size());
+  }
+
+  SymbolTable symbols;
+  std::deque<std::string> storage;
+};
+
+/// Collects small writes.
+class Buffer {
+public:
+  explicit Buffer(llvm::function_ref<Error(ArrayRef<char>)> sink) : sink(sink) {}
+
+  /// Room for `size` bytes, zeroed, that the next flush will write.
+  llvm::Expected<char *> reserve(size_t size) {
+    if (data.size() + size > kLimit && !data.empty()) {
+      if (Error error = flush()) {
+        return std::move(error);
+      }
+    }
+    data.resize(data.size() + size, 0);
+    written += size;
+    return data.data() + data.size() - size;
+  }
+
+  Error flush() {
+    Error error = sink(ArrayRef<char>(data));
+    data.clear();
+    return error;
+  }
+
+  uint64_t written = 0;
+
+private:
+  static constexpr size_t kLimit = 1 << 20;
+  llvm::function_ref<Error(ArrayRef<char>)> sink;
+  std::vector<char> data;
+};
+
+/// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
+void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last, int64_t elementBytes,
+             char *to) {
+  for (const StridedBlock &block : blocks) {
+    size_t rank = block.lo.size(), column = rank - 1;
+    const char *from = block.base;
+    bool inside = true;
+    for (size_t dim = 0; dim < column && inside; ++dim) {
+      int64_t at = index[dim] - block.lo[dim];
+      inside = at >= 0 && at < block.size[dim];
+      from += at * block.stride[dim];
+    }
+    int64_t begin = std::max(first, rank ? block.lo[column] : 0);
+    int64_t end = std::min(last, rank ? block.lo[column] + block.size[column] : 1);
+    if (!inside || begin >= end) {
+      continue;
+    }
+    int64_t stride = rank ? block.stride[column] : elementBytes;
+    from += rank ? (begin - block.lo[column]) * stride : 0;
+    char *out = to + (begin - first) * elementBytes;
+    if (stride == elementBytes) {
+      memcpy(out, from, (end - begin) * elementBytes);
+      continue;
+    }
+    for (int64_t i = begin; i < end; ++i, from += stride, out += elementBytes) {
+      memcpy(out, from, elementBytes);
+    }
+  }
+}
+
+/// Advances a row-major index; the last dimension is not part of it.
+void nextRow(MutableArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
+  for (size_t dim = index.size(); dim-- > 0;) {
+    if (++index[dim] < shape[dim]) {
+      return;
+    }
+    index[dim] = 0;
+  }
+}
+
+Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer) {
+  RankedTensorType type = weight.getTensorType();
+  int64_t bytes = codegen::getElementBytes(type.getElementType());
+  int64_t columns = type.getRank() ? type.getShape().back() : 1;
+  int64_t rows = columns ? type.getNumElements() / columns : 0;
+  nn::PanelAttr panel = weight.getPanelAttr();
+  // Row-major is one panel as wide as the matrix; wide rows are written in parts.
+  constexpr int64_t kPart = 1 << 14;
+  int64_t width = panel ? panel.getWidth() : columns;
+  int64_t interleave = panel ? panel.getInterleave() : 1;
+  std::vector<char> row;
+  for (int64_t first = 0; first < columns; first += width) {
+    SmallVector<int64_t> index(std::max<int64_t>(type.getRank() - 1, 0), 0);
+    for (int64_t k = 0; k < rows; k += interleave) {
+      if (interleave == 1) {
+        for (int64_t part = 0; part < width; part += kPart) {
+          int64_t end = std::min(part + kPart, width);
+          llvm::Expected<char *> to = buffer.reserve((end - part) * bytes);
+          if (!to) {
+            return to.takeError();
+          }
+          copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
+        }
+        nextRow(index, type.getShape());
+        continue;
+      }
+      llvm::Expected<char *> to = buffer.reserve(width * interleave * bytes);
+      if (!to) {
+        return to.takeError();
+      }
+      for (int64_t j = 0; j < interleave && k + j < rows; ++j) {
+        row.assign(width * bytes, 0);
+        copyRow(blocks, index, first, std::min(first + width, columns), bytes, row.data());
+        for (int64_t i = 0; i < width; ++i) {
+          memcpy(*to + (i * interleave + j) * bytes, row.data() + i * bytes, bytes);
+        }
+        nextRow(index, type.getShape());
+      }
+    }
+  }
+  return Error::success();
+}
+
+} // namespace
+
+Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink) {
+  WeightBlocks sources(module);
+  Buffer buffer(sink);
+  for (auto weight : module.getOps<nn::WeightOp>()) {
+    auto offset = weight->getAttrOfType<IntegerAttr>(kOffsetAttr);
+    if (!offset) {
+      continue; // only a source of others
+    }
+    llvm::Expected<SmallVector<StridedBlock>> blocks = sources.get(weight);
+    if (!blocks) {
+      return blocks.takeError();
+    }
+    if (Error error = writeWeight(weight, *blocks, buffer)) {
+      return error;
+    }
+    uint64_t end = uint64_t(offset.getInt()) + getStoredBytes(weight);
+    if (buffer.written != end) {
+      return llvm::createStringError("weight @%s ends at byte %llu of its section instead of %llu",
+                                     weight.getSymName().data(), (unsigned long long)buffer.written,
+                                     (unsigned long long)end);
+    }
+    llvm::Expected<char *> padding = buffer.reserve(llvm::alignTo(end, kWeightAlignment) - end);
+    if (!padding) {
+      return padding.takeError();
+    }
+  }
+  return buffer.flush();
+}

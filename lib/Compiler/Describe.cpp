@@ -1,0 +1,146 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Reads off a module what its artifact's table will say.
+
+#include "lathe/Codegen/Host/Weights.h"
+#include "lathe/Compiler/Table.h"
+#include "lathe/Dialect/NN/IR/ShapeTracker.h"
+#include "lathe/Support/Diagnostics.h"
+#include "lathe/abi.h"
+
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe;
+
+static std::optional<uint32_t> dtypeOf(Type type) {
+  return llvm::TypeSwitch<Type, std::optional<uint32_t>>(type)
+      .Case([](Float32Type) { return LATHE_FLOAT32; })
+      .Case([](Float64Type) { return LATHE_FLOAT64; })
+      .Case([](Float16Type) { return LATHE_FLOAT16; })
+      .Case([](BFloat16Type) { return LATHE_BFLOAT16; })
+      .Case([](IntegerType integer) -> std::optional<uint32_t> {
+        bool isUnsigned = integer.isUnsigned();
+        switch (integer.getWidth()) {
+        case 1:
+          return LATHE_BOOL;
+        case 8:
+          return isUnsigned ? LATHE_UINT8 : LATHE_INT8;
+        case 16:
+          return isUnsigned ? LATHE_UINT16 : LATHE_INT16;
+        case 32:
+          return isUnsigned ? LATHE_UINT32 : LATHE_INT32;
+        case 64:
+          return isUnsigned ? LATHE_UINT64 : LATHE_INT64;
+        default:
+          return std::nullopt;
+        }
+      })
+      .Default(std::optional<uint32_t>());
+}
+
+static llvm::Error describeValue(ValueDescription &value, StringAttr name, Type type, const llvm::Twine &fallback) {
+  value.name = name ? name.str() : fallback.str();
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  std::optional<uint32_t> dtype = tensor ? dtypeOf(tensor.getElementType()) : std::nullopt;
+  if (!dtype) {
+    std::string text;
+    llvm::raw_string_ostream(text) << type;
+    return modelError(ErrorCode::E0401, "value \"" + value.name + "\" has type " + text +
+                                            ", which an artifact cannot take or give");
+  }
+  value.dtype = *dtype;
+  return llvm::Error::success();
+}
+
+static std::string nodesOf(Location loc) {
+  std::vector<std::string> names;
+  for (const NodeOrigin &origin : originsOf(loc)) {
+    names.push_back(origin.name);
+  }
+  return llvm::join(names, "\n");
+}
+
+llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
+  ModelDescription model;
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  if (!main) {
+    return modelError(ErrorCode::E0901, "the module has no function @main");
+  }
+  if (auto name = module->getAttrOfType<StringAttr>("lathe.graph_name")) {
+    model.name = name.str();
+  }
+  if (auto fingerprint = module->getAttrOfType<IntegerAttr>("lathe.fingerprint")) {
+    model.fingerprint = fingerprint.getValue().getZExtValue();
+  }
+  if (auto metadata = module->getAttrOfType<DictionaryAttr>("lathe.metadata")) {
+    for (NamedAttribute entry : metadata) {
+      if (auto text = dyn_cast<StringAttr>(entry.getValue())) {
+        model.metadata.emplace_back(entry.getName().str(), text.str());
+      }
+    }
+  }
+  if (auto bytes = module->getAttrOfType<IntegerAttr>(codegen::kWeightBytesAttr)) {
+    model.weightBytes = bytes.getInt();
+  }
+
+  model.symbols = codegen::collectSymbols(main);
+  llvm::StringMap<int64_t> symbolIndex;
+  for (auto [index, symbol] : llvm::enumerate(model.symbols)) {
+    symbolIndex[symbol.name] = index;
+  }
+  for (BlockArgument argument : main.getArguments()) {
+    unsigned number = argument.getArgNumber();
+    ValueDescription &input = model.inputs.emplace_back();
+    auto name = main.getArgAttrOfType<StringAttr>(number, nn::NNDialect::kNameAttr);
+    if (llvm::Error error = describeValue(input, name, argument.getType(), "input" + llvm::Twine(number))) {
+      return std::move(error);
+    }
+    auto names = main.getArgAttrOfType<ArrayAttr>(number, nn::NNDialect::kDimsAttr);
+    for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(argument.getType()).getShape())) {
+      if (!ShapedType::isDynamic(size)) {
+        input.dims.push_back(size);
+        continue;
+      }
+      StringRef symbol = names ? cast<StringAttr>(names[index]).getValue() : StringRef();
+      auto found = symbolIndex.find(symbol);
+      if (found == symbolIndex.end()) {
+        return modelError(ErrorCode::E0901, "dimension " + llvm::Twine(index) + " of input \"" + input.name +
+                                                "\" is dynamic and has no symbol");
+      }
+      input.dims.push_back(~found->second);
+    }
+  }
+
+  OpBuilder builder(main.getBody().front().getTerminator());
+  nn::ShapeTracker shapes(builder);
+  for (OpOperand &operand : main.getBody().front().getTerminator()->getOpOperands()) {
+    unsigned number = operand.getOperandNumber();
+    ValueDescription &output = model.outputs.emplace_back();
+    auto name = main.getResultAttrOfType<StringAttr>(number, nn::NNDialect::kNameAttr);
+    if (llvm::Error error = describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
+      return std::move(error);
+    }
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
+    for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(operand.get().getType()).getShape())) {
+      int64_t dim = ShapedType::isDynamic(size) ? LATHE_DIM_COMPUTED : size;
+      if (succeeded(dims)) {
+        if (std::optional<int64_t> constant = getConstantIntValue((*dims)[index])) {
+          dim = *constant;
+        } else if (auto symbol = cast<Value>((*dims)[index]).getDefiningOp<nn::DimSymbolOp>()) {
+          dim = ~symbolIndex.lookup(symbol.getName());
+        }
+      }
+      output.dims.push_back(dim);
+    }
+  }
+  for (func::FuncOp kernel : codegen::collectKernels(module)) {
+    model.kernels.push_back({kernel.getName().str(), nodesOf(kernel.getLoc())});
+  }
+  return model;
+}

@@ -1,0 +1,67 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Compiler/Pipeline.h"
+
+#include "lathe/Codegen/Passes.h"
+#include "lathe/Dialect/Kernel/Transforms/Passes.h"
+#include "lathe/Dialect/NN/Transforms/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Affine/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace lathe;
+
+static void addCleanup(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void lathe::buildLegalizePipeline(OpPassManager &pm, const PipelineOptions &options) {}
+
+void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &options) {
+  addCleanup(pm);
+  pm.addPass(nn::createOutlineConstantsPass());
+  if (options.optLevel > 0) {
+    pm.addPass(nn::createOutlineLayersPass());
+  }
+}
+
+void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &options) {
+  bool fuse = options.optLevel > 0;
+  pm.addNestedPass<func::FuncOp>(kernel::createFormKernelsPass({/*fuse=*/fuse}));
+  pm.addPass(kernel::createOutlineKernelsPass());
+  addCleanup(pm);
+  pm.addPass(codegen::createAssignWeightsPass());
+}
+
+void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
+  addCleanup(pm);
+  pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
+  pm.addPass(codegen::createLowerHostPass());
+
+  // Vector transfers become one-dimensional loads before anything knows of LLVM.
+  pm.addNestedPass<func::FuncOp>(createConvertVectorToSCFPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  addCleanup(pm);
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  // Vectorization leaves poison behind.
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  addCleanup(pm);
+}

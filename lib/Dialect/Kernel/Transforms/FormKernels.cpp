@@ -1,0 +1,376 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Groups the nn ops of a function into kernels.
+///
+/// Roots come first, in program order: each takes the pointwise ops after it as long as its result has one user, and
+/// what is cheap before it. What is left is grouped from consumers to producers. Reshapes between kernels stay outside:
+/// the host program treats them as another name for the same bytes.
+
+#include "lathe/Dialect/Kernel/Transforms/Passes.h"
+#include "lathe/Dialect/Kernel/Transforms/RootRules.h"
+#include "lathe/Dialect/NN/IR/ShapeTracker.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace lathe::kernel {
+#define GEN_PASS_DEF_FORMKERNELSPASS
+#include "lathe/Dialect/Kernel/Transforms/Passes.h.inc"
+} // namespace lathe::kernel
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::kernel;
+
+namespace {
+
+/// The ops of one kernel. `last` computes its only result; the others are used within the kernel alone.
+struct Cluster {
+  RootKind kind;
+  Operation *last;
+  llvm::SetVector<Operation *> ops;
+};
+
+class KernelFormer {
+public:
+  KernelFormer(func::FuncOp function, bool fuse)
+      : function(function), fuse(fuse), builder(function.getContext()), shapes(builder) {}
+
+  LogicalResult run() {
+    collectOps();
+    if (fuse) {
+      for (Operation *op : ops) {
+        growRoot(op);
+      }
+    }
+    for (Operation *op : llvm::reverse(ops)) {
+      if (!owner.contains(op) && !staysOutside(op)) {
+        growRest(op);
+      }
+    }
+    copyReturnedArguments();
+    // Consumers first: what no built kernel reads, because all of them absorbed it, is not built.
+    SmallVector<Cluster *> order;
+    for (Cluster &cluster : clusters) {
+      order.push_back(&cluster);
+    }
+    llvm::sort(order, [](Cluster *lhs, Cluster *rhs) { return rhs->last->isBeforeInBlock(lhs->last); });
+    for (Cluster *cluster : order) {
+      if (isLive(cluster->last->getResult(0)) && failed(build(*cluster))) {
+        return failure();
+      }
+    }
+    eraseDead();
+    return success();
+  }
+
+private:
+  /// All ops with a tensor result that a kernel must compute.
+  void collectOps() {
+    for (Operation &op : function.getBody().front()) {
+      if (isa<nn::ReferenceOpInterface>(op)) {
+        ops.push_back(&op);
+      }
+    }
+  }
+
+  /// A reshape that is not wanted inside a kernel only renames bytes.
+  static bool staysOutside(Operation *op) { return isa<nn::ReshapeOp>(op); }
+
+  /// Whether anything that stays in the function reads `value`.
+  bool isLive(Value value) {
+    return llvm::any_of(value.getUsers(), [&](Operation *user) {
+      if (isa<nn::ReshapeOp>(user) && !owner.contains(user)) {
+        return isLive(user->getResult(0));
+      }
+      return !isa<nn::ReferenceOpInterface>(user);
+    });
+  }
+
+  Cluster &newCluster(RootKind kind, Operation *op) {
+    clusters.push_back({kind, op, {}});
+    add(clusters.back(), op);
+    return clusters.back();
+  }
+
+  void add(Cluster &cluster, Operation *op) {
+    cluster.ops.insert(op);
+    owner[op] = unsigned(&cluster - clusters.data());
+  }
+
+  static bool sameShape(Value lhs, Value rhs) {
+    auto lhsType = cast<RankedTensorType>(lhs.getType()), rhsType = cast<RankedTensorType>(rhs.getType());
+    return lhsType.getShape() == rhsType.getShape();
+  }
+
+  /// Whether both have, dimension by dimension, sizes known to be equal.
+  bool sameSizes(Value lhs, Value rhs) {
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(lhs);
+    if (failed(dims)) {
+      return false;
+    }
+    SmallVector<OpFoldResult> copy(*dims);
+    FailureOr<ArrayRef<OpFoldResult>> others = shapes.getDims(rhs);
+    return succeeded(others) && *others == ArrayRef<OpFoldResult>(copy);
+  }
+
+  void growRoot(Operation *op) {
+    std::string whyNot;
+    std::optional<RootKind> kind = getRootKind(op, whyNot);
+    if (!kind || owner.contains(op)) {
+      return;
+    }
+    Cluster &cluster = newCluster(*kind, op);
+    if (*kind == RootKind::Rows) {
+      pullProducers(cluster);
+    }
+    // After it: pointwise ops of the same shape, one user at a time.
+    bool keepsShape = *kind != RootKind::Attention;
+    while (keepsShape && cluster.last->getResult(0).hasOneUse()) {
+      Operation *user = *cluster.last->getResult(0).getUsers().begin();
+      if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
+          !sameSizes(cluster.last->getResult(0), user->getResult(0))) {
+        break;
+      }
+      add(cluster, user);
+      cluster.last = user;
+    }
+  }
+
+  void growRest(Operation *op) {
+    bool fusible = fuse && (isFusible(op) || isView(op));
+    Cluster &cluster = newCluster(fusible ? RootKind::Pointwise : RootKind::Reference, op);
+    if (fusible) {
+      pullProducers(cluster);
+    }
+  }
+
+  /// Adds the producers of the cluster's ops that can be evaluated where they are used and are used nowhere else.
+  /// In a kernel of rows, only what has the row's shape or broadcasts into it.
+  void pullProducers(Cluster &cluster) {
+    for (size_t i = 0; i < cluster.ops.size(); ++i) {
+      // A gather's table and a norm's scale are read where they lie.
+      for (Value operand : cluster.ops[i]->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (!producer || owner.contains(producer) || !isa<RankedTensorType>(operand.getType()) ||
+            !(isFusible(producer) || isView(producer))) {
+          continue;
+        }
+        std::string whyNot;
+        if (getRootKind(producer, whyNot) || isa<nn::ReshapeOp>(producer)) {
+          continue;
+        }
+        bool usedHereOnly = llvm::all_of(producer->getUsers(), [&](Operation *user) {
+          return cluster.ops.contains(user);
+        });
+        // Computed once per element, or not at all: a producer that is broadcast is a kernel of its own.
+        bool oncePerElement = sameSizes(operand, cluster.ops[i]->getResult(0)) || isView(producer) ||
+                              isa<nn::GatherOp>(cluster.ops[i]) || isa<nn::ReduceOp>(cluster.ops[i]) ||
+                              isView(cluster.ops[i]) || isa<nn::RangeOp, nn::FromScalarsOp>(producer);
+        if (usedHereOnly && oncePerElement) {
+          add(cluster, producer);
+        }
+      }
+    }
+  }
+
+  /// A result that is an argument, a weight or another result gets a kernel that copies it.
+  void copyReturnedArguments() {
+    Operation *terminator = function.getBody().front().getTerminator();
+    llvm::SmallPtrSet<Value, 4> taken;
+    for (OpOperand &operand : terminator->getOpOperands()) {
+      Value source = operand.get();
+      while (auto reshape = source.getDefiningOp<nn::ReshapeOp>()) {
+        if (owner.contains(reshape)) {
+          break;
+        }
+        source = reshape.getX();
+      }
+      Operation *producer = source.getDefiningOp();
+      bool computed = producer && (owner.contains(producer) || isa<nn::LayerCallOp>(producer));
+      if (computed && taken.insert(source).second) {
+        continue;
+      }
+      copies.push_back(&operand);
+    }
+    for (OpOperand *operand : copies) {
+      builder.setInsertionPoint(terminator);
+      FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand->get());
+      if (failed(dims)) {
+        continue; // build() reports it
+      }
+      auto copy = nn::ExpandOp::create(builder, operand->get().getLoc(), operand->get(), *dims);
+      operand->set(copy);
+      ops.push_back(copy);
+      newCluster(fuse ? RootKind::Pointwise : RootKind::Reference, copy);
+    }
+  }
+
+  /// The position of an index value among the sizes of a group, adding it if it is new.
+  static int64_t sizeIndex(llvm::SetVector<Value> &sizes, Value value) {
+    sizes.insert(value);
+    return llvm::find(sizes, value) - sizes.begin();
+  }
+
+  FailureOr<DenseI64ArrayAttr> shapeOf(Value tensor, llvm::SetVector<Value> &sizes) {
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(tensor);
+    if (failed(dims)) {
+      return emitError(tensor.getLoc(), "the shape of this value is not known before it is computed");
+    }
+    SmallVector<int64_t> shape;
+    auto type = cast<RankedTensorType>(tensor.getType());
+    for (auto [position, dim] : llvm::enumerate(*dims)) {
+      std::optional<int64_t> size = getConstantIntValue(dim);
+      if (!type.isDynamicDim(position)) {
+        shape.push_back(type.getDimSize(position));
+        continue;
+      }
+      Value value = size ? Value() : cast<Value>(dim);
+      if (size) {
+        value = getIndexConstant(*size);
+      }
+      shape.push_back(~sizeIndex(sizes, value));
+    }
+    return builder.getDenseI64ArrayAttr(shape);
+  }
+
+  /// A constant at the top of the function, one for each value.
+  Value getIndexConstant(int64_t value) {
+    Value &constant = constants[value];
+    if (!constant) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(&function.getBody().front());
+      constant = arith::ConstantIndexOp::create(builder, function.getLoc(), value);
+    }
+    return constant;
+  }
+
+  /// Views before a root are copied into its kernel: they cost nothing there.
+  void absorbViews(Cluster &cluster) {
+    if (!fuse || cluster.kind == RootKind::Reference) {
+      return;
+    }
+    for (size_t i = 0; i < cluster.ops.size(); ++i) {
+      for (Value operand : cluster.ops[i]->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (producer && isView(producer) && !cluster.ops.contains(producer) && !onlyRenames(producer) &&
+            !sharedWork(producer)) {
+          cluster.ops.insert(producer);
+        }
+      }
+    }
+  }
+
+  /// A reshape of something that is no view: the host program gives the same bytes another shape.
+  static bool onlyRenames(Operation *op) {
+    while (op && isa<nn::ReshapeOp>(op)) {
+      op = op->getOperand(0).getDefiningOp();
+    }
+    return !op || !isView(op);
+  }
+
+  /// A view that another kernel computes together with real work is read from there.
+  bool sharedWork(Operation *view) {
+    auto found = owner.find(view);
+    return found != owner.end() && clusters[found->second].ops.size() > 1 &&
+           !llvm::all_of(clusters[found->second].ops, [](Operation *op) { return isView(op); });
+  }
+
+  LogicalResult build(Cluster &cluster) {
+    absorbViews(cluster);
+    SmallVector<Operation *> body(cluster.ops.begin(), cluster.ops.end());
+    llvm::sort(body, [](Operation *lhs, Operation *rhs) { return lhs->isBeforeInBlock(rhs); });
+
+    llvm::SetVector<Value> inputs, sizes;
+    llvm::SetVector<Operation *> inlined;
+    for (Operation *op : body) {
+      for (Value operand : op->getOperands()) {
+        Operation *producer = operand.getDefiningOp();
+        if (producer && cluster.ops.contains(producer)) {
+          continue;
+        }
+        if (producer && (isInlineConstant(producer) || matchPattern(operand, m_Constant()))) {
+          auto tensor = dyn_cast<RankedTensorType>(operand.getType());
+          if (!tensor || isInlineConstant(producer)) {
+            inlined.insert(producer);
+            continue;
+          }
+        }
+        isa<IndexType>(operand.getType()) ? sizes.insert(operand) : inputs.insert(operand);
+      }
+    }
+
+    Value result = cluster.last->getResult(0);
+    SmallVector<Attribute> shapeAttrs;
+    for (Value tensor : llvm::concat<const Value>(inputs.getArrayRef(), ArrayRef<Value>(result))) {
+      FailureOr<DenseI64ArrayAttr> shape = shapeOf(tensor, sizes);
+      if (failed(shape)) {
+        return failure();
+      }
+      shapeAttrs.push_back(*shape);
+    }
+
+    builder.setInsertionPointAfter(cluster.last);
+    // Sizes of the result may be computed right after the op; they never depend on its elements.
+    while (isa<arith::ArithDialect>(builder.getInsertionPoint()->getDialect()) &&
+           llvm::all_of(builder.getInsertionPoint()->getResultTypes(), [](Type t) { return t.isIndex(); })) {
+      builder.setInsertionPointAfter(&*builder.getInsertionPoint());
+    }
+    SmallVector<Location> locations;
+    for (Operation *op : body) {
+      locations.push_back(op->getLoc());
+    }
+    Location loc = FusedLoc::get(builder.getContext(), locations);
+    auto group = GroupOp::create(builder, loc, result.getType(), cluster.kind, inputs.getArrayRef(),
+                                 sizes.getArrayRef(), builder.getArrayAttr(shapeAttrs));
+    IRMapping mapping;
+    OpBuilder::InsertionGuard guard(builder);
+    Block *block = builder.createBlock(&group.getBody());
+    for (Value operand : group.getOperands()) {
+      mapping.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
+    }
+    for (Operation *constant : inlined) {
+      builder.clone(*constant, mapping);
+    }
+    for (Operation *op : body) {
+      builder.clone(*op, mapping);
+    }
+    YieldOp::create(builder, loc, mapping.lookup(result));
+    result.replaceAllUsesExcept(group.getResult(0), group);
+    return success();
+  }
+
+  /// The ungrouped ops have no users left.
+  void eraseDead() {
+    for (Operation *op : llvm::reverse(ops)) {
+      if (op->use_empty()) {
+        op->erase();
+      }
+    }
+  }
+
+  func::FuncOp function;
+  bool fuse;
+  OpBuilder builder;
+  nn::ShapeTracker shapes;
+  SmallVector<Operation *> ops;
+  std::vector<Cluster> clusters;
+  llvm::DenseMap<Operation *, unsigned> owner;
+  SmallVector<OpOperand *> copies;
+  llvm::DenseMap<int64_t, Value> constants;
+};
+
+struct FormKernels : kernel::impl::FormKernelsPassBase<FormKernels> {
+  using FormKernelsPassBase::FormKernelsPassBase;
+  void runOnOperation() override {
+    if (!getOperation().isExternal() && failed(KernelFormer(getOperation(), fuse).run())) {
+      signalPassFailure();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,111 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Dialect/Kernel/Transforms/RootRules.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::kernel;
+
+static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
+
+static std::optional<RootKind> matMulKind(nn::MatMulOp op, std::string &whyNot) {
+  RankedTensorType lhs = typeOf(op.getLhs());
+  if (!lhs.getElementType().isF32()) {
+    whyNot = "only f32 products have a micro-kernel";
+    return std::nullopt;
+  }
+  if (lhs.isDynamicDim(lhs.getRank() - 1)) {
+    whyNot = "the reduced dimension is dynamic";
+    return std::nullopt;
+  }
+  return RootKind::MatMul;
+}
+
+/// A 1-D convolution without padding is a product whose rows overlap.
+static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
+  RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
+  auto isOne = [](int64_t value) { return value == 1; };
+  auto isZero = [](int64_t value) { return value == 0; };
+  if (!x.getElementType().isF32() || x.getRank() != 3 || op.getGroups() != 1 || !filter.hasStaticShape() ||
+      !llvm::all_of(op.getStrides(), isOne) || !llvm::all_of(op.getDilations(), isOne) ||
+      !llvm::all_of(op.getPads(), isZero)) {
+    whyNot = "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
+    return std::nullopt;
+  }
+  return RootKind::MatMul;
+}
+
+static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &whyNot) {
+  RankedTensorType q = typeOf(op.getQ()), k = typeOf(op.getK()), v = typeOf(op.getV());
+  if (!q.getElementType().isF32()) {
+    whyNot = "only f32 attention is fused";
+    return std::nullopt;
+  }
+  for (RankedTensorType type : {q, k, v}) {
+    if (type.isDynamicDim(2) || type.isDynamicDim(3)) {
+      whyNot = "the number or size of the heads is dynamic";
+      return std::nullopt;
+    }
+  }
+  return RootKind::Attention;
+}
+
+static bool isFloat(Value value) { return typeOf(value).getElementType().isF32(); }
+
+std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) {
+  return TypeSwitch<Operation *, std::optional<RootKind>>(op)
+      .Case([&](nn::MatMulOp matMul) { return matMulKind(matMul, whyNot); })
+      .Case([&](nn::ConvOp conv) { return convKind(conv, whyNot); })
+      .Case([&](nn::AttentionOp attention) { return attentionKind(attention, whyNot); })
+      .Case([&](nn::SoftmaxOp softmax) -> std::optional<RootKind> {
+        if (isFloat(softmax.getX()) && softmax.getAxis() == uint64_t(typeOf(softmax.getX()).getRank()) - 1) {
+          return RootKind::Rows;
+        }
+        whyNot = "only softmax of f32 over the last dimension is fused";
+        return std::nullopt;
+      })
+      .Case<nn::LayerNormOp, nn::RMSNormOp>([&](auto norm) -> std::optional<RootKind> {
+        if (isFloat(norm.getX())) {
+          return RootKind::Rows;
+        }
+        whyNot = "only f32 norms are fused";
+        return std::nullopt;
+      })
+      .Case([&](nn::ReduceOp reduce) -> std::optional<RootKind> {
+        // Trailing dimensions, or one run of dimensions before a contiguous rest.
+        ArrayRef<int64_t> axes = reduce.getAxes();
+        if (!isFloat(reduce.getX()) || axes.empty() || axes.back() - axes.front() + 1 != int64_t(axes.size())) {
+          whyNot = "only f32 reductions over neighbouring dimensions are fused";
+          return std::nullopt;
+        }
+        return RootKind::Rows;
+      })
+      .Default(std::optional<RootKind>());
+}
+
+bool kernel::isFusible(Operation *op) {
+  if (auto gather = dyn_cast<nn::GatherOp>(op)) {
+    return gather.getAxis() == 0;
+  }
+  return isa<nn::PointwiseOpInterface>(op) || isa<nn::RangeOp, nn::FromScalarsOp>(op);
+}
+
+bool kernel::isView(Operation *op) {
+  if (auto slice = dyn_cast<nn::SliceOp>(op)) {
+    return llvm::all_of(slice.getStaticStrides(), [](int64_t stride) { return stride > 0; });
+  }
+  return isa<nn::ReshapeOp, nn::TransposeOp, nn::ExpandOp>(op);
+}
+
+bool kernel::isInlineConstant(Operation *op) {
+  auto constant = dyn_cast<arith::ConstantOp>(op);
+  if (!constant) {
+    return false;
+  }
+  auto elements = dyn_cast<ElementsAttr>(constant.getValue());
+  return elements && elements.isSplat();
+}
