@@ -1,0 +1,94 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compilation: runs the driver as a process of its own, so that no Python process loads LLVM."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import weakref
+
+from .errors import ModelError
+from .model import Model
+
+
+def driver() -> str:
+    """The path of the `lathe` command: $LATHE_DRIVER, the package's own, the build folder's, or that on the PATH."""
+    here = pathlib.Path(__file__).resolve().parent
+    build = pathlib.Path(os.environ.get("LATHE_BUILD_DIR", here.parents[1] / "build"))
+    for candidate in (os.environ.get("LATHE_DRIVER"), here / "bin" / "lathe", build / "tools" / "lathe" / "lathe"):
+        if candidate and os.access(candidate, os.X_OK):
+            return str(candidate)
+    found = shutil.which("lathe")
+    if not found:
+        raise ModelError("E0005", "the lathe command is not installed; set LATHE_DRIVER to its path")
+    return found
+
+
+def run_driver(*arguments) -> str:
+    """Runs the driver and returns its standard output; its error becomes a ModelError."""
+    done = subprocess.run([driver(), *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        code = re.search(r"error\[(E\d{4})\]", done.stderr)
+        node = re.search(r'node #\d+ "((?:[^"\\]|\\.)*)"', done.stderr)
+        raise ModelError(code.group(1) if code else "E0902", done.stderr.strip(), node.group(1) if node else None)
+    return done.stdout
+
+
+def compile(model, output=None, *, threads: int = 0, shapes=None, target="native", opt_level: int = 2) -> Model:
+    """Compiles an ONNX model and loads the result.
+
+    Parameters
+    ----------
+    model : str, os.PathLike or onnx.ModelProto
+        The model.
+    output : str or os.PathLike, optional
+        Where the artifact goes. Without it, it lives in a temporary folder for as long as the returned model.
+    threads : int, default 0
+        The threads of the returned model's sessions; 0 is one per core. An artifact is not tied to a number.
+    shapes : mapping, optional
+        From an input to its shape (None keeps a dimension), from a symbol to its size or to a range:
+        ``{"x": (1, 128)}``, ``{"S": 128}``, ``{"S": range(1, 513)}``.
+    target : str or sequence of str, default "native"
+        "native", "x86-64-v3", "x86-64-v4".
+    opt_level : {0, 2}, default 2
+        0 compiles every operator by its reference lowering.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        With the compiler's message, its code and the node at fault.
+    """
+    holder = None
+    if output is None or not isinstance(model, (str, os.PathLike)):
+        holder = tempfile.TemporaryDirectory(prefix="lathe-")
+    if not isinstance(model, (str, os.PathLike)):
+        path = pathlib.Path(holder.name) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        model = path
+    output = pathlib.Path(output) if output is not None else pathlib.Path(holder.name) / "model.so"
+    arguments = ["compile", model, "-o", output, f"-O{opt_level}"]
+    targets = [target] if isinstance(target, str) else target
+    arguments.append("--target=" + ",".join(targets))
+    for name, shape in (shapes or {}).items():
+        arguments.append(f"--shape={name}={_shape_text(shape)}")
+    run_driver(*arguments)
+    loaded = Model(output, threads)
+    if holder:
+        weakref.finalize(loaded, holder.cleanup)
+    return loaded
+
+
+def _shape_text(shape):
+    """The driver's spelling: 128, 1..512 for a symbol's bounds, 1x128 for an input."""
+    if isinstance(shape, int):
+        return str(shape)
+    if isinstance(shape, range):
+        return f"{shape.start}..{shape.stop - 1}"
+    return "x".join("?" if size is None else str(size) for size in shape)

@@ -1,0 +1,182 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Loaded artifacts."""
+
+import dataclasses
+import threading
+import weakref
+
+from ctypes import POINTER, byref, c_int64, c_void_p, cast, sizeof
+from typing import Any, Mapping
+
+import numpy as np
+
+from . import _runtime as rt
+from .errors import ModelError
+
+# ONNX's numbers of element types. bfloat16 has no numpy type; it travels as uint16.
+_DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
+           10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.uint16}
+_COMPUTED = -(1 << 63)
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """An input or output.
+
+    Attributes
+    ----------
+    name : str
+        Its ONNX name.
+    dtype : numpy.dtype
+        Its element type; bfloat16 is given as uint16.
+    shape : tuple of (int or str)
+        Sizes; a symbol is given by its name, a size that only a run tells as "?".
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple
+
+
+class _Session:
+    """One thread's state; owned by that thread."""
+
+    def __init__(self, model, threads):
+        self.handle = c_void_p()
+        options = rt.SessionOptions(struct_size=sizeof(rt.SessionOptions), threads=threads, spin_ns=-1)
+        rt.check(rt.library().lathe_session_create(model, byref(options), byref(self.handle)))
+        weakref.finalize(self, rt.library().lathe_session_close, self.handle)
+        self.bound = {}
+
+
+class Model:
+    """An artifact, ready to run. Any number of threads may call it at once; each gets a session of its own.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The artifact. It is a program: load only what you trust.
+    threads : int, default 0
+        How many threads one call uses; 0 is one per core.
+    check : {"full", "lazy", "off"}, default "full"
+        When the weights' checksums are compared: when loading, in the first run, or never. All else always is.
+
+    Raises
+    ------
+    ModelError
+        If the file is no artifact, is damaged, or holds no code for this processor.
+    """
+
+    def __init__(self, path, threads: int = 0, check: str = "full"):
+        self.path = str(path)
+        self.threads = threads
+        if check not in rt.LAZY_CHECK:
+            raise ValueError(f"check is {check!r}, expects one of {', '.join(rt.LAZY_CHECK)}")
+        library = rt.library()
+        self._handle = c_void_p()
+        options = rt.OpenOptions(struct_size=sizeof(rt.OpenOptions), check=rt.LAZY_CHECK[check])
+        rt.check(library.lathe_open(self.path.encode(), byref(options), byref(self._handle)))
+        weakref.finalize(self, library.lathe_close, self._handle)
+        self._sessions = threading.local()
+        info = rt.ModelInfo()
+        rt.check(library.lathe_model_get_info(self._handle, byref(info)))
+        self.variant = info.variant.decode()
+        symbols = [rt.describe(library.lathe_model_symbol, self._handle, i, rt.Symbol())
+                   for i in range(info.symbol_count)]
+        names = [symbol.name.decode() for symbol in symbols]
+        #: Bounds of the symbols: name to (smallest, largest).
+        self.symbols = {name: (symbol.min, symbol.max) for name, symbol in zip(names, symbols)}
+        self.inputs = [self._tensor(library.lathe_model_input, i, names) for i in range(info.input_count)]
+        self.outputs = [self._tensor(library.lathe_model_output, i, names) for i in range(info.output_count)]
+        self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
+
+    def _tensor(self, function, index, symbols):
+        value = rt.describe(function, self._handle, index, rt.Value())
+        shape = tuple("?" if size == _COMPUTED else size if size >= 0 else symbols[~size]
+                      for size in value.dims[:value.rank])
+        return TensorInfo(value.name.decode(), np.dtype(_DTYPES[value.dtype]), shape)
+
+    def _session(self):
+        session = getattr(self._sessions, "session", None)
+        if session is None:
+            session = self._sessions.session = _Session(self._handle, self.threads)
+        return session
+
+    def __call__(self, *arguments, **inputs: Any) -> dict:
+        """Runs the model.
+
+        Parameters
+        ----------
+        *arguments : mapping, optional
+            One mapping from names to tensors, for names that are no Python identifiers.
+        **inputs : array_like
+            A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The outputs by name, in the model's order. The arrays are the caller's.
+
+        Raises
+        ------
+        ModelError
+            If an input is missing, unknown, or of the wrong type or shape, or the run fails.
+        """
+        if arguments:
+            if len(arguments) > 1 or not isinstance(arguments[0], Mapping):
+                raise TypeError("expects inputs by name, or one mapping of them")
+            inputs = {**arguments[0], **inputs}
+        library, session = rt.library(), self._session()
+        for name in inputs:
+            if name not in self._numbers:
+                known = ", ".join(self._numbers)
+                raise ModelError("E0701", f"the model has no input {name!r}; its inputs are {known}")
+        missing = [name for name in self._numbers if name not in inputs]
+        if missing:
+            raise ModelError("E0701", f"input {missing[0]!r} is missing")
+        for name, value in inputs.items():
+            number = self._numbers[name]
+            array = _to_array(value, self.inputs[number])
+            session.bound[number] = array  # read by the run, so it has to live
+            rt.check(library.lathe_session_bind_input(session.handle, number, byref(_describe(array))))
+        rt.check(library.lathe_session_prepare(session.handle))
+        results, tensor = {}, rt.Tensor()
+        for number, info in enumerate(self.outputs):
+            rt.check(library.lathe_session_output(session.handle, number, byref(tensor)))
+            result = np.empty(tuple(tensor.dims[:tensor.rank]), info.dtype)
+            rt.check(library.lathe_session_bind_output(session.handle, number, byref(_describe(result, tensor.dtype))))
+            results[info.name] = result
+        rt.check(library.lathe_session_run(session.handle))
+        return results
+
+    def __repr__(self):
+        return f"lathe.Model({self.path!r}, variant={self.variant!r})"
+
+
+_NUMBERS = {np.dtype(dtype): number for number, dtype in reversed(_DTYPES.items())}
+
+
+def _to_array(value, info):
+    """Views `value` as a numpy array of the input's type, copying only what is no array."""
+    if not isinstance(value, np.ndarray):
+        value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info.dtype)
+    if value.dtype != info.dtype:
+        raise ModelError("E0702", f"input {info.name!r} has type {value.dtype}, expects {info.dtype}")
+    return value
+
+
+def _describe(array, dtype=None):
+    """A lathe_tensor over an array's memory. The dims live as long as the record."""
+    rank = array.ndim
+    dims = (c_int64 * max(rank, 1))(*array.shape)
+    strides = (c_int64 * max(rank, 1))(*(stride // array.itemsize for stride in array.strides))
+    tensor = rt.Tensor(data=array.ctypes.data, dtype=dtype or _NUMBERS[array.dtype], rank=rank,
+                       dims=cast(dims, POINTER(c_int64)), strides=cast(strides, POINTER(c_int64)))
+    tensor.keep = (dims, strides)
+    return tensor
+
+
+def load(path, threads: int = 0, check: str = "full") -> Model:
+    """Opens an artifact; see `Model`."""
+    return Model(path, threads, check)
