@@ -129,7 +129,7 @@ func.func @slice_stride_0(%x: tensor<4x8xf32>) {
 // -----
 
 func.func @slice_offset_outside(%x: tensor<4x8xf32>) {
-  // expected-error@+1 {{expects an offset below the size of dimension 0, 4, but it is 4}}
+  // expected-error@+1 {{expects elements within the 4 of dimension 0, but takes 2 from 4 with stride 1}}
   %0 = nn.slice %x offsets [4, 0] sizes [2, 2] strides [1, 1] : tensor<4x8xf32> -> tensor<2x2xf32>
   return
 }
@@ -137,7 +137,7 @@ func.func @slice_offset_outside(%x: tensor<4x8xf32>) {
 // -----
 
 func.func @slice_end_outside(%x: tensor<4x8xf32>) {
-  // expected-error@+1 {{expects 2 elements with stride 1 within the 4 elements of dimension 0}}
+  // expected-error@+1 {{expects elements within the 4 of dimension 0, but takes 2 from 3 with stride 1}}
   %0 = nn.slice %x offsets [3, 0] sizes [2, 2] strides [1, 1] : tensor<4x8xf32> -> tensor<2x2xf32>
   return
 }
@@ -145,7 +145,7 @@ func.func @slice_end_outside(%x: tensor<4x8xf32>) {
 // -----
 
 func.func @slice_strided_end_outside(%x: tensor<4x8xf32>) {
-  // expected-error@+1 {{expects 2 elements with stride 8 within the 8 elements of dimension 1}}
+  // expected-error@+1 {{expects elements within the 8 of dimension 1, but takes 2 from 0 with stride 8}}
   %0 = nn.slice %x offsets [0, 0] sizes [2, 2] strides [1, 8] : tensor<4x8xf32> -> tensor<2x2xf32>
   return
 }
@@ -153,7 +153,7 @@ func.func @slice_strided_end_outside(%x: tensor<4x8xf32>) {
 // -----
 
 func.func @slice_backwards_outside(%x: tensor<4x8xf32>) {
-  // expected-error@+1 {{expects 2 elements with stride -1 within the 4 elements of dimension 0}}
+  // expected-error@+1 {{expects elements within the 4 of dimension 0, but takes 2 from 0 with stride -1}}
   %0 = nn.slice %x offsets [0, 0] sizes [2, 2] strides [-1, 1] : tensor<4x8xf32> -> tensor<2x2xf32>
   return
 }

@@ -56,28 +56,34 @@ LogicalResult TransposeOp::verify() {
   return verifyResultShapes(*this);
 }
 
-/// Checks that a slice stays within a dimension of `size` elements, as far as the numbers are known.
-static LogicalResult verifySliceBounds(SliceOp op, int64_t axis, int64_t size, int64_t offset, int64_t count,
-                                       int64_t stride) {
+/// Whether a slice stays within a dimension of `size` elements, as far as the numbers are known.
+static bool isWithin(int64_t size, int64_t offset, int64_t count, int64_t stride) {
   if (ShapedType::isDynamic(size) || count == 0) {
-    return success();
+    return true;
   }
   bool isOffsetKnown = !ShapedType::isDynamic(offset);
   if (isOffsetKnown && offset >= size) {
-    return op.emitOpError() << "expects an offset below the size of dimension " << axis << ", " << size
-                            << ", but it is " << offset;
+    return false;
   }
   if (ShapedType::isDynamic(count)) {
-    return success();
+    return true;
   }
   int64_t reach, last;
-  bool overflows = llvm::MulOverflow(count - 1, stride, reach) ||
-                   llvm::AddOverflow(reach, isOffsetKnown ? offset : int64_t(0), last);
-  if (overflows || (isOffsetKnown ? last < 0 || last >= size : reach >= size || reach <= -size)) {
-    return op.emitOpError() << "expects " << count << " elements with stride " << stride << " within the "
-                            << size << " elements of dimension " << axis;
+  if (llvm::MulOverflow(count - 1, stride, reach) ||
+      llvm::AddOverflow(reach, isOffsetKnown ? offset : int64_t(0), last)) {
+    return false;
   }
-  return success();
+  return isOffsetKnown ? last >= 0 && last < size : reach < size && reach > -size;
+}
+
+bool lathe::nn::detail::isSliceWithin(ArrayRef<int64_t> shape, ArrayRef<int64_t> offsets,
+                                      ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides) {
+  for (auto [size, offset, count, stride] : llvm::zip_equal(shape, offsets, sizes, strides)) {
+    if (!isWithin(size, offset, count, stride)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 LogicalResult SliceOp::verify() {
@@ -98,9 +104,12 @@ LogicalResult SliceOp::verify() {
     if (getStaticStrides()[axis] == 0) {
       return emitOpError() << "expects strides that are not zero, but that of dimension " << axis << " is";
     }
-    if (failed(verifySliceBounds(*this, axis, getShape(getX())[axis], getStaticOffsets()[axis],
-                                 getStaticSizes()[axis], getStaticStrides()[axis]))) {
-      return failure();
+    int64_t size = getShape(getX())[axis], offset = getStaticOffsets()[axis], count = getStaticSizes()[axis];
+    int64_t stride = getStaticStrides()[axis];
+    if (!isWithin(size, offset, count, stride)) {
+      return emitOpError() << "expects elements within the " << size << " of dimension " << axis
+                           << ", but takes " << formatSize(count) << " from " << formatSize(offset)
+                           << " with stride " << stride;
     }
   }
   return verifyResultShapes(*this);

@@ -6,6 +6,7 @@
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/NN/IR/ShapeArith.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -32,17 +33,12 @@ std::optional<int64_t> lathe::nn::detail::countElements(ArrayRef<int64_t> shape)
   return count;
 }
 
+std::string lathe::nn::detail::formatSize(int64_t size) {
+  return ShapedType::isDynamic(size) ? "?" : std::to_string(size);
+}
+
 std::string lathe::nn::detail::formatShape(ArrayRef<int64_t> shape) {
-  std::string text = "[";
-  llvm::raw_string_ostream stream(text);
-  llvm::interleaveComma(shape, stream, [&](int64_t size) {
-    if (ShapedType::isDynamic(size)) {
-      stream << "?";
-    } else {
-      stream << size;
-    }
-  });
-  return text + "]";
+  return "[" + llvm::join(llvm::map_range(shape, formatSize), ", ") + "]";
 }
 
 //===----------------------------------------------------------------------===//

@@ -49,7 +49,14 @@ llvm::LogicalResult verifyMixed(mlir::Operation *op, llvm::StringRef name, mlir:
 /// The number of elements of a shape, `kDynamic` if a size is unknown, nothing if it exceeds 63 bits.
 std::optional<int64_t> countElements(llvm::ArrayRef<int64_t> shape);
 
-/// The shape as it is written in a type: `2x?x3`.
+/// Whether a slice stays within `shape`, as far as the numbers are known; `kDynamic` is unknown.
+bool isSliceWithin(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> offsets,
+                   llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides);
+
+/// A size in an error: a number or `?`.
+std::string formatSize(int64_t size);
+
+/// A shape in an error: `[2, ?, 3]`.
 std::string formatShape(llvm::ArrayRef<int64_t> shape);
 
 } // namespace lathe::nn::detail
