@@ -88,7 +88,7 @@ func.func @reductions(%x: tensor<?x?x4xf32>) -> (index, index) {
 }
 
 // CHECK-LABEL: func @data_movement
-// CHECK-SAME:    %[[X:.*]]: tensor<?x?xf32>, %[[Y:.*]]: tensor<?x?xf32>, %[[I:.*]]: tensor<?xi64>, %[[N:.*]]: index
+// CHECK-SAME:    %[[X:.*]]: tensor<?x?xf32>, %[[Y:.*]]: tensor<?x?xf32>, %[[I:.*]]: tensor<?xi64>, %{{[a-z0-9]*}}: tensor<i64>, %[[N:[a-z0-9]*]]: index
 func.func @data_movement(%x: tensor<?x?xf32>, %y: tensor<?x?xf32>, %i: tensor<?xi64>, %s: tensor<i64>, %n: index)
     -> (index, index, index, index, index, index, index) {
   %c0 = arith.constant 0 : index
