@@ -2,12 +2,17 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* Whether a file is an artifact, whole and unchanged. See container.h for what is under which sum. */
+#define _GNU_SOURCE
 #include "artifact.h"
 
 #include "error.h"
 
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Linux 5.14; not in the headers of every C library. */
+#define MADV_POPULATE_READ_ 22
 
 struct check {
   struct lathe_elf_view view;
@@ -212,6 +217,9 @@ int64_t lathe_weights_compare(const uint8_t *weights, uint64_t bytes, const uint
   for (uint64_t i = first; i < LATHE_CHUNK_COUNT(bytes); i += step) {
     uint64_t left = bytes - i * LATHE_CHUNK_BYTES;
     uint64_t size = left < LATHE_CHUNK_BYTES ? left : LATHE_CHUNK_BYTES;
+    /* One call instead of a fault every few pages: 90 MiB take 10 ms and not 14. It may fail, the faults are
+     * still there. */
+    madvise((void *)(uintptr_t)(weights + i * LATHE_CHUNK_BYTES), size, MADV_POPULATE_READ_);
     if (lathe_crc32c(0, weights + i * LATHE_CHUNK_BYTES, size) != sums[i]) {
       return (int64_t)i;
     }

@@ -255,7 +255,12 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
   }
   model->table = (const void *)(base + artifact.header.entry);
   model->header = artifact.header;
-  model->weights = artifact.weights ? base + artifact.weights : NULL;
+  if (artifact.weights) {
+    const unsigned char *place = lathe_elf_at(&view, artifact.weights, artifact.weight_bytes);
+    model->weights =
+        lathe_map_weights(fd, (uint64_t)(place - view.data), artifact.weight_bytes, &model->weights_map);
+    model->weights = model->weights ? model->weights : base + artifact.weights;
+  }
   model->chunk_sums = artifact.weights ? (const void *)(base + artifact.chunk_sums) : NULL;
   if (variant != UINT32_MAX) {
     model->variant =
@@ -344,25 +349,31 @@ lathe_error_code lathe_check_artifact(const char *path, lathe_weight_check check
 /* -- Linked tables
  * ------------------------------------------------------------------------------------------- */
 
-static lathe_error_code map_weights(lathe_model_t *model, const char *path) {
+static lathe_error_code open_weights(lathe_model_t *model, const char *path) {
   struct mapping mapping;
   int fd;
   lathe_error_code code = open_file(path, &fd);
   if (code) {
     return code;
   }
-  code = map_file(fd, path, &mapping);
-  close(fd);
-  if (code) {
-    return code;
+  if (!(code = map_file(fd, path, &mapping))) {
+    model->weights = mapping.data;
+    model->weights_map = (struct lathe_weights_map){mapping.data, mapping.size};
+    if (mapping.size != model->table->weight_bytes) {
+      code =
+          lathe_fail(LATHE_ERROR_CORRUPT, "\"%s\" has %llu bytes, but the weights of the model have %llu",
+                     path, (unsigned long long)mapping.size, (unsigned long long)model->table->weight_bytes);
+    }
   }
-  if (mapping.size != model->table->weight_bytes) {
+  struct lathe_weights_map large;
+  const uint8_t *weights = code ? NULL : lathe_map_weights(fd, 0, mapping.size, &large);
+  if (weights) {
     munmap(mapping.data, mapping.size);
-    return lathe_fail(LATHE_ERROR_CORRUPT, "\"%s\" has %llu bytes, but the weights of the model have %llu",
-                      path, (unsigned long long)mapping.size, (unsigned long long)model->table->weight_bytes);
+    model->weights = weights;
+    model->weights_map = large;
   }
-  model->weights = model->weights_map = mapping.data;
-  return LATHE_OK;
+  close(fd);
+  return code;
 }
 
 static lathe_error_code attach_table(lathe_model_t *model, const void *weights, uint64_t weight_bytes,
@@ -380,7 +391,7 @@ static lathe_error_code attach_table(lathe_model_t *model, const void *weights, 
   atomic_store(&model->weights_state, LATHE_WEIGHTS_GOOD);
   count_output_dims(model);
   if (!weights && table->weight_bytes && options->weights_path) {
-    return map_weights(model, options->weights_path);
+    return open_weights(model, options->weights_path);
   }
   if (weight_bytes != table->weight_bytes || (!weights && weight_bytes)) {
     return lathe_fail(LATHE_ERROR_ARGUMENT, "model \"%s\" has %llu bytes of weights, but %llu are given",
@@ -437,8 +448,8 @@ void lathe_close(lathe_model_t *model) {
   if (!model || atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) != 1) {
     return;
   }
-  if (model->weights_map) {
-    munmap(model->weights_map, model->table->weight_bytes);
+  if (model->weights_map.data) {
+    munmap(model->weights_map.data, model->weights_map.bytes);
   }
   lathe_unload(model->library);
   lathe_allocator allocator = model->allocator;

@@ -13,6 +13,12 @@
 
 enum lathe_weights_state { LATHE_WEIGHTS_UNCHECKED = 0, LATHE_WEIGHTS_GOOD = 1 };
 
+/* What has to be unmapped. */
+struct lathe_weights_map {
+  void *data; /* null: nothing */
+  uint64_t bytes;
+};
+
 struct lathe_model {
   atomic_uint references; /* the opener's and one for each session */
   lathe_allocator allocator;
@@ -26,8 +32,8 @@ struct lathe_model {
   atomic_int weights_state;
   uint32_t check_threads;
 
-  void *library;                       /* from dlopen, or null */
-  void *weights_map;                   /* of a weights file, or null */
+  void *library; /* from dlopen, or null */
+  struct lathe_weights_map weights_map;
   uint32_t output_dim_count;           /* of all outputs together */
   struct lathe_artifact_header header; /* zero for a linked table */
 };
@@ -47,6 +53,8 @@ static inline void lathe_release(const lathe_allocator *allocator, void *memory,
 lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_view *view,
                             const struct lathe_artifact *artifact, void **library, const uint8_t **base);
 void lathe_unload(void *library);
+/* Maps weights of a file for large pages; null when there are too few of them, or it cannot be done. */
+const uint8_t *lathe_map_weights(int fd, uint64_t offset, uint64_t bytes, struct lathe_weights_map *map);
 
 /* Compares the weights with their sums unless that was done before. Any thread may call it. */
 lathe_error_code lathe_model_check_weights(lathe_model_t *model);
