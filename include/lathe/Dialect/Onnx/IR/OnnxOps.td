@@ -37,10 +37,11 @@ def Onnx_Dialect : Dialect {
     /// Argument and result attributes of `@main`: the value's name, and the names of its dimensions.
     static constexpr llvm::StringLiteral kNameAttr = "lathe.name";
     static constexpr llvm::StringLiteral kDimsAttr = "lathe.dims";
-    /// Module attributes: the graph's name, 16 hex digits over structure and weights, and a dictionary of strings
-    /// (metadata_props, and `producer`).
+    /// Module attributes: the graph's name, 16 hex digits over structure and weights, the producer's name and version,
+    /// and the model's metadata_props as a dictionary of strings.
     static constexpr llvm::StringLiteral kGraphNameAttr = "lathe.graph_name";
     static constexpr llvm::StringLiteral kFingerprintAttr = "lathe.fingerprint";
+    static constexpr llvm::StringLiteral kProducerAttr = "lathe.producer";
     static constexpr llvm::StringLiteral kMetadataAttr = "lathe.metadata";
     /// The function that holds the graph.
     static constexpr llvm::StringLiteral kMain = "main";

@@ -1,0 +1,67 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// A walk over a model file that leaves the weights where they are.
+
+#ifndef LATHE_IMPORT_WIRE_H
+#define LATHE_IMPORT_WIRE_H
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lathe {
+
+/// What a model file may hold. Checked during the walk, before anything is allocated for it: two bytes of a
+/// file can cost 200 bytes of memory.
+struct WireLimits {
+  /// Messages and strings.
+  uint64_t messages = 4u << 20;
+  /// Bytes without the data of tensors and without documentation.
+  uint64_t structureBytes = 64u << 20;
+  /// Messages inside each other: about 130 subgraphs.
+  unsigned depth = 400;
+  /// Nodes, with those of subgraphs and functions.
+  uint64_t nodes = 200'000;
+};
+
+enum class WireStatus {
+  Ok,
+  Empty,
+  /// Not a model from its first bytes on.
+  Foreign,
+  Malformed,
+  TooLarge,
+  TooManyNodes,
+};
+
+/// Where the values of one field of a tensor lie in the file.
+struct DataRange {
+  /// The number of the field in TensorProto: raw_data, or one of the packed fields.
+  uint64_t field;
+  uint64_t offset, length;
+};
+
+struct WireResult {
+  WireStatus status = WireStatus::Ok;
+  /// What is wrong, and at which byte.
+  std::string error;
+  uint64_t errorAt = 0;
+  /// A serialized ModelProto without documentation, training information and unknown fields, in which every
+  /// tensor has its DataRanges in place of its data.
+  std::string structure;
+  uint64_t messages = 0, nodes = 0, tensors = 0;
+};
+
+/// Walks `file`, a serialized ModelProto.
+WireResult walkModel(std::string_view file, const WireLimits &limits = {});
+
+/// The ranges that a tensor of the walk's result holds in its raw_data.
+std::vector<DataRange> dataRanges(std::string_view rawData);
+
+} // namespace lathe
+
+#endif // LATHE_IMPORT_WIRE_H

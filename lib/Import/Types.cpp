@@ -1,0 +1,190 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Types.h"
+
+#include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+#include "lathe/Support/Text.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace lathe;
+
+Type lathe::elementType(MLIRContext *context, int32_t dataType) {
+  Builder b(context);
+  auto unsignedType = [&](unsigned width) { return IntegerType::get(context, width, IntegerType::Unsigned); };
+  switch (dataType) {
+  case pb::TensorProto::FLOAT:
+    return b.getF32Type();
+  case pb::TensorProto::UINT8:
+    return unsignedType(8);
+  case pb::TensorProto::INT8:
+    return b.getI8Type();
+  case pb::TensorProto::UINT16:
+    return unsignedType(16);
+  case pb::TensorProto::INT16:
+    return b.getI16Type();
+  case pb::TensorProto::INT32:
+    return b.getI32Type();
+  case pb::TensorProto::INT64:
+    return b.getI64Type();
+  case pb::TensorProto::STRING:
+    return onnx::StringType::get(context);
+  case pb::TensorProto::BOOL:
+    return b.getI1Type();
+  case pb::TensorProto::FLOAT16:
+    return b.getF16Type();
+  case pb::TensorProto::DOUBLE:
+    return b.getF64Type();
+  case pb::TensorProto::UINT32:
+    return unsignedType(32);
+  case pb::TensorProto::UINT64:
+    return unsignedType(64);
+  case pb::TensorProto::COMPLEX64:
+    return ComplexType::get(b.getF32Type());
+  case pb::TensorProto::COMPLEX128:
+    return ComplexType::get(b.getF64Type());
+  case pb::TensorProto::BFLOAT16:
+    return b.getBF16Type();
+  case pb::TensorProto::FLOAT8E4M3FN:
+    return Float8E4M3FNType::get(context);
+  case pb::TensorProto::FLOAT8E4M3FNUZ:
+    return Float8E4M3FNUZType::get(context);
+  case pb::TensorProto::FLOAT8E5M2:
+    return Float8E5M2Type::get(context);
+  case pb::TensorProto::FLOAT8E5M2FNUZ:
+    return Float8E5M2FNUZType::get(context);
+  case pb::TensorProto::UINT4:
+    return unsignedType(4);
+  case pb::TensorProto::INT4:
+    return b.getIntegerType(4);
+  case pb::TensorProto::FLOAT4E2M1:
+    return Float4E2M1FNType::get(context);
+  case pb::TensorProto::FLOAT8E8M0:
+    return Float8E8M0FNUType::get(context);
+  case pb::TensorProto::UINT2:
+    return unsignedType(2);
+  case pb::TensorProto::INT2:
+    return b.getIntegerType(2);
+  case pb::TensorProto::FLOAT6E2M3:
+    return Float6E2M3FNType::get(context);
+  case pb::TensorProto::FLOAT6E3M2:
+    return Float6E3M2FNType::get(context);
+  default:
+    return {};
+  }
+}
+
+unsigned lathe::storedBits(Type elementType) {
+  if (auto complex = dyn_cast<ComplexType>(elementType)) {
+    return 2 * complex.getElementType().getIntOrFloatBitWidth();
+  }
+  unsigned bits = elementType.getIntOrFloatBitWidth();
+  return bits == 1 ? 8 : bits;
+}
+
+llvm::Error lathe::checkDims(ArrayRef<int64_t> dims, const ImportOptions &options) {
+  if (dims.size() > options.maxRank) {
+    return modelError(ErrorCode::E0103,
+                      "a tensor has rank " + Twine(dims.size()) + ", the limit is " + Twine(options.maxRank));
+  }
+  // A zero does not hide an overflow of the others.
+  int64_t product = 1;
+  for (auto [position, dim] : llvm::enumerate(dims)) {
+    if (ShapedType::isDynamic(dim)) {
+      continue;
+    }
+    if (dim < 0 || dim > nn::kMaxDim) {
+      return modelError(ErrorCode::E0204, "dimension " + Twine(position) + " is " + Twine(dim) +
+                                              ", must be from 0 to " + Twine(nn::kMaxDim));
+    }
+    if (dim > 0 && (llvm::MulOverflow(product, dim, product) || product > INT64_MAX / 16)) {
+      return modelError(ErrorCode::E0204, "the product of dimensions overflows")
+          .have("dims = [" +
+                llvm::join(
+                    llvm::map_range(
+                        dims, [](int64_t d) { return ShapedType::isDynamic(d) ? "?" : std::to_string(d); }),
+                    ", ") +
+                "]");
+    }
+  }
+  return llvm::Error::success();
+}
+
+static llvm::Expected<Type> declaredTensor(MLIRContext *context, const pb::TypeProto::Tensor &tensor,
+                                           const ImportOptions &options) {
+  if (tensor.elem_type() == pb::TensorProto::UNDEFINED) {
+    return onnx::UnknownType::get(context);
+  }
+  Type element = elementType(context, tensor.elem_type());
+  if (!element) {
+    return modelError(ErrorCode::E0204, "element type " + Twine(tensor.elem_type()) +
+                                            " is unknown, the newest is " +
+                                            Twine(int(pb::TensorProto::DataType_MAX)));
+  }
+  if (!tensor.has_shape()) {
+    return UnrankedTensorType::get(element);
+  }
+  SmallVector<int64_t> dims;
+  for (const auto &dim : tensor.shape().dim()) {
+    // The value that stands for `?` in MLIR is no valid size either.
+    if (dim.has_dim_value() && dim.dim_value() < 0) {
+      return modelError(ErrorCode::E0204, "dimension " + Twine(dims.size()) + " is " +
+                                              Twine(dim.dim_value()) + ", must be from 0 to " +
+                                              Twine(nn::kMaxDim))
+          .help("a dimension that is not known has a name or nothing");
+    }
+    dims.push_back(dim.has_dim_value() ? dim.dim_value() : ShapedType::kDynamic);
+  }
+  if (llvm::Error error = checkDims(dims, options)) {
+    return error;
+  }
+  return RankedTensorType::get(dims, element);
+}
+
+llvm::Expected<Type> lathe::declaredType(MLIRContext *context, const pb::TypeProto &type,
+                                         const ImportOptions &options) {
+  // The depth of nested types is bounded by the walk over the file.
+  auto wrap = [&](const pb::TypeProto &element, auto make) -> llvm::Expected<Type> {
+    llvm::Expected<Type> inner = declaredType(context, element, options);
+    if (!inner) {
+      return inner.takeError();
+    }
+    return make(*inner);
+  };
+  switch (type.value_case()) {
+  case pb::TypeProto::kTensorType:
+    return declaredTensor(context, type.tensor_type(), options);
+  case pb::TypeProto::kSequenceType:
+    return wrap(type.sequence_type().elem_type(),
+                [](Type t) -> Type { return onnx::SequenceType::get(t.getContext(), t); });
+  case pb::TypeProto::kOptionalType:
+    return wrap(type.optional_type().elem_type(),
+                [](Type t) -> Type { return onnx::OptionalType::get(t.getContext(), t); });
+  case pb::TypeProto::kMapType: {
+    Type key = elementType(context, type.map_type().key_type());
+    if (!key) {
+      return modelError(ErrorCode::E0204,
+                        "key type " + Twine(type.map_type().key_type()) + " of a map is unknown");
+    }
+    return wrap(type.map_type().value_type(),
+                [&](Type t) -> Type { return onnx::MapType::get(t.getContext(), key, t); });
+  }
+  default: // nothing, or sparse and opaque, of which no operator of the standard has any
+    return onnx::UnknownType::get(context);
+  }
+}
+
+std::vector<std::string> lathe::dimensionNames(const pb::TypeProto &type) {
+  std::vector<std::string> names;
+  bool any = false;
+  for (const auto &dim : type.tensor_type().shape().dim()) {
+    names.push_back(dim.dim_param());
+    any |= !dim.dim_param().empty();
+  }
+  if (!any) {
+    names.clear();
+  }
+  return names;
+}
