@@ -5,6 +5,7 @@
 #include "pool.h"
 
 #include "error.h"
+#include "floatstate.h"
 #include "model.h"
 
 #include <linux/futex.h>
@@ -86,6 +87,7 @@ static void *help(void *argument) {
   struct helper *helper = argument;
   struct lathe_pool *pool = helper->pool;
   uint32_t seen = 0;
+  lathe_enter_float_state(); /* a thread begins with its maker's */
   int64_t idle_since = lathe_now_ns();
   for (uint32_t pauses = 0;;) {
     uint64_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);

@@ -2,30 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* Running: parallel_for, deadlines, the profile, and what faults mean. */
+#include "floatstate.h"
 #include "session.h"
 
 #include <stdio.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
-
-/* -- Floating point
- * ------------------------------------------------------------------------------------------ */
-
-/* Hosts may have set flush-to-zero or another rounding in their threads; results must not depend on it. */
-#if defined(__x86_64__)
-enum { MXCSR_DEFAULT = 0x1f80 };
-static uint32_t enter_float_state(void) {
-  uint32_t before = _mm_getcsr();
-  _mm_setcsr(MXCSR_DEFAULT);
-  return before;
-}
-static void leave_float_state(uint32_t before) { _mm_setcsr(before); }
-#else
-static uint32_t enter_float_state(void) { return 0; }
-static void leave_float_state(uint32_t before) {}
-#endif
 
 /* -- Parallel loops
  * ------------------------------------------------------------------------------------------ */
@@ -68,9 +49,9 @@ static void work(void *argument, int32_t worker) {
 }
 
 static void work_in_host(void *argument, int32_t index) {
-  uint32_t before = enter_float_state();
+  uint32_t before = lathe_enter_float_state();
   work(argument, index);
-  leave_float_state(before);
+  lathe_leave_float_state(before);
 }
 
 /* How often a loop is split. One part each is the least overhead; a few more let a thread that was
@@ -204,8 +185,8 @@ lathe_error_code lathe_session_run(lathe_session_t *session) {
                             .context = session,
                             .workers = session->workers};
   lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
-  uint32_t before = enter_float_state();
+  uint32_t before = lathe_enter_float_state();
   int32_t fault = run(&call);
-  leave_float_state(before);
+  lathe_leave_float_state(before);
   return fault ? lathe_session_fault(session, fault) : LATHE_OK;
 }
