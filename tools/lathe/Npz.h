@@ -1,0 +1,63 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// numpy's files: .npy and .npz. A strict reader, no pickles.
+
+#ifndef LATHE_TOOLS_LATHE_NPZ_H
+#define LATHE_TOOLS_LATHE_NPZ_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lathe {
+
+/// Memory aligned for every kernel.
+class AlignedBytes {
+public:
+  AlignedBytes() = default;
+  explicit AlignedBytes(size_t size);
+  AlignedBytes(AlignedBytes &&other) { *this = std::move(other); }
+  AlignedBytes &operator=(AlignedBytes &&other);
+  ~AlignedBytes();
+
+  char *data() const { return memory; }
+  size_t size() const { return bytes; }
+
+private:
+  char *memory = nullptr;
+  size_t bytes = 0;
+};
+
+/// A dense array in C order.
+struct Array {
+  std::string name;
+  uint32_t dtype = 0; // enum lathe_dtype
+  std::vector<int64_t> dims;
+  AlignedBytes bytes;
+};
+
+/// numpy's spelling of an element type ("<f4"), or empty: numpy has no bfloat16.
+llvm::StringRef numpyName(uint32_t dtype);
+
+llvm::Expected<Array> readNpy(llvm::StringRef path);
+llvm::Expected<std::vector<Array>> readNpz(llvm::StringRef path);
+
+/// An array whose bytes lie elsewhere.
+struct ArrayView {
+  std::string name;
+  uint32_t dtype;
+  llvm::ArrayRef<int64_t> dims;
+  llvm::ArrayRef<char> bytes;
+};
+llvm::Error writeNpy(llvm::StringRef path, const ArrayView &array);
+/// Uncompressed, with the time stamps of 1980: equal arrays give equal bytes.
+llvm::Error writeNpz(llvm::StringRef path, llvm::ArrayRef<ArrayView> arrays);
+
+} // namespace lathe
+
+#endif // LATHE_TOOLS_LATHE_NPZ_H

@@ -1,0 +1,169 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Supervise.h"
+#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Compiler/Worker.h"
+#include "lathe/Support/OutputFile.h"
+#include "lathe/Support/Text.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+#include <chrono>
+
+using namespace llvm;
+using namespace lathe;
+
+static double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// "1500000", "1500k", "4G": powers of 1024.
+static Error parseBytes(StringRef text, uint64_t &to) {
+  StringRef digits = text;
+  unsigned shift = digits.consume_back("k")   ? 10
+                   : digits.consume_back("M") ? 20
+                   : digits.consume_back("G") ? 30
+                                              : 0;
+  if (digits.getAsInteger(10, to) || to == 0 || to > (UINT64_MAX >> 10 >> shift)) {
+    return modelError(ErrorCode::E0001,
+                      "--memory-limit=" + escapeText(text) + ": expects bytes, as 4000000000 or 4G");
+  }
+  to <<= shift;
+  return Error::success();
+}
+
+void lathe::addSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
+  arguments.text("--report", "FILE.json", "write what was done and what was not, with every remark",
+                 options.reportPath);
+  arguments.value("--progress", "MODE", "auto (default: on a terminal), plain, json or none",
+                  [&](StringRef text) -> Error {
+                    Expected<Progress::Mode> mode = Progress::parseMode(text);
+                    if (!mode) {
+                      return mode.takeError();
+                    }
+                    options.progress = *mode;
+                    return Error::success();
+                  });
+  arguments.value(
+      "--time-limit", "SECONDS", "give up after so long (default 600, 0: never)",
+      [&](StringRef text) -> Error {
+        if (text.getAsDouble(options.timeLimit) || !(options.timeLimit >= 0 && options.timeLimit < 1e9)) {
+          return modelError(ErrorCode::E0001, "--time-limit=" + escapeText(text) + ": expects seconds");
+        }
+        return Error::success();
+      });
+  arguments.value("--memory-limit", "BYTES",
+                  "of memory beside mapped files (default four fifths of the machine's)",
+                  [&](StringRef text) { return parseBytes(text, options.memoryLimit); });
+}
+
+void lathe::addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
+  arguments.flag("--in-process", "", options.inProcess);
+}
+
+Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
+  json::Object o = report.toJSON();
+  json::Array list;
+  for (const ModelError &error : errors) {
+    list.push_back(error.toJSON());
+  }
+  o["lathe"] = LATHE_VERSION;
+  o["command"] = command;
+  o["options"] = json::Object(description);
+  o["errors"] = std::move(list);
+  o["seconds"] = elapsed;
+  std::string text = formatv("{0:2}\n", json::Value(std::move(o)));
+  return writeFile(options.reportPath, text);
+}
+
+/// What a developer needs to see the failure again, without weights: the command, the machine, the report.
+void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
+  SmallString<128> folder;
+  if (sys::fs::createUniqueDirectory("lathe-reproducer", folder)) {
+    return;
+  }
+  cpu::HostProcessor host = cpu::detectHost();
+  json::Object o = report.toJSON();
+  json::Array list, words;
+  for (const ModelError &error : errors) {
+    list.push_back(error.toJSON());
+  }
+  words.push_back("lathe");
+  words.push_back(command);
+  for (StringRef argument : context.arguments) {
+    words.push_back(toUTF8(argument));
+  }
+  o["lathe"] = LATHE_VERSION;
+  o["command"] = std::move(words);
+  o["options"] = json::Object(description);
+  o["errors"] = std::move(list);
+  o["processor"] = host.brand;
+  o["cpu_features"] = int64_t(host.features);
+  std::string text = formatv("{0:2}\n", json::Value(std::move(o)));
+  if (Error error = writeFile((folder + "/failure.json").str(), text)) {
+    consumeError(std::move(error));
+    return;
+  }
+  errors.front().notes.push_back("what is needed to see it again, without weights, is in " +
+                                 folder.str().str());
+}
+
+int Supervision::run(function_ref<Error(Report &)> body,
+                     function_ref<void(const Report &, double)> succeeded) {
+  if (context.isWorker) {
+    return workerMain(body);
+  }
+  Progress progress(options.progress);
+  report.progress = [&](StringRef phase, unsigned step, unsigned steps) {
+    progress.show(phase, step, steps);
+  };
+  std::vector<std::string> ownWarnings = report.warnings;
+  double begin = seconds();
+  Error error = Error::success();
+  if (options.inProcess) {
+    error = body(report);
+    report.endPhases();
+  } else {
+    WorkerOptions worker;
+    worker.arguments.push_back(command);
+    for (StringRef argument : context.arguments) {
+      worker.arguments.push_back(argument.str());
+    }
+    worker.timeLimit = options.timeLimit;
+    worker.memoryLimit = options.memoryLimit;
+    worker.outputs = outputs;
+    error = runInWorker(worker, report);
+    report.warnings.insert(report.warnings.begin(), ownWarnings.begin(), ownWarnings.end());
+  }
+  double elapsed = seconds() - begin;
+  progress.finish();
+
+  std::vector<ModelError> errors = takeModelErrors(std::move(error));
+  for (ModelError &e : errors) {
+    if (e.file.empty()) {
+      e.file = model;
+    }
+  }
+  if (!errors.empty() && errors.front().errorClass() == ErrorClass::Internal) {
+    writeReproducer(errors);
+  }
+  for (const std::string &warning : report.warnings) {
+    errs() << "warning: " << escapeText(warning, /*limit=*/2000) << '\n';
+  }
+  for (const ModelError &e : errors) {
+    e.render(errs());
+  }
+  int status = errors.empty() ? 0 : static_cast<int>(errors.front().errorClass());
+  if (!options.reportPath.empty()) {
+    if (Error reportError = writeReport(errors, elapsed)) {
+      int reportStatus = lathe::reportError(std::move(reportError), errs());
+      status = status == 0 ? reportStatus : status;
+    }
+  }
+  if (status == 0) {
+    succeeded(report, elapsed);
+  }
+  return status;
+}

@@ -1,0 +1,60 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Commands that look at a model: in a worker under limits, with progress, a report, and a reproducer when
+/// Lathe fails.
+
+#ifndef LATHE_TOOLS_LATHE_SUPERVISE_H
+#define LATHE_TOOLS_LATHE_SUPERVISE_H
+
+#include "Arguments.h"
+#include "Commands.h"
+#include "Progress.h"
+#include "lathe/Compiler/Report.h"
+#include "lathe/Support/Error.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace lathe {
+
+struct SupervisionOptions {
+  std::string reportPath;
+  Progress::Mode progress = Progress::Auto;
+  double timeLimit = 600;
+  uint64_t memoryLimit = 0;
+  /// For debuggers: no worker.
+  bool inProcess = false;
+};
+
+void addSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
+void addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
+
+class Supervision {
+public:
+  Supervision(llvm::StringRef command, const CommandContext &context, const SupervisionOptions &options)
+      : command(command), context(context), options(options) {}
+
+  /// What is read, and what the work writes.
+  std::string model;
+  std::vector<std::string> outputs;
+  /// The command's options, for the report.
+  llvm::json::Object description;
+  Report report;
+
+  /// In the supervisor starts the worker, prints warnings and errors, writes the report, and calls
+  /// `succeeded`; in the worker runs `body`. Returns the exit status.
+  int run(llvm::function_ref<llvm::Error(Report &)> body,
+          llvm::function_ref<void(const Report &, double seconds)> succeeded);
+
+private:
+  llvm::Error writeReport(llvm::ArrayRef<ModelError> errors, double seconds);
+  void writeReproducer(llvm::MutableArrayRef<ModelError> errors);
+
+  std::string command;
+  const CommandContext &context;
+  const SupervisionOptions &options;
+};
+
+} // namespace lathe
+
+#endif // LATHE_TOOLS_LATHE_SUPERVISE_H
