@@ -13,5 +13,4 @@ static llvm::FailureOr<TaskSplit> noSplit(EmitContext &context) {
 }
 static llvm::LogicalResult noEmit(EmitContext &context) { return context.kernel.emitError("has no emitter yet"); }
 
-Emitter lathe::cpu::getAttentionEmitter() { return {noSplit, noEmit}; }
 Emitter lathe::cpu::getReferenceEmitter() { return {noSplit, noEmit}; }

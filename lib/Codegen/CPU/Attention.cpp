@@ -1,0 +1,484 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "AttentionKernel.h"
+
+#include "lathe/Codegen/Math/Emitter.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+bool cpu::canEmitAttention(nn::AttentionOp op, std::string &whyNot) {
+  for (Value operand : {op.getQ(), op.getK(), op.getV()}) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (!type.getElementType().isF32()) {
+      whyNot = "only f32 attention is fused";
+      return false;
+    }
+    if (type.getRank() != 4 || type.isDynamicDim(2) || type.isDynamicDim(3)) {
+      whyNot = "the number or size of the heads is dynamic";
+      return false;
+    }
+  }
+  if (Value mask = op.getMask()) {
+    Type element = cast<RankedTensorType>(mask.getType()).getElementType();
+    if (!element.isF32() && !element.isInteger(1)) {
+      whyNot = "only bool and f32 masks are fused";
+      return false;
+    }
+  }
+  return true;
+}
+
+AttentionKernel::AttentionKernel(EmitContext &context, const AttentionProblem &problem)
+    : context(context), builder(context.builder), loc(this->context.kernel.getLoc()), problem(problem),
+      elements(context) {
+  MatMulTiling tiling = chooseMatMulTiling(context.target, 32);
+  lanes = tiling.lanes;
+  queryBlock = kVectors * lanes;
+  tileRows = tiling.rows;
+  keyBlock = kKeyBlock / tileRows * tileRows;
+  valueVectors = llvm::divideCeil(problem.valueDepth, lanes);
+  vectorType = VectorType::get({lanes}, builder.getF32Type());
+}
+
+SmallVector<Value> AttentionKernel::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
+                                             ArrayRef<Value> carried,
+                                             llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto loop = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
+                                 math().value(math().constant(step)), carried,
+                                 [&](OpBuilder &, Location, Value iv, ValueRange now) {
+                                   scf::YieldOp::create(builder, loc, body(iv, now));
+                                 });
+  return SmallVector<Value>(loop.getResults());
+}
+
+void AttentionKernel::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
+                               llvm::function_ref<void(Value)> body) {
+  emitLoop(begin, end, step, ArrayRef<Value>(), [&](Value iv, ValueRange) {
+    body(iv);
+    return SmallVector<Value>();
+  });
+}
+
+Value AttentionKernel::constant(double value) { return lathe::Emitter(builder, loc).real(vectorType, value); }
+
+Value AttentionKernel::load(Value buffer, OpFoldResult index) {
+  return vector::LoadOp::create(builder, loc, vectorType, buffer, ValueRange{math().value(index)});
+}
+
+void AttentionKernel::store(Value value, Value buffer, OpFoldResult index) {
+  vector::StoreOp::create(builder, loc, value, buffer, ValueRange{math().value(index)});
+}
+
+Value AttentionKernel::loadBroadcast(Value buffer, OpFoldResult index) {
+  Value element = memref::LoadOp::create(builder, loc, buffer, ValueRange{math().value(index)});
+  return vector::BroadcastOp::create(builder, loc, vectorType, element);
+}
+
+/// One instruction; the second operand if one is NaN.
+Value AttentionKernel::larger(Value lhs, Value rhs) {
+  lathe::Emitter e(builder, loc);
+  return e.select(e.compare(arith::CmpFPredicate::OGT, lhs, rhs), lhs, rhs);
+}
+
+/// Cheaper than the general function by what the range of x spares: infinities, denormal numbers,
+/// conversions. The polynomial's relative error is 8e-8. What lies below -126 does not matter: the largest
+/// weight of a row is 1.
+Value AttentionKernel::buildPower(Value x) {
+  constexpr double kCoefficients[] = {1.0000001192092896,  0.6931469440460205,   0.24022120237350464,
+                                      0.05550713092088699, 0.009675540961325169, 0.0013276472454890609};
+  // Adding it leaves the rounded number in the low bits.
+  constexpr double kRound = 12582912.0;
+  lathe::Emitter e(builder, loc);
+  Value clamped = e.clampBelow(x, -126.0);
+  Value shifted = e.add(clamped, kRound);
+  Value fraction = e.sub(clamped, e.sub(shifted, kRound));
+  Value power = e.polynomial(fraction, kCoefficients);
+  // An addition to the exponent; the low 9 bits of kRound are 0.
+  Value exponent = e.shiftLeft(e.bits(shifted), int64_t(23));
+  return e.fromBits(e.add(e.bits(power), exponent), builder.getF32Type());
+}
+
+LogicalResult AttentionKernel::findOperands() {
+  for (auto [operand, view, name] :
+       {std::make_tuple(problem.op.getQ(), &q, "q"), std::make_tuple(problem.op.getK(), &k, "k"),
+        std::make_tuple(problem.op.getV(), &v, "v")}) {
+    FailureOr<StridedView> found = getStridedView(context, operand);
+    if (failed(found)) {
+      return problem.op.emitOpError() << "expects " << name << " to be a view of an input";
+    }
+    *view = *found;
+  }
+  if (!isConstantSize(v.strides[3], 1)) {
+    return problem.op.emitOpError("expects the features of v to be neighbours in memory");
+  }
+  return success();
+}
+
+void AttentionKernel::makeBuffers() {
+  auto make = [&](int64_t size) { return makeScratch(builder, loc, builder.getF32Type(), size); };
+  queryBuffer = make(llvm::alignTo(problem.depth, lanes) * queryBlock);
+  logitBuffer = make(llvm::alignTo(keyBlock, lanes) * queryBlock);
+  resultBuffer = make(queryBlock * valueVectors * lanes);
+  factorBuffer = make(queryBlock);
+}
+
+LogicalResult AttentionKernel::emit() {
+  if (failed(findOperands()) || failed(analyzeMask())) {
+    return failure();
+  }
+  makeBuffers();
+  LogicalResult result = success();
+  emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
+  return failed(failed_) ? failed_ : result;
+}
+
+AttentionKernel::Task AttentionKernel::decode(Value number) {
+  Task task;
+  OpFoldResult block = math().rem(number, problem.queryBlocks);
+  OpFoldResult batchAndHead = math().floorDiv(number, problem.queryBlocks);
+  task.head = math().rem(batchAndHead, math().constant(problem.heads));
+  task.batch = math().floorDiv(batchAndHead, math().constant(problem.heads));
+  task.keyHead = math().floorDiv(task.head, math().constant(problem.heads / problem.keyHeads));
+  task.firstQuery = math().mul(block, math().constant(queryBlock));
+  task.queries = math().min(math().constant(queryBlock), math().sub(problem.queryCount, task.firstQuery));
+  auto start = [&](const StridedView &view, OpFoldResult head) {
+    OpFoldResult offset = math().add(view.offset, math().mul(task.batch, view.strides[0]));
+    return math().add(offset, math().mul(head, view.strides[2]));
+  };
+  task.query = math().add(start(q, task.head), math().mul(task.firstQuery, q.strides[1]));
+  task.key = start(k, task.keyHead);
+  task.value = start(v, task.keyHead);
+  task.keyEnd = problem.keyCount;
+  if (!problem.op.getCausal()) {
+    return task;
+  }
+  OpFoldResult lastOfFirst = math().add(task.firstQuery, math().sub(problem.keyCount, problem.queryCount));
+  OpFoldResult visible = math().max(math().add(lastOfFirst, task.queries), math().constant(0));
+  task.keyEnd = math().min(problem.keyCount, visible);
+  Type i32 = builder.getI32Type();
+  Value first = arith::IndexCastOp::create(builder, loc, i32, math().value(lastOfFirst));
+  Value firsts = vector::BroadcastOp::create(builder, loc, vectorType.clone(i32), first);
+  for (int64_t vector = 0; vector < kVectors; ++vector) {
+    SmallVector<int32_t> steps;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      steps.push_back(vector * lanes + lane);
+    }
+    Value step = arith::ConstantOp::create(builder, loc, builder.getI32VectorAttr(steps));
+    task.lastKeys.push_back(arith::AddIOp::create(builder, loc, firsts, step));
+  }
+  return task;
+}
+
+OpFoldResult AttentionKernel::clampQuery(const Task &task, OpFoldResult query) {
+  return math().min(query, math().sub(task.queries, math().constant(1)));
+}
+
+void AttentionKernel::packQueries(const Task &task) {
+  double factor = problem.op.getScale().convertToFloat() * M_LOG2E;
+  OpFoldResult zero = math().constant(0);
+  if (!isConstantSize(q.strides[3], 1)) {
+    emitLoop(zero, math().constant(queryBlock), 1, [&](Value query) {
+      OpFoldResult row = math().add(task.query, math().mul(clampQuery(task, query), q.strides[1]));
+      emitLoop(zero, math().constant(problem.depth), 1, [&](Value d) {
+        OpFoldResult from = math().add(row, math().mul(d, q.strides[3]));
+        Value element = memref::LoadOp::create(builder, loc, q.base, ValueRange{math().value(from)});
+        Value scaled = lathe::Emitter(builder, loc).mul(element, factor);
+        OpFoldResult to = math().add(math().mul(d, math().constant(queryBlock)), query);
+        memref::StoreOp::create(builder, loc, scaled, queryBuffer, ValueRange{math().value(to)});
+      });
+    });
+    return;
+  }
+  bool isPartial = problem.depth % lanes != 0;
+  Value scale = constant(factor), none = constant(0);
+  emitLoop(zero, math().constant(problem.depth), lanes, [&](Value d) {
+    Value mask;
+    if (isPartial) {
+      Value left = math().value(math().sub(math().constant(problem.depth), d));
+      mask = vector::CreateMaskOp::create(builder, loc, VectorType::get({lanes}, builder.getI1Type()), left);
+    }
+    emitLoop(zero, math().constant(queryBlock), lanes, [&](Value query) {
+      SmallVector<Value> rows;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        OpFoldResult row = clampQuery(task, math().add(query, math().constant(lane)));
+        OpFoldResult index = math().add(math().add(task.query, math().mul(row, q.strides[1])), d);
+        Value loaded = isPartial ? vector::MaskedLoadOp::create(builder, loc, vectorType, q.base,
+                                                                ValueRange{math().value(index)}, mask, none)
+                                       .getResult()
+                                 : load(q.base, index);
+        rows.push_back(arith::MulFOp::create(builder, loc, loaded, scale));
+      }
+      for (auto [lane, row] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
+        OpFoldResult to = math().mul(math().add(d, math().constant(lane)), math().constant(queryBlock));
+        store(row, queryBuffer, math().add(to, query));
+      }
+    });
+  });
+}
+
+SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, Value firstKey,
+                                               OpFoldResult begin, OpFoldResult end, ArrayRef<Value> maxima) {
+  RegisterTile tile{rows, kVectors, lanes, /*unroll=*/4, /*chains=*/rows == 1 ? 4 : 1};
+  Value zero = constant(0), hidden = constant(-std::numeric_limits<double>::infinity());
+  return emitLoop(begin, end, rows, maxima, [&](Value key, ValueRange before) {
+    OpFoldResult firstPlace = math().mul(key, math().constant(queryBlock));
+    auto place = [&](int64_t row, int64_t vector) {
+      return math().add(firstPlace, math().constant(row * queryBlock + vector * lanes));
+    };
+    SmallVector<Value> logits;
+    for (int64_t row = 0; row < rows; ++row) {
+      OpFoldResult number = math().add(key, math().constant(row));
+      Value perKey = maskForm == MaskForm::PerKey ? loadBroadcast(maskBuffer, number) : zero;
+      for (int64_t vector = 0; vector < kVectors; ++vector) {
+        Value init = maskForm == MaskForm::PerQueryAndKey ? load(logitBuffer, place(row, vector)) : perKey;
+        if (!task.lastKeys.empty()) {
+          Value last = task.lastKeys[vector];
+          Value number32 = arith::IndexCastOp::create(builder, loc, builder.getI32Type(),
+                                                      math().value(math().add(firstKey, number)));
+          Value keys = vector::BroadcastOp::create(builder, loc, last.getType(), number32);
+          Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, keys, last);
+          init = arith::SelectOp::create(builder, loc, isSeen, init, hidden);
+        }
+        logits.push_back(init);
+      }
+    }
+    OpFoldResult offset = math().add(task.key, math().mul(math().add(firstKey, key), k.strides[1]));
+    MatrixRef lhs{k.base, math().value(offset), k.strides[1], k.strides[3]};
+    MatrixRef rhs{queryBuffer, math().value(math().constant(0)), math().constant(queryBlock),
+                  math().constant(1)};
+    logits = emitRegisterTile(builder, loc, tile, lhs, rhs, math().constant(problem.depth), logits);
+    SmallVector<Value> after(before);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t vector = 0; vector < kVectors; ++vector) {
+        store(logits[row * kVectors + vector], logitBuffer, place(row, vector));
+      }
+    }
+    for (int64_t vector = 0; vector < kVectors; ++vector) {
+      // A tree, not a chain.
+      SmallVector<Value> level;
+      for (int64_t row = 0; row < rows; ++row) {
+        level.push_back(logits[row * kVectors + vector]);
+      }
+      while (level.size() > 1) {
+        SmallVector<Value> next;
+        for (size_t i = 0; i + 1 < level.size(); i += 2) {
+          next.push_back(larger(level[i], level[i + 1]));
+        }
+        if (level.size() % 2) {
+          next.push_back(level.back());
+        }
+        level = next;
+      }
+      after[vector] = larger(level[0], before[vector]);
+    }
+    return after;
+  });
+}
+
+/// `carried` are the maxima and the sums; returns those after the block.
+SmallVector<Value> AttentionKernel::emitKeyBlock(const Task &task, Value firstKey, ValueRange carried) {
+  lathe::Emitter e(builder, loc);
+  SmallVector<Value> oldMaxima(carried.take_front(kVectors)), oldSums(carried.drop_front(kVectors));
+  OpFoldResult keys = math().min(math().constant(keyBlock), math().sub(task.keyEnd, firstKey));
+  if (failed(emitMask(task, firstKey, keys))) {
+    failed_ = failure();
+  }
+  OpFoldResult main = math().mul(math().floorDiv(keys, math().constant(tileRows)), math().constant(tileRows));
+  SmallVector<Value> maxima = emitLogits(task, tileRows, firstKey, math().constant(0), main, oldMaxima);
+  maxima = emitLogits(task, 1, firstKey, main, keys, maxima);
+
+  // While a query has seen no key its maximum is -inf; any finite number in its place keeps NaN away.
+  Value hidden = constant(-std::numeric_limits<double>::infinity());
+  SmallVector<Value> shifts, factors;
+  for (int64_t vector = 0; vector < kVectors; ++vector) {
+    Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maxima[vector], hidden);
+    shifts.push_back(e.select(isEmpty, constant(0), maxima[vector]));
+    factors.push_back(buildPower(e.sub(oldMaxima[vector], shifts[vector])));
+    store(factors[vector], factorBuffer, math().constant(vector * lanes));
+  }
+  SmallVector<Value> zeros(kVectors, constant(0));
+  SmallVector<Value> sums = emitLoop(math().constant(0), keys, 1, zeros, [&](Value key, ValueRange before) {
+    SmallVector<Value> after;
+    for (int64_t vector = 0; vector < kVectors; ++vector) {
+      OpFoldResult place =
+          math().add(math().mul(key, math().constant(queryBlock)), math().constant(vector * lanes));
+      Value weight = buildPower(e.sub(load(logitBuffer, place), shifts[vector]));
+      store(weight, logitBuffer, place);
+      after.push_back(e.add(before[vector], weight));
+    }
+    return after;
+  });
+  emitValueProduct(task, firstKey, keys);
+  SmallVector<Value> result(maxima);
+  for (int64_t vector = 0; vector < kVectors; ++vector) {
+    result.push_back(e.fma(oldSums[vector], factors[vector], sums[vector]));
+  }
+  return result;
+}
+
+void AttentionKernel::emitValueProduct(const Task &task, Value firstKey, OpFoldResult keys) {
+  int64_t stride = valueVectors * lanes;
+  // As many rows as registers allow, and as many vectors as leave at least four rows.
+  int64_t registers = kVectors * tileRows, widest = registers / 4;
+  auto maskType = VectorType::get({lanes}, builder.getI1Type());
+  for (int64_t first = 0; first < valueVectors; first += widest) {
+    int64_t vectors = std::min(widest, valueVectors - first);
+    int64_t rows = std::min<int64_t>(llvm::bit_floor(uint64_t(registers / vectors)), 8);
+    RegisterTile tile{rows, vectors, lanes, /*unroll=*/4, /*chains=*/rows * vectors < 8 ? 2 : 1};
+    SmallVector<Value> masks;
+    if (problem.valueDepth % lanes != 0 && first + vectors == valueVectors) {
+      for (int64_t vector = first; vector < first + vectors; ++vector) {
+        Value left = math().value(math().constant(problem.valueDepth - vector * lanes));
+        masks.push_back(vector::CreateMaskOp::create(builder, loc, maskType, left));
+      }
+    }
+    OpFoldResult offset = math().add(task.value, math().mul(firstKey, v.strides[1]));
+    MatrixRef rhs{v.base, math().value(math().add(offset, math().constant(first * lanes))), v.strides[1],
+                  math().constant(1)};
+    // The block has a multiple of `rows` queries; some of the last ones may not exist.
+    emitLoop(math().constant(0), task.queries, rows, [&](Value query) {
+      SmallVector<Value> sums;
+      SmallVector<OpFoldResult> places;
+      for (int64_t row = 0; row < rows; ++row) {
+        OpFoldResult number = math().add(query, math().constant(row));
+        Value factor = loadBroadcast(factorBuffer, number);
+        for (int64_t vector = first; vector < first + vectors; ++vector) {
+          places.push_back(
+              math().add(math().mul(number, math().constant(stride)), math().constant(vector * lanes)));
+          sums.push_back(arith::MulFOp::create(builder, loc, load(resultBuffer, places.back()), factor));
+        }
+      }
+      MatrixRef lhs{logitBuffer, query, math().constant(1), math().constant(queryBlock)};
+      sums = emitRegisterTile(builder, loc, tile, lhs, rhs, keys, sums, masks);
+      for (auto [sum, place] : llvm::zip_equal(sums, places)) {
+        store(sum, resultBuffer, place);
+      }
+    });
+  }
+}
+
+LogicalResult AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxima, ArrayRef<Value> sums) {
+  lathe::Emitter e(builder, loc);
+  Value hidden = constant(-std::numeric_limits<double>::infinity());
+  Value empty = problem.op.getGuardEmpty() ? constant(0) : e.nan(vectorType);
+  for (int64_t vector = 0; vector < kVectors; ++vector) {
+    Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maxima[vector], hidden);
+    Value factor = e.select(isEmpty, empty, e.div(constant(1), sums[vector]));
+    store(factor, factorBuffer, math().constant(vector * lanes));
+  }
+  StridedView output = getOutputView(context, problem.output);
+  auto maskType = VectorType::get({lanes}, builder.getI1Type());
+  LogicalResult result = success();
+  emitLoop(math().constant(0), task.queries, 1, [&](Value query) {
+    Value factor = loadBroadcast(factorBuffer, query);
+    OpFoldResult row = math().mul(query, math().constant(valueVectors * lanes));
+    for (int64_t vector = 0; vector < valueVectors; ++vector) {
+      OpFoldResult column = math().constant(vector * lanes);
+      Value value = arith::MulFOp::create(builder, loc, load(resultBuffer, math().add(row, column)), factor);
+      Tile tile{
+          math().values({task.batch, math().add(task.firstQuery, query), task.head, column}), lanes, {}};
+      int64_t left = problem.valueDepth - vector * lanes;
+      if (left < lanes) {
+        tile.mask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().constant(left)));
+      }
+      elements.reset();
+      elements.setValue(problem.op.getResult(), value);
+      FailureOr<Value> stored = elements.evaluate(problem.output.getValue(), tile);
+      if (failed(stored)) {
+        result = failure();
+        return;
+      }
+      storeTile(builder, loc, *stored, output, tile);
+    }
+  });
+  return result;
+}
+
+LogicalResult AttentionKernel::emitTask(Value number) {
+  Task task = decode(number);
+  packQueries(task);
+  Value zero = constant(0);
+  emitLoop(math().constant(0), math().constant(queryBlock * valueVectors * lanes), lanes,
+           [&](Value place) { store(zero, resultBuffer, place); });
+  SmallVector<Value> state(kVectors, constant(-std::numeric_limits<double>::infinity()));
+  state.append(kVectors, zero);
+  state = emitLoop(math().constant(0), task.keyEnd, keyBlock, state,
+                   [&](Value firstKey, ValueRange carried) { return emitKeyBlock(task, firstKey, carried); });
+  return emitResult(task, ArrayRef(state).take_front(kVectors), ArrayRef(state).drop_front(kVectors));
+}
+
+static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
+  AttentionProblem problem;
+  for (Operation &op : context.kernel.getBody().front()) {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      problem.op = attention;
+    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
+      problem.output = output;
+    }
+  }
+  if (!problem.op || !problem.output) {
+    return context.kernel.emitOpError("expects one attention with one result");
+  }
+  std::string whyNot;
+  if (!canEmitAttention(problem.op, whyNot)) {
+    return problem.op.emitOpError(whyNot);
+  }
+  if (problem.output.getValue().getType() != problem.op.getResult().getType()) {
+    return problem.output.emitOpError()
+           << "expects a result of the attention's type " << problem.op.getResult().getType()
+           << ", but it has type " << problem.output.getValue().getType();
+  }
+  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
+  if (failed(keyDims)) {
+    return problem.op.emitOpError("has keys of unknown shape");
+  }
+  problem.keyCount = (*keyDims)[1];
+  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
+  if (failed(queryDims)) {
+    return problem.op.emitOpError("has queries of unknown shape");
+  }
+  problem.batch = (*queryDims)[0];
+  problem.queryCount = (*queryDims)[1];
+  auto sizeOf = [](Value tensor, int64_t dim) {
+    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
+  };
+  problem.heads = sizeOf(problem.op.getQ(), 2);
+  problem.depth = sizeOf(problem.op.getQ(), 3);
+  problem.keyHeads = sizeOf(problem.op.getK(), 2);
+  problem.valueDepth = sizeOf(problem.op.getV(), 3);
+
+  IndexMath math{context.builder, problem.op.getLoc()};
+  int64_t queryBlock = AttentionKernel::kVectors * chooseMatMulTiling(context.target, 32).lanes;
+  problem.queryBlocks = math.ceilDiv(problem.queryCount, math.constant(queryBlock));
+  problem.tasks = math.product({problem.batch, math.constant(problem.heads), problem.queryBlocks});
+  // Floating-point operations that take some 10 microseconds, by those of a task.
+  OpFoldResult work = math.mul(math.max(problem.keyCount, math.constant(1)),
+                               math.constant(2 * queryBlock * (problem.depth + problem.valueDepth)));
+  problem.grain = math.max(math.floorDiv(math.constant(500000), work), math.constant(1));
+  return problem;
+}
+
+static FailureOr<TaskSplit> splitAttention(EmitContext &context) {
+  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  if (failed(problem)) {
+    return failure();
+  }
+  IndexMath math{context.builder, problem->op.getLoc()};
+  return TaskSplit{math.value(problem->tasks), math.value(problem->grain)};
+}
+
+static LogicalResult emitAttention(EmitContext &context) {
+  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  return failed(problem) ? failure() : AttentionKernel(context, *problem).emit();
+}
+
+cpu::Emitter cpu::getAttentionEmitter() { return {splitAttention, emitAttention}; }

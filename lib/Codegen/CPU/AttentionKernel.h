@@ -1,0 +1,123 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The state of an attention kernel while it is emitted.
+
+#ifndef LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
+#define LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
+
+#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/MicroKernel.h"
+
+namespace lathe::cpu {
+
+/// The sizes of an attention and its division into tasks: the queries of one head, `queries` at a time.
+struct AttentionProblem {
+  nn::AttentionOp op;
+  kernel::OutputOp output;
+  mlir::OpFoldResult batch, queryCount, keyCount;
+  int64_t heads, keyHeads, depth, valueDepth;
+  mlir::OpFoldResult queryBlocks, tasks, grain;
+};
+
+/// Lanes hold queries. For one block of queries and one block of keys after the other:
+///
+///   logits[key, query] = K Qt + mask, and the running maximum of every query;
+///   weights[key, query] = 2^(logits - maximum), in place, and their running sum;
+///   result[query, :] = result * 2^(old maximum - maximum) + weights V.
+///
+/// So softmax needs no reduction across lanes, and the weights already lie as the product reads them. Queries
+/// are packed transposed and scaled by scale * log2(e). Queries that do not exist repeat the last one and are
+/// not stored.
+class AttentionKernel {
+public:
+  AttentionKernel(EmitContext &context, const AttentionProblem &problem);
+  llvm::LogicalResult emit();
+
+  /// Two vectors of queries a task.
+  static constexpr int64_t kVectors = 2;
+  /// At most this many keys at a time.
+  static constexpr int64_t kKeyBlock = 128;
+
+private:
+  using Value = mlir::Value;
+  using OpFoldResult = mlir::OpFoldResult;
+
+  /// How a mask varies, and so how it reaches the logits.
+  enum class MaskForm { None, PerKey, PerQueryAndKey };
+
+  /// What one task works on.
+  struct Task {
+    OpFoldResult batch, head, keyHead, firstQuery, queries;
+    /// Of element (0, 0) of the head's matrices.
+    OpFoldResult query, key, value;
+    /// With causal attention: for each vector, the last key that each query sees.
+    llvm::SmallVector<Value> lastKeys;
+    OpFoldResult keyEnd;
+  };
+
+  IndexMath math() { return {builder, loc}; }
+  void emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::function_ref<void(Value)> body);
+  llvm::SmallVector<Value>
+  emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::ArrayRef<Value> carried,
+           llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)> body);
+  Value constant(double value);
+  Value load(Value buffer, OpFoldResult index);
+  void store(Value value, Value buffer, OpFoldResult index);
+  Value loadBroadcast(Value buffer, OpFoldResult index);
+  /// 2^x for x <= 0, 2^-126 below -126.
+  Value buildPower(Value x);
+  Value larger(Value lhs, Value rhs);
+
+  llvm::LogicalResult findOperands();
+  void makeBuffers();
+  llvm::LogicalResult emitTask(Value number);
+  Task decode(Value number);
+  /// Row `query` of the block, or the last query there is.
+  OpFoldResult clampQuery(const Task &task, OpFoldResult query);
+  void packQueries(const Task &task);
+
+  // AttentionMask.cpp
+  llvm::LogicalResult analyzeMask();
+  /// Evaluates the mask for keys [firstKey, firstKey + keys).
+  llvm::LogicalResult emitMask(const Task &task, Value firstKey, OpFoldResult keys);
+  llvm::LogicalResult emitMaskRow(const Task &task, OpFoldResult query, Value firstKey, OpFoldResult keys,
+                                  Value buffer, OpFoldResult place);
+  mlir::FailureOr<Value> evaluateMask(const Task &task, OpFoldResult query, OpFoldResult key,
+                                      Value lanesMask);
+  Value toLogit(Value mask);
+  void transposeMask(OpFoldResult keys);
+
+  /// The logits of `rows` keys at a time from `begin` to `end` of a block; returns the maxima.
+  llvm::SmallVector<Value> emitLogits(const Task &task, int64_t rows, Value firstKey, OpFoldResult begin,
+                                      OpFoldResult end, llvm::ArrayRef<Value> maxima);
+  llvm::SmallVector<Value> emitKeyBlock(const Task &task, Value firstKey, mlir::ValueRange carried);
+  void emitValueProduct(const Task &task, Value firstKey, OpFoldResult keys);
+  llvm::LogicalResult emitResult(const Task &task, llvm::ArrayRef<Value> maxima, llvm::ArrayRef<Value> sums);
+
+  EmitContext &context;
+  mlir::OpBuilder &builder;
+  mlir::Location loc;
+  AttentionProblem problem;
+  int64_t lanes, queryBlock, tileRows, keyBlock, valueVectors;
+  mlir::VectorType vectorType;
+  ElementEmitter elements;
+
+  StridedView q, k, v;
+  MaskForm maskForm = MaskForm::None;
+  /// The dimensions of the mask, and whether its keys are evidently those of K.
+  llvm::SmallVector<OpFoldResult> maskDims;
+  enum class MaskKeys { One, All, Unknown } maskKeys = MaskKeys::All;
+  /// [depth, queryBlock], [keyBlock, queryBlock], [queryBlock, valueVectors * lanes], [queryBlock].
+  Value queryBuffer, logitBuffer, resultBuffer, factorBuffer;
+  /// [keyBlock] or [queryBlock, keyBlock], rows padded to `maskStride`.
+  Value maskBuffer;
+  int64_t maskStride = 0;
+  mlir::LogicalResult failed_ = mlir::success();
+};
+
+} // namespace lathe::cpu
+
+#endif // LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
