@@ -17,8 +17,9 @@ struct job {
   int64_t count, parts;
   int64_t deadline_ns;
   int32_t kernel;
-  atomic_int_least64_t next;
   atomic_int_least32_t fault;
+  /* Written by all for each part; the fields above are read by all. */
+  _Alignas(64) atomic_int_least64_t next;
 };
 
 static int32_t fault_in(int32_t kernel, enum lathe_fault fault) {
