@@ -21,12 +21,15 @@ using namespace lathe::cpu;
 
 namespace {
 
+/// How much of the reduced dimension is packed at a time, and the most elements of a buffer.
+constexpr int64_t kPackedDepth = 256, kLargestPack = 64 << 10;
+
 class MatMulEmitter {
 public:
   MatMulEmitter(EmitContext &context, MatMulProblem &problem)
       : context(context), builder(context.builder), loc(problem.root->getLoc()), problem(problem),
         tiling(chooseMatMulTiling(context.target, 32)), grid(context, problem, tiling),
-        vectorType(VectorType::get({tiling.lanes}, builder.getF32Type())) {}
+        vectorType(VectorType::get({tiling.lanes}, builder.getF32Type())), elements(context) {}
 
   LogicalResult emit();
 
@@ -47,10 +50,22 @@ private:
   MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
   void packElements(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
+  /// Evaluates [rows, columns] elements of a tensor whose leading index is `leading`, from (firstRow,
+  /// firstColumn) on, into a buffer with rows of `width` elements, a multiple of the lanes.
+  void packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
+                     OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns, Value buffer,
+                     int64_t width);
+  /// The rows of the left-hand side that a task reads, from column `firstDepth` on, where no strides describe
+  /// it.
+  void packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   LogicalResult emitEpilogue(const MatMulGrid::Task &task);
   SmallVector<Value> makeMasks(const MatMulGrid::Task &task);
-  /// The position of element (batchIndex, ...) of an operand whose leading dimensions broadcast to the batch.
+  /// The index into leading dimensions of `sizes` that broadcast to the batch.
+  SmallVector<OpFoldResult> broadcastIndex(ArrayRef<OpFoldResult> sizes, ArrayRef<OpFoldResult> batchIndex);
   OpFoldResult batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex);
+  bool isConv() const { return isa<nn::ConvOp>(problem.root); }
+  /// The dimensions before the two (of a convolution: one) that are the matrix.
+  int64_t leadingDims(ArrayRef<OpFoldResult> dims) const { return isConv() ? 1 : int64_t(dims.size()) - 2; }
 
   EmitContext &context;
   OpBuilder &builder;
@@ -65,9 +80,15 @@ private:
   /// The width of the panels of the right-hand side, 0 if it is a matrix with strides.
   int64_t panelWidth = 0;
   bool packs = false, maskRhs = false, maskResult = false;
+  /// Operands that are no views of inputs: evaluated into scratch buffers.
+  bool evaluatesLhs = false, evaluatesRhs = false;
   OpFoldResult blockDepth;
   bool isBlocked = false;
-  Value scratch, packScratch;
+  Value scratch, packScratch, lhsScratch;
+  int64_t lhsWidth = 0;
+  SmallVector<OpFoldResult> lhsDims, rhsDims;
+  ElementEmitter elements;
+  LogicalResult status = success();
 };
 
 } // namespace
@@ -83,19 +104,35 @@ void MatMulEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
 }
 
 LogicalResult MatMulEmitter::findLhs() {
-  FailureOr<StridedView> view = getStridedView(context, problem.lhs);
-  if (failed(view)) {
-    return problem.root->emitOpError("expects its left operand to be a view of an input");
+  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(problem.lhs);
+  if (failed(dims)) {
+    return problem.root->emitOpError("has a left operand of unknown shape");
   }
-  lhs = *view;
-  lhsRowStride = lhs.strides[lhs.strides.size() - 2];
-  if (isa<nn::ConvOp>(problem.root)) {
-    // A row of the product is a window: the rows of x that it covers must be neighbours.
-    lhsRowStride = lhs.strides[1];
-    if (!isConstantSize(lhs.strides.back(), 1) || !areEqualSizes(lhsRowStride, lhs.sizes.back())) {
-      return problem.root->emitOpError("expects its input to be dense");
+  lhsDims.assign(dims->begin(), dims->end());
+  if (FailureOr<StridedView> view = getStridedView(context, problem.lhs); succeeded(view)) {
+    lhs = *view;
+    lhsRowStride = lhs.strides[leadingDims(lhs.strides)];
+    // A row of a convolution is a window: the rows of x that it covers must be neighbours.
+    if (!isConv() ||
+        (isConstantSize(lhs.strides.back(), 1) && areEqualSizes(lhsRowStride, lhs.sizes.back()))) {
+      return success();
     }
   }
+  evaluatesLhs = true;
+  int64_t rows = tiling.blockRows;
+  lhsWidth = kPackedDepth;
+  if (isConv()) {
+    ArrayRef<int64_t> filter = cast<RankedTensorType>(problem.rhs.getType()).getShape();
+    rows += filter.front();
+    lhsWidth = filter[filter.size() - 2];
+    if (lhsWidth % tiling.lanes != 0 || rows * lhsWidth > kLargestPack) {
+      return problem.root->emitOpError()
+             << "expects its input to be dense, or " << lhsWidth << " channels to be a multiple of "
+             << tiling.lanes << " and at most " << kLargestPack / rows;
+    }
+  }
+  lhsScratch = makeScratch(builder, loc, builder.getF32Type(), rows * lhsWidth);
+  lhsRowStride = math().constant(lhsWidth);
   return success();
 }
 
@@ -121,9 +158,18 @@ LogicalResult MatMulEmitter::findRhs() {
       return success();
     }
   }
+  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(problem.rhs);
+  if (failed(dims)) {
+    return problem.root->emitOpError("has a right operand of unknown shape");
+  }
+  rhsDims.assign(dims->begin(), dims->end());
   FailureOr<StridedView> view = getStridedView(context, problem.rhs);
   if (failed(view)) {
-    return problem.root->emitOpError("expects its right operand to be a view of an input");
+    if (isConv()) {
+      return problem.root->emitOpError("expects its filter to be a view of an input");
+    }
+    packs = evaluatesRhs = true;
+    return success();
   }
   rhs = *view;
   packs = !isConstantSize(rhs.strides.back(), 1);
@@ -134,8 +180,7 @@ LogicalResult MatMulEmitter::findRhs() {
 
 /// Packed columns must fit on the stack, and panels into the second-level cache.
 void MatMulEmitter::chooseDepth() {
-  constexpr int64_t kPackedDepth = 256;
-  int64_t limit = packs ? kPackedDepth : tiling.blockDepth;
+  int64_t limit = packs || (evaluatesLhs && !isConv()) ? kPackedDepth : tiling.blockDepth;
   std::optional<int64_t> depth = getConstantIntValue(problem.k);
   if (depth && *depth <= limit) {
     blockDepth = problem.k;
@@ -169,11 +214,16 @@ LogicalResult MatMulEmitter::emit() {
   }
   LogicalResult result = success();
   emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
-  return result;
+  return failed(status) ? status : result;
 }
 
 LogicalResult MatMulEmitter::emitTask(Value number) {
   MatMulGrid::Task task = grid.decode(builder, loc, problem, tiling, number);
+  if (evaluatesLhs && isConv()) {
+    OpFoldResult window = math().constant(cast<RankedTensorType>(problem.rhs.getType()).getDimSize(0) - 1);
+    packEvaluated(problem.lhs, task.batchIndex, task.firstRow, math().constant(0),
+                  math().add(task.rows, window), math().constant(lhsWidth), lhsScratch, lhsWidth);
+  }
   if (!isBlocked) {
     emitDepthBlock(task, math().value(math().constant(0)), blockDepth);
   } else {
@@ -199,26 +249,32 @@ SmallVector<Value> MatMulEmitter::makeMasks(const MatMulGrid::Task &task) {
   return masks;
 }
 
+SmallVector<OpFoldResult> MatMulEmitter::broadcastIndex(ArrayRef<OpFoldResult> sizes,
+                                                        ArrayRef<OpFoldResult> batchIndex) {
+  SmallVector<OpFoldResult> result;
+  OpFoldResult zero = math().constant(0);
+  for (auto [dim, size] : llvm::enumerate(sizes)) {
+    // All leading dimensions are 1 where there is no batch, or their rows are those of one product.
+    OpFoldResult index = batchIndex.empty() ? zero : batchIndex[batchIndex.size() - sizes.size() + dim];
+    if (isConstantSize(size, 1)) {
+      index = zero;
+    } else if (!getConstantIntValue(size) && !batchIndex.empty()) {
+      // A dynamic dimension may broadcast.
+      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math().value(size),
+                                          math().value(math().constant(1)));
+      index =
+          arith::SelectOp::create(builder, loc, isOne, math().value(zero), math().value(index)).getResult();
+    }
+    result.push_back(index);
+  }
+  return result;
+}
+
 OpFoldResult MatMulEmitter::batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex) {
   OpFoldResult offset = view.offset;
-  int64_t dims = int64_t(view.strides.size()) - 2;
-  if (isa<nn::ConvOp>(problem.root)) {
-    dims = 1;
-  }
-  for (int64_t dim = 0; dim < dims && !batchIndex.empty(); ++dim) {
-    OpFoldResult index = batchIndex[batchIndex.size() - dims + dim];
-    if (isConstantSize(view.sizes[dim], 1)) {
-      continue;
-    }
-    if (!getConstantIntValue(view.sizes[dim])) {
-      // A dynamic dimension may broadcast.
-      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq,
-                                          math().value(view.sizes[dim]), math().value(math().constant(1)));
-      index =
-          arith::SelectOp::create(builder, loc, isOne, math().value(math().constant(0)), math().value(index))
-              .getResult();
-    }
-    offset = math().add(offset, math().mul(index, view.strides[dim]));
+  ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).take_front(leadingDims(view.sizes));
+  for (auto [index, stride] : llvm::zip(broadcastIndex(sizes, batchIndex), view.strides)) {
+    offset = math().add(offset, math().mul(index, stride));
   }
   return offset;
 }
@@ -232,9 +288,19 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
     offset = math().add(offset, math().mul(firstDepth, width));
     return {rhs.base, math().value(offset), width, one};
   }
+  MatrixRef packed{packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
+  if (evaluatesRhs) {
+    SmallVector<OpFoldResult> leading =
+        broadcastIndex(ArrayRef(rhsDims).take_front(leadingDims(rhsDims)), task.batchIndex);
+    OpFoldResult columns =
+        math().min(math().constant(tiling.columns()), math().sub(problem.n, task.firstColumn));
+    packEvaluated(problem.rhs, leading, firstDepth, task.firstColumn, depth, columns, packScratch,
+                  tiling.columns());
+    return packed;
+  }
   size_t rank = rhs.strides.size();
   OpFoldResult rowStride = rhs.strides[rank - 2], columnStride = rhs.strides[rank - 1];
-  OpFoldResult offset = isa<nn::ConvOp>(problem.root) ? rhs.offset : batchOffset(rhs, task.batchIndex);
+  OpFoldResult offset = isConv() ? rhs.offset : batchOffset(rhs, task.batchIndex);
   offset = math().add(offset, math().mul(firstDepth, rowStride));
   offset = math().add(offset, math().mul(task.firstColumn, columnStride));
   MatrixRef source{rhs.base, math().value(offset), rowStride, columnStride};
@@ -246,7 +312,38 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
   } else {
     packElements(task, source, depth);
   }
-  return {packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
+  return packed;
+}
+
+void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
+                                  OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns,
+                                  Value buffer, int64_t width) {
+  auto maskType = VectorType::get({tiling.lanes}, builder.getI1Type());
+  size_t rank = cast<RankedTensorType>(tensor.getType()).getRank();
+  emitLoop(math().constant(0), rows, 1, [&](Value row) {
+    emitLoop(math().constant(0), columns, tiling.lanes, [&](Value column) {
+      SmallVector<OpFoldResult> index(leading);
+      index.push_back(math().add(firstRow, row));
+      index.resize(rank - 1, math().constant(0));
+      index.push_back(math().add(firstColumn, column));
+      Value mask =
+          vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().sub(columns, column)));
+      elements.reset();
+      FailureOr<Value> value = elements.evaluate(tensor, Tile{math().values(index), tiling.lanes, mask});
+      if (failed(value)) {
+        status = failure();
+        return;
+      }
+      OpFoldResult place = math().add(math().mul(row, math().constant(width)), column);
+      vector::StoreOp::create(builder, loc, *value, buffer, ValueRange{math().value(place)});
+    });
+  });
+}
+
+void MatMulEmitter::packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
+  SmallVector<OpFoldResult> leading =
+      broadcastIndex(ArrayRef(lhsDims).take_front(leadingDims(lhsDims)), task.batchIndex);
+  packEvaluated(problem.lhs, leading, task.firstRow, firstDepth, task.rows, depth, lhsScratch, lhsWidth);
 }
 
 /// Columns are contiguous: transposes square blocks in registers.
@@ -294,6 +391,9 @@ void MatMulEmitter::packElements(const MatMulGrid::Task &task, const MatrixRef &
 }
 
 void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
+  if (evaluatesLhs && !isConv()) {
+    packLhs(task, firstDepth, depth);
+  }
   MatrixRef rhsRef = getRhs(task, firstDepth, depth);
   SmallVector<Value> masks = maskRhs ? makeMasks(task) : SmallVector<Value>();
   OpFoldResult height = math().constant(tiling.rows);
@@ -319,10 +419,17 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDept
 void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value row, Value firstDepth,
                              OpFoldResult depth, const MatrixRef &rhsRef, ArrayRef<Value> masks) {
   RegisterTile tile = tiling.tile(height);
-  OpFoldResult offset = batchOffset(lhs, task.batchIndex);
-  offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
-  offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
-  MatrixRef lhsRef{lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
+  MatrixRef lhsRef;
+  if (evaluatesLhs) {
+    OpFoldResult offset = math().mul(row, lhsRowStride);
+    offset = isConv() ? math().add(offset, firstDepth) : offset;
+    lhsRef = {lhsScratch, math().value(offset), lhsRowStride, math().constant(1)};
+  } else {
+    OpFoldResult offset = batchOffset(lhs, task.batchIndex);
+    offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
+    offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
+    lhsRef = {lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
+  }
 
   SmallVector<Value> places;
   OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
@@ -347,7 +454,6 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value
 
 LogicalResult MatMulEmitter::emitEpilogue(const MatMulGrid::Task &task) {
   StridedView output = getOutputView(context, problem.output);
-  ElementEmitter elements(context);
   SmallVector<Value> masks = maskResult ? makeMasks(task) : SmallVector<Value>(tiling.vectors);
   LogicalResult result = success();
   emitLoop(math().constant(0), task.rows, 1, [&](Value row) {

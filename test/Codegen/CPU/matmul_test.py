@@ -177,3 +177,42 @@ func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL if panel else ""}, %b: me
     expected = np.einsum("blcw,wcm->blm", windows, w) + b
     weights = to_panels(w.reshape(60, 40)) if panel else w
     check(kernel([x, weights, b], (3, 46, 40), (3, 50, 46)), expected, 60)
+
+
+def test_operands_that_no_strides_describe():
+    """Heads are joined by a reshape of a transposed tensor, on both sides."""
+    kernel = Kernel("""
+func.func @f(%a: memref<?xi8>, %b: memref<?xi8>, %y: memref<?xi8>, %B: index, %S: index)
+    attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %a[%B, %S] : memref<?xi8> -> tensor<?x3x?x100xf32>
+  %1 = kernel.input %b[] : memref<?xi8> -> tensor<3x40x100xf32>
+  %2 = nn.transpose %0 perm([0, 2, 1, 3]) : tensor<?x3x?x100xf32> -> tensor<?x?x3x100xf32>
+  %3 = nn.reshape %2 to [%B, %S, 300] : tensor<?x?x3x100xf32> -> tensor<?x?x300xf32>
+  %4 = nn.transpose %1 perm([1, 0, 2]) : tensor<3x40x100xf32> -> tensor<40x3x100xf32>
+  %5 = nn.reshape %4 to [300, 40] : tensor<40x3x100xf32> -> tensor<300x40xf32>
+  %6 = nn.matmul %3, %5 : tensor<?x?x300xf32>, tensor<300x40xf32> -> tensor<?x?x40xf32>
+  kernel.output %6, %y[%B, %S] : tensor<?x?x40xf32>, memref<?xi8>
+  return
+}""", "f")
+    for s in (1, 70):
+        a, b = normal(2, 3, s, 100), normal(3, 40, 100)
+        joined = a.transpose(0, 2, 1, 3).reshape(2, s, 300)
+        check(kernel([a, b], (2, s, 40), (2, s)), joined @ b.transpose(1, 0, 2).reshape(300, 40), 300)
+
+
+def test_convolution_of_channels_that_come_first():
+    kernel = Kernel(f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: index)
+    attributes {{kernel.root = "matmul"}} {{
+  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x32x150xf32>
+  %1 = nn.transpose %0 perm([0, 2, 1]) : tensor<?x32x150xf32> -> tensor<?x150x32xf32>
+  %2 = kernel.input %w[] : memref<?xi8> -> tensor<5x32x40xf32>
+  %3 = nn.conv %1, %2 strides([1]) pads([0, 0]) dilations([1]) groups(1)
+    : tensor<?x150x32xf32>, tensor<5x32x40xf32> -> tensor<?x146x40xf32>
+  kernel.output %3, %y[%B] : tensor<?x146x40xf32>, memref<?xi8>
+  return
+}}""", "f")
+    x, w = normal(3, 32, 150), normal(5, 32, 40)
+    windows = np.lib.stride_tricks.sliding_window_view(x, 5, axis=2)  # [B, 32, 146, 5]
+    expected = np.einsum("bclw,wcm->blm", windows, w)
+    check(kernel([x, to_panels(w.reshape(160, 40))], (3, 146, 40), (3,)), expected, 160)
