@@ -150,3 +150,38 @@ func.func @concat_of_one(%x: tensor<?xf32>) -> tensor<?xf32> {
   // CHECK: return %[[X]]
   return %0 : tensor<?xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func @pointwise_ops_broadcast_by_themselves
+// CHECK-SAME:    %[[X:[a-z0-9]*]]: tensor<?x12x?xf32> {{.*}}, %[[M:[a-z0-9]*]]: tensor<?x1x1xf32>
+func.func @pointwise_ops_broadcast_by_themselves(%x: tensor<?x12x?xf32> {nn.dims = ["B", "", "S"]},
+                                                 %m: tensor<?x1x1xf32>) -> tensor<?x12x?xf32> {
+  %B = nn.dim_symbol "B"
+  %S = nn.dim_symbol "S"
+  // CHECK-NOT: nn.expand
+  // CHECK: nn.binary add %[[X]], %[[M]] : tensor<?x12x?xf32>, tensor<?x1x1xf32> -> tensor<?x12x?xf32>
+  %0 = nn.expand %m to [%B, 1, %S] : tensor<?x1x1xf32> -> tensor<?x1x?xf32>
+  %1 = nn.binary add %x, %0 : tensor<?x12x?xf32>, tensor<?x1x?xf32> -> tensor<?x12x?xf32>
+  return %1 : tensor<?x12x?xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @expand_that_decides_the_size
+func.func @expand_that_decides_the_size(%x: tensor<1xf32>, %y: tensor<1xf32>, %n: index) -> tensor<?xf32> {
+  // CHECK: nn.expand
+  %0 = nn.expand %y to [%n] : tensor<1xf32> -> tensor<?xf32>
+  %1 = nn.binary add %x, %0 : tensor<1xf32>, tensor<?xf32> -> tensor<?xf32>
+  return %1 : tensor<?xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @expand_that_adds_a_dimension
+func.func @expand_that_adds_a_dimension(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<1x4xf32> {
+  // CHECK: nn.expand
+  %0 = nn.expand %y to [1, 4] : tensor<4xf32> -> tensor<1x4xf32>
+  %1 = nn.binary add %x, %0 : tensor<4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
+  return %1 : tensor<1x4xf32>
+}

@@ -11,6 +11,13 @@
 
 namespace lathe::nn::detail {
 
+/// A size in a form that can be compared: a number, the name of a symbol (a string), or a value.
+mlir::OpFoldResult normalizeSize(mlir::OpFoldResult size);
+
+/// The size of a dimension in normalized form, as far as a few steps up the graph tell, else null. Builds
+/// nothing.
+mlir::OpFoldResult findSize(mlir::Value x, int64_t axis);
+
 /// Whether the sizes of `x` are evidently `sizes`: looks a few steps up the graph and builds nothing.
 bool hasSizes(mlir::Value x, llvm::ArrayRef<mlir::OpFoldResult> sizes);
 

@@ -24,6 +24,44 @@ using namespace lathe::nn::detail;
 
 static bool isConstant(Value value) { return matchPattern(value, m_Constant()); }
 
+/// Whether `op` broadcasts to `sizes` even if the operand that has these sizes is left out: in every
+/// dimension where `x` may differ, another operand evidently has that size.
+static bool isCovered(Operation *op, OpOperand &left, Value x, ArrayRef<OpFoldResult> sizes) {
+  for (auto [axis, size] : llvm::enumerate(sizes)) {
+    // Counted from the last dimension, as broadcasting does.
+    int64_t fromEnd = int64_t(sizes.size() - axis);
+    OpFoldResult wanted = normalizeSize(size);
+    auto hasSize = [&](Value value) {
+      int64_t rank = getRank(value);
+      return fromEnd <= rank && findSize(value, rank - fromEnd) == wanted;
+    };
+    bool isElsewhere = llvm::any_of(
+        op->getOpOperands(), [&](OpOperand &other) { return &other != &left && hasSize(other.get()); });
+    // A size of 1 only adds to the rank, so any size of another operand will do.
+    bool isOne = getConstantIntValue(size) == 1;
+    bool givesRank = fromEnd <= getRank(x) || llvm::any_of(op->getOpOperands(), [&](OpOperand &other) {
+                       return &other != &left && fromEnd <= getRank(other.get());
+                     });
+    if (!hasSize(x) && !isElsewhere && !(isOne && givesRank)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Pointwise ops broadcast by themselves.
+template <typename OpTy>
+static LogicalResult skipExpand(OpTy op, PatternRewriter &rewriter) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    auto expand = operand.get().template getDefiningOp<ExpandOp>();
+    if (expand && isCovered(op, operand, expand.getX(), expand.getMixedDims())) {
+      rewriter.modifyOpInPlace(op, [&] { operand.set(expand.getX()); });
+      return success();
+    }
+  }
+  return rewriter.notifyMatchFailure(op, "no operand is expanded in vain");
+}
+
 /// A constant operand of a commutative op stands on the right.
 static LogicalResult moveConstantRight(BinaryOp op, PatternRewriter &rewriter) {
   bool isCommutative = llvm::is_contained({BinaryKind::Add, BinaryKind::Mul, BinaryKind::Max, BinaryKind::Min,
@@ -60,6 +98,11 @@ static LogicalResult multiplyByReciprocal(BinaryOp op, PatternRewriter &rewriter
 void BinaryOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(moveConstantRight);
   patterns.add(multiplyByReciprocal);
+  patterns.add(skipExpand<BinaryOp>);
+}
+
+void CompareOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
+  patterns.add(skipExpand<CompareOp>);
 }
 
 /// The comparison that holds exactly where `kind` does not, if there is one: of floats, NaN makes orders both
@@ -116,6 +159,7 @@ static LogicalResult swapNegatedSelect(SelectOp op, PatternRewriter &rewriter) {
 
 void SelectOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(swapNegatedSelect);
+  patterns.add(skipExpand<SelectOp>);
 }
 
 /// Sizes may be of any integer type at once.

@@ -25,8 +25,7 @@ static ArrayRef<int64_t> getShape(Value tensor) {
 // Sizes without building anything
 //===----------------------------------------------------------------------===//
 
-/// A size in a form that can be compared: a number, the name of a symbol (a string), or a value.
-static OpFoldResult normalizeSize(OpFoldResult size) {
+OpFoldResult lathe::nn::detail::normalizeSize(OpFoldResult size) {
   if (std::optional<int64_t> number = getConstantIntValue(size)) {
     return IntegerAttr::get(IndexType::get(size.getContext()), *number);
   }
@@ -84,8 +83,7 @@ static std::pair<Value, int64_t> getSourceOfSize(Operation *op, int64_t axis) {
   return source;
 }
 
-/// The size of a dimension, as far as a few steps up the graph tell: in normalized form, or null.
-static OpFoldResult findSize(Value x, int64_t axis) {
+OpFoldResult lathe::nn::detail::findSize(Value x, int64_t axis) {
   for (unsigned step = 0; step < 16; ++step) {
     if (int64_t size = getShape(x)[axis]; !ShapedType::isDynamic(size)) {
       return IntegerAttr::get(IndexType::get(x.getContext()), size);

@@ -147,6 +147,7 @@ def NN_CompareOp : NN_PointwiseOp<"compare"> {
   let arguments = (ins NN_CompareKind:$kind, AnyRankedTensor:$lhs, AnyRankedTensor:$rhs);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$kind $lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)";
+  let hasCanonicalizer = 1;
 }
 
 def NN_SelectOp : NN_PointwiseOp<"select"> {
