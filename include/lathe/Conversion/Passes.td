@@ -20,4 +20,22 @@ def NNToLinalgPass : Pass<"convert-nn-to-linalg", "::mlir::func::FuncOp"> {
                            "::lathe::kernel::KernelDialect"];
 }
 
+def OnnxToNNPass : Pass<"convert-onnx-to-nn", "::mlir::ModuleOp"> {
+  let summary = "turn the nodes of an ONNX graph into nn ops, whatever their operator set's version";
+  let description = [{
+    Walks over the nodes of `@main` once, in their order. Shapes are known as it goes: shape arithmetic of the model is
+    followed as index values, so `Shape`, `Gather`, `Concat`, `Reshape` and the like leave sizes, not tensors. A shape
+    that depends on data is refused.
+
+    Errors in the model are reported one by one, with the codes of ErrorCodes.def. Everything that is not supported is
+    reported as one error, with the nodes.
+
+    Arguments lose `lathe.name` and `lathe.dims` and get `nn.name` and `nn.dims`; dynamic dimensions without a name get
+    one. Results get `nn.name`.
+  }];
+  let options = [ListOption<"shapes", "shape", "std::string",
+                            "fixes or bounds dimensions: x=1x128 (an input), S=128 (a symbol), S=1..512">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::lathe::nn::NNDialect"];
+}
+
 #endif // LATHE_CONVERSION_PASSES_TD

@@ -1,0 +1,20 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The arguments of `@main`: their symbols, and the dimensions that the user fixes or bounds.
+
+#ifndef LATHE_CONVERSION_ONNXTONN_ARGUMENTS_H
+#define LATHE_CONVERSION_ONNXTONN_ARGUMENTS_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+namespace lathe::onnx {
+
+/// Gives the arguments of `main` the attributes of the nn dialect and makes an `nn.dim_symbol` for each
+/// symbol. `shapes` are options such as `x=1x128`, `S=128` and `S=1..512`.
+llvm::LogicalResult convertArguments(mlir::func::FuncOp main, llvm::ArrayRef<std::string> shapes);
+
+} // namespace lathe::onnx
+
+#endif // LATHE_CONVERSION_ONNXTONN_ARGUMENTS_H

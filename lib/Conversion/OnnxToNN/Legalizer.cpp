@@ -1,0 +1,400 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Legalizer.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+
+//===----------------------------------------------------------------------===//
+// Operands
+//===----------------------------------------------------------------------===//
+
+/// The integers of a small constant.
+static std::optional<Scalars> readScalars(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  Type elementType = type.getElementType();
+  if (!type.hasStaticShape() || type.getNumElements() > kMaxScalars ||
+      !(elementType.isSignlessInteger(64) || elementType.isSignlessInteger(32) ||
+        elementType.isSignlessInteger(1))) {
+    return std::nullopt;
+  }
+  DenseElementsAttr elements;
+  if (!matchPattern(tensor, m_Constant(&elements))) {
+    return std::nullopt;
+  }
+  Scalars scalars{elementType, llvm::to_vector(type.getShape()), {}};
+  OpBuilder builder(tensor.getContext());
+  for (const APInt &element : elements.getValues<APInt>()) {
+    scalars.elements.push_back(
+        builder.getIndexAttr(elementType.isInteger(1) ? element.getZExtValue() : element.getSExtValue()));
+  }
+  return scalars;
+}
+
+const Scalars *LegalizeContext::scalars(unsigned i) {
+  LegalValue &value = *inputs[i];
+  if (!value.scalars && value.tensor) {
+    value.scalars = readScalars(value.tensor);
+  }
+  return value.scalars ? &*value.scalars : nullptr;
+}
+
+Value LegalizeContext::operand(unsigned i) {
+  LegalValue &value = *inputs[i];
+  if (value.tensor) {
+    return value.tensor;
+  }
+  const Scalars &scalars = *value.scalars;
+  auto type = RankedTensorType::get(scalars.shape, scalars.elementType);
+  SmallVector<APInt> numbers;
+  for (Size element : scalars.elements) {
+    if (std::optional<int64_t> number = getConstantIntValue(element)) {
+      numbers.push_back(APInt(scalars.elementType.getIntOrFloatBitWidth(), *number, /*isSigned=*/true,
+                              /*implicitTrunc=*/true));
+    }
+  }
+  if (numbers.size() == scalars.elements.size()) {
+    return value.tensor = arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, numbers));
+  }
+  // Bools are made as i64 first: `from_scalars` takes integers.
+  Type elementType = scalars.elementType.isInteger(1) ? b.getI64Type() : scalars.elementType;
+  Value flat = nn::buildFromScalars(b, loc, scalars.elements, elementType, scalars.shape.empty());
+  if (scalars.shape.size() > 1) {
+    flat = reshape(flat, getAsIndexOpFoldResult(b.getContext(), scalars.shape));
+  }
+  return value.tensor = cast(flat, scalars.elementType);
+}
+
+Type LegalizeContext::elementType(unsigned i) {
+  LegalValue &value = *inputs[i];
+  return value.tensor ? nn::getElementType(value.tensor) : value.scalars->elementType;
+}
+
+Sizes LegalizeContext::shapeOf(unsigned i) {
+  LegalValue &value = *inputs[i];
+  if (value.scalars) {
+    return getAsIndexOpFoldResult(b.getContext(), value.scalars->shape);
+  }
+  return shapeOf(value.tensor);
+}
+
+Sizes LegalizeContext::shapeOf(Value tensor) {
+  FailureOr<ArrayRef<OpFoldResult>> dims = tracker.getDims(tensor);
+  if (llvm::failed(dims)) {
+    (void)error("E0307", "the shapes of the operands do not fit each other");
+    // The rank is right, so nobody indexes out of bounds.
+    return Sizes(nn::getRank(tensor), one());
+  }
+  return Sizes(*dims);
+}
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+bool LegalizeContext::hasAttr(StringRef name) const { return bool(node.attributes.get(name)); }
+
+std::optional<int64_t> LegalizeContext::intAttr(StringRef name) {
+  Attribute attribute = node.attributes.get(name);
+  if (!attribute) {
+    return std::nullopt;
+  }
+  if (auto integer = dyn_cast<IntegerAttr>(attribute)) {
+    return integer.getValue().getSExtValue();
+  }
+  (void)error("E0303", name + " is not an integer", name);
+  return std::nullopt;
+}
+
+std::optional<double> LegalizeContext::floatAttr(StringRef name) {
+  Attribute attribute = node.attributes.get(name);
+  if (!attribute) {
+    return std::nullopt;
+  }
+  if (auto number = dyn_cast<FloatAttr>(attribute)) {
+    return number.getValueAsDouble();
+  }
+  (void)error("E0303", name + " is not a float", name);
+  return std::nullopt;
+}
+
+std::optional<StringRef> LegalizeContext::stringAttr(StringRef name) {
+  Attribute attribute = node.attributes.get(name);
+  if (!attribute) {
+    return std::nullopt;
+  }
+  if (auto text = dyn_cast<StringAttr>(attribute)) {
+    return text.getValue();
+  }
+  (void)error("E0303", name + " is not a string", name);
+  return std::nullopt;
+}
+
+std::optional<SmallVector<int64_t>> LegalizeContext::intsAttr(StringRef name) {
+  Attribute attribute = node.attributes.get(name);
+  if (!attribute) {
+    return std::nullopt;
+  }
+  if (auto array = dyn_cast<DenseI64ArrayAttr>(attribute)) {
+    return llvm::to_vector(array.asArrayRef());
+  }
+  if (auto array = dyn_cast<ArrayAttr>(attribute)) {
+    SmallVector<int64_t> values;
+    for (Attribute element : array) {
+      if (auto integer = dyn_cast<IntegerAttr>(element)) {
+        values.push_back(integer.getValue().getSExtValue());
+      }
+    }
+    if (values.size() == array.size()) {
+      return values;
+    }
+  }
+  (void)error("E0303", name + " is not a list of integers", name);
+  return std::nullopt;
+}
+
+ElementsAttr LegalizeContext::tensorAttr(StringRef name) {
+  Attribute attribute = node.attributes.get(name);
+  auto elements = dyn_cast_or_null<ElementsAttr>(attribute);
+  if (attribute && !elements) {
+    (void)error("E0303", name + " is not a tensor", name);
+  }
+  return elements;
+}
+
+std::optional<SmallVector<int64_t>> LegalizeContext::intsAttrOrInput(StringRef name, unsigned i) {
+  if (hasAttr(name) || !has(i)) {
+    return intsAttr(name);
+  }
+  const Scalars *list = scalars(i);
+  SmallVector<int64_t> values;
+  for (Size element : list ? ArrayRef<Size>(list->elements) : ArrayRef<Size>()) {
+    if (std::optional<int64_t> number = getConstantIntValue(element)) {
+      values.push_back(*number);
+    }
+  }
+  if (!list || values.size() != list->elements.size()) {
+    (void)unsupported(llvm::formatv("{0} is computed by the model", name));
+    return std::nullopt;
+  }
+  return values;
+}
+
+bool LegalizeContext::normalizeAxis(int64_t &axis, int64_t rank, StringRef attribute) {
+  if (axis < -rank || axis >= rank) {
+    (void)error("E0304",
+                llvm::formatv("{0} is {1}, but the operand has {2} dimensions", attribute, axis, rank).str(),
+                attribute);
+    axis = 0;
+    return false;
+  }
+  axis += axis < 0 ? rank : 0;
+  return true;
+}
+
+bool LegalizeContext::normalizeAxes(SmallVectorImpl<int64_t> &axes, int64_t rank) {
+  llvm::SmallDenseSet<int64_t> seen;
+  for (int64_t &axis : axes) {
+    if (!normalizeAxis(axis, rank, "axes")) {
+      return false;
+    }
+    if (!seen.insert(axis).second) {
+      (void)error("E0304", llvm::formatv("axes names dimension {0} twice", axis).str(), "axes");
+      return false;
+    }
+  }
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+LogicalResult LegalizeContext::set(unsigned i, Value tensor) {
+  if (i < results.size()) {
+    results[i].tensor = tensor;
+  }
+  return success(!failed);
+}
+
+LogicalResult LegalizeContext::setScalars(Scalars scalars, unsigned i) {
+  if (i < results.size()) {
+    results[i].scalars = std::move(scalars);
+  }
+  return success(!failed);
+}
+
+LogicalResult LegalizeContext::forward(unsigned i) {
+  results[0] = *inputs[i];
+  return success(!failed);
+}
+
+bool LegalizeContext::isUsed(unsigned result) const {
+  return result < node.op->getNumResults() && !node.op->getResult(result).use_empty();
+}
+
+//===----------------------------------------------------------------------===//
+// Building
+//===----------------------------------------------------------------------===//
+
+Value LegalizeContext::binary(nn::BinaryKind kind, Value lhs, Value rhs) {
+  if (nn::getElementType(lhs) != nn::getElementType(rhs)) {
+    (void)error("E0306", llvm::formatv("the operands have different element types, {0} and {1}",
+                                       nn::getElementType(lhs), nn::getElementType(rhs))
+                             .str());
+    return lhs;
+  }
+  return nn::buildBinary(b, loc, kind, lhs, rhs);
+}
+
+Value LegalizeContext::reshape(Value x, ArrayRef<Size> dims) {
+  Sizes from = shapeOf(x);
+  if (from.size() == dims.size() && llvm::all_of(llvm::zip(from, dims), [&](auto pair) {
+        return sizes.isSame(std::get<0>(pair), std::get<1>(pair));
+      })) {
+    return x;
+  }
+  return nn::buildReshape(b, loc, x, dims);
+}
+
+Value LegalizeContext::expand(Value x, ArrayRef<Size> dims) {
+  Sizes from = shapeOf(x);
+  if (from.size() == dims.size() && llvm::all_of(llvm::zip(from, dims), [&](auto pair) {
+        return sizes.isSame(std::get<0>(pair), std::get<1>(pair));
+      })) {
+    return x;
+  }
+  return nn::buildExpand(b, loc, x, dims);
+}
+
+Value LegalizeContext::transpose(Value x, ArrayRef<int64_t> perm) {
+  return isIdentityPermutation(perm) ? x : nn::buildTranspose(b, loc, x, perm);
+}
+
+Value LegalizeContext::reduce(nn::ReduceKind kind, Value x, ArrayRef<int64_t> axes, bool keepDims) {
+  return nn::buildReduce(b, loc, kind, x, axes, keepDims);
+}
+
+Value LegalizeContext::slice(Value x, int64_t axis, Size offset, Size size) {
+  Sizes sliceSizes = shapeOf(x);
+  Sizes offsets(sliceSizes.size(), b.getIndexAttr(0));
+  offsets[axis] = offset;
+  sliceSizes[axis] = size;
+  return nn::buildSlice(b, loc, x, offsets, sliceSizes, SmallVector<int64_t>(offsets.size(), 1));
+}
+
+Sizes LegalizeContext::broadcast(ArrayRef<Sizes> shapes) {
+  Sizes result = shapes.front();
+  for (const Sizes &shape : shapes.drop_front()) {
+    Sizes other = shape;
+    size_t rank = std::max(result.size(), other.size());
+    result.insert(result.begin(), rank - result.size(), one());
+    other.insert(other.begin(), rank - other.size(), one());
+    for (auto [dim, otherDim] : llvm::zip_equal(result, other)) {
+      if (sizes.isSame(dim, otherDim)) {
+        continue;
+      }
+      FailureOr<OpFoldResult> merged = nn::broadcastSizes(b, loc, dim, otherDim);
+      if (llvm::failed(merged)) {
+        (void)error("E0307", llvm::formatv("dimensions {0} and {1} do not broadcast",
+                                           *getConstantIntValue(dim), *getConstantIntValue(otherDim))
+                                 .str());
+      } else {
+        dim = *merged;
+      }
+    }
+  }
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Errors
+//===----------------------------------------------------------------------===//
+
+LogicalResult LegalizeContext::error(StringRef code, const Twine &message, StringRef attribute) {
+  if (failed) {
+    return failure();
+  }
+  failed = true;
+  InFlightDiagnostic diagnostic = emitError(loc) << "[" << code << "] " << message.str();
+  if (!attribute.empty()) {
+    diagnostic.attachNote() << "attribute: " << attribute;
+  }
+  return failure();
+}
+
+LogicalResult LegalizeContext::unsupported(const Twine &what) {
+  if (!failed) {
+    reason = what.str();
+  }
+  failed = true;
+  return failure();
+}
+
+LogicalResult LegalizeContext::dataDependent(const Twine &what) {
+  return unsupported("data-dependent shape: " + what);
+}
+
+bool lathe::onnx::foldScalars(LegalizeContext &c, Type resultType, ArrayRef<unsigned> operands,
+                              llvm::function_ref<Size(ArrayRef<Size>)> fold) {
+  SmallVector<const Scalars *> lists;
+  SmallVector<int64_t> shape;
+  for (unsigned i : operands) {
+    const Scalars *list = c.scalars(i);
+    if (!list) {
+      return false;
+    }
+    lists.push_back(list);
+    if (list->shape.size() > shape.size()) {
+      shape.insert(shape.begin(), list->shape.size() - shape.size(), 1);
+    }
+    size_t extra = shape.size() - list->shape.size();
+    for (auto [axis, size] : llvm::enumerate(list->shape)) {
+      int64_t &dim = shape[extra + axis];
+      if (dim != size && dim != 1 && size != 1) {
+        return false;
+      }
+      dim = dim == 1 ? size : dim;
+    }
+  }
+  int64_t count = ShapedType::getNumElements(shape);
+  if (count > kMaxScalars) {
+    return false;
+  }
+  Scalars result{resultType, shape, {}};
+  for (int64_t flat = 0; flat < count; ++flat) {
+    SmallVector<Size> elements;
+    for (const Scalars *list : lists) {
+      // The position in the operand, whose dimensions of size 1 repeat.
+      int64_t position = 0, stride = 1, rest = flat;
+      for (size_t axis = shape.size(); axis-- > 0;) {
+        int64_t index = rest % shape[axis];
+        rest /= shape[axis];
+        int64_t own = int64_t(axis) - int64_t(shape.size() - list->shape.size());
+        if (own >= 0) {
+          position += (list->shape[own] == 1 ? 0 : index) * stride;
+          stride *= list->shape[own];
+        }
+      }
+      elements.push_back(list->elements[position]);
+    }
+    Size element = fold(elements);
+    if (!element) {
+      return false;
+    }
+    // Constants wrap like the tensor's elements would.
+    if (std::optional<int64_t> number = getConstantIntValue(element)) {
+      unsigned width = resultType.getIntOrFloatBitWidth();
+      element = c.b.getIndexAttr(width == 1 ? *number != 0 : llvm::SignExtend64(*number, width));
+    }
+    result.elements.push_back(element);
+  }
+  return llvm::succeeded(c.setScalars(std::move(result)));
+}

@@ -1,0 +1,206 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What a legalizer of one ONNX operator sees and can do.
+
+#ifndef LATHE_CONVERSION_ONNXTONN_LEGALIZER_H
+#define LATHE_CONVERSION_ONNXTONN_LEGALIZER_H
+
+#include "Sizes.h"
+
+#include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/NN/IR/ShapeTracker.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FormatVariadic.h"
+
+namespace lathe::onnx {
+
+using Size = mlir::OpFoldResult;
+using Sizes = llvm::SmallVector<mlir::OpFoldResult>;
+
+/// A small integer or bool tensor whose elements are known as constants or index values: shape arithmetic.
+struct Scalars {
+  mlir::Type elementType;
+  llvm::SmallVector<int64_t> shape;
+  Sizes elements;
+};
+
+/// The most elements a tensor may have to be followed as scalars.
+inline constexpr int64_t kMaxScalars = 256;
+
+/// A value of the model in its legal form: a tensor, scalars, or both.
+struct LegalValue {
+  mlir::Value tensor;
+  std::optional<Scalars> scalars;
+};
+
+/// One `onnx.node`, whatever its dialect's op looks like.
+struct NodeView {
+  llvm::StringRef opType, domain, name;
+  int64_t version = 0;
+  mlir::DictionaryAttr attributes;
+  mlir::Operation *op = nullptr;
+};
+
+/// The legalization of one node. Errors are sticky: after the first one, accessors return harmless values and
+/// the node counts as failed whatever its legalizer returns, so legalizers need not check after every step.
+class LegalizeContext {
+public:
+  LegalizeContext(mlir::OpBuilder &builder, nn::ShapeTracker &tracker, SizeArith &sizes, NodeView node,
+                  llvm::SmallVector<LegalValue *> inputs, unsigned numResults)
+      : b(builder), loc(node.op->getLoc()), sizes(sizes), node(node), tracker(tracker),
+        inputs(std::move(inputs)), results(numResults) {}
+
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+  SizeArith &sizes;
+  const NodeView node;
+
+  //===--- Operands
+  //-----------------------------------------------------------------------------------------===//
+
+  unsigned numInputs() const { return inputs.size(); }
+  /// Whether operand `i` is there and not left out with an empty name.
+  bool has(unsigned i) const { return i < inputs.size() && inputs[i]; }
+  /// Operand `i` as a tensor; scalars become a tensor here. The operand must be there.
+  mlir::Value operand(unsigned i);
+  mlir::Value operandOrNull(unsigned i) { return has(i) ? operand(i) : mlir::Value(); }
+  /// Operand `i` as scalars, also where it is a small constant; null if its elements are not known.
+  const Scalars *scalars(unsigned i);
+  mlir::RankedTensorType type(unsigned i) { return llvm::cast<mlir::RankedTensorType>(operand(i).getType()); }
+  int64_t rank(unsigned i) { return shapeOf(i).size(); }
+  mlir::Type elementType(unsigned i);
+  /// The dimensions of operand `i`; of scalars without making a tensor.
+  Sizes shapeOf(unsigned i);
+  /// The dimensions of any tensor that was built.
+  Sizes shapeOf(mlir::Value tensor);
+
+  //===--- Attributes
+  //---------------------------------------------------------------------------------------===//
+
+  bool hasAttr(llvm::StringRef name) const;
+  std::optional<int64_t> intAttr(llvm::StringRef name);
+  int64_t intAttr(llvm::StringRef name, int64_t defaultValue) { return intAttr(name).value_or(defaultValue); }
+  std::optional<double> floatAttr(llvm::StringRef name);
+  double floatAttr(llvm::StringRef name, double defaultValue) {
+    return floatAttr(name).value_or(defaultValue);
+  }
+  std::optional<llvm::StringRef> stringAttr(llvm::StringRef name);
+  std::optional<llvm::SmallVector<int64_t>> intsAttr(llvm::StringRef name);
+  mlir::ElementsAttr tensorAttr(llvm::StringRef name);
+  /// Attribute `name`, or operand `i` of later versions, as constants. Nothing if neither is there.
+  std::optional<llvm::SmallVector<int64_t>> intsAttrOrInput(llvm::StringRef name, unsigned i);
+  /// Makes `axis` count from the front; reports one out of range.
+  bool normalizeAxis(int64_t &axis, int64_t rank, llvm::StringRef attribute = "axis");
+  /// The same for a list, which must have no duplicates.
+  bool normalizeAxes(llvm::SmallVectorImpl<int64_t> &axes, int64_t rank);
+
+  //===--- Results
+  //------------------------------------------------------------------------------------------===//
+
+  mlir::LogicalResult set(unsigned i, mlir::Value tensor);
+  mlir::LogicalResult set(mlir::Value tensor) { return set(0, tensor); }
+  mlir::LogicalResult setScalars(Scalars scalars, unsigned i = 0);
+  /// Result 0 is operand `i` unchanged.
+  mlir::LogicalResult forward(unsigned i);
+  bool isUsed(unsigned result) const;
+  llvm::SmallVector<LegalValue> takeResults() { return std::move(results); }
+
+  //===--- Building
+  //-----------------------------------------------------------------------------------------===//
+
+  mlir::Value unary(nn::UnaryKind kind, mlir::Value x) { return nn::buildUnary(b, loc, kind, x); }
+  mlir::Value binary(nn::BinaryKind kind, mlir::Value lhs, mlir::Value rhs);
+  mlir::Value add(mlir::Value lhs, mlir::Value rhs) { return binary(nn::BinaryKind::Add, lhs, rhs); }
+  mlir::Value mul(mlir::Value lhs, mlir::Value rhs) { return binary(nn::BinaryKind::Mul, lhs, rhs); }
+  mlir::Value compare(nn::CompareKind kind, mlir::Value lhs, mlir::Value rhs) {
+    return nn::buildCompare(b, loc, kind, lhs, rhs);
+  }
+  mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs) {
+    return nn::buildSelect(b, loc, condition, lhs, rhs);
+  }
+  mlir::Value cast(mlir::Value x, mlir::Type elementType) { return nn::buildCast(b, loc, x, elementType); }
+  /// A scalar of the element type of `like`.
+  mlir::Value scalar(double value, mlir::Value like) {
+    return nn::buildScalar(b, loc, nn::getElementType(like), value);
+  }
+  mlir::Value reshape(mlir::Value x, llvm::ArrayRef<Size> dims);
+  mlir::Value expand(mlir::Value x, llvm::ArrayRef<Size> dims);
+  mlir::Value transpose(mlir::Value x, llvm::ArrayRef<int64_t> perm);
+  mlir::Value reduce(nn::ReduceKind kind, mlir::Value x, llvm::ArrayRef<int64_t> axes, bool keepDims);
+  /// The part `[offset, offset + size)` of dimension `axis`.
+  mlir::Value slice(mlir::Value x, int64_t axis, Size offset, Size size);
+  Size one() { return b.getIndexAttr(1); }
+  /// The shape that all `shapes` broadcast to; reports those that do not fit.
+  Sizes broadcast(llvm::ArrayRef<Sizes> shapes);
+
+  //===--- Errors
+  //-------------------------------------------------------------------------------------------===//
+
+  /// Reports an invalid model: `code` is one of E03xx.
+  mlir::LogicalResult error(llvm::StringRef code, const llvm::Twine &message, llvm::StringRef attribute = {});
+  /// Says that this form of the operator is not supported; collected over all nodes.
+  mlir::LogicalResult unsupported(const llvm::Twine &what);
+  /// The same for a shape that depends on data; `what` names the operand.
+  mlir::LogicalResult dataDependent(const llvm::Twine &what);
+  bool hasFailed() const { return failed; }
+  llvm::StringRef unsupportedReason() const { return reason; }
+
+private:
+  nn::ShapeTracker &tracker;
+  llvm::SmallVector<LegalValue *> inputs;
+  llvm::SmallVector<LegalValue> results;
+  std::string reason;
+  bool failed = false;
+};
+
+using LegalizeFn = std::function<mlir::LogicalResult(LegalizeContext &)>;
+
+/// From operators to their legalizers.
+class LegalizerRegistry {
+public:
+  static constexpr unsigned kAny = ~0u;
+  struct Entry {
+    unsigned minInputs, maxInputs;
+    LegalizeFn legalize;
+  };
+
+  /// `minInputs` operands must be there, not more than `maxInputs` may.
+  void add(llvm::StringRef opType, unsigned minInputs, unsigned maxInputs, LegalizeFn legalize,
+           llvm::StringRef domain = "") {
+    entries[(domain + "|" + opType).str()] = {minInputs, maxInputs, std::move(legalize)};
+  }
+  const Entry *find(llvm::StringRef domain, llvm::StringRef opType) const {
+    auto entry = entries.find((domain + "|" + opType).str());
+    return entry == entries.end() ? nullptr : &entry->second;
+  }
+
+private:
+  llvm::StringMap<Entry> entries;
+};
+
+inline constexpr llvm::StringLiteral kMicrosoft = "com.microsoft";
+
+void registerMath(LegalizerRegistry &registry);
+void registerActivations(LegalizerRegistry &registry);
+void registerLogic(LegalizerRegistry &registry);
+void registerReductions(LegalizerRegistry &registry);
+void registerShape(LegalizerRegistry &registry);
+void registerMovement(LegalizerRegistry &registry);
+void registerSlicing(LegalizerRegistry &registry);
+void registerGather(LegalizerRegistry &registry);
+void registerMatMul(LegalizerRegistry &registry);
+void registerNorms(LegalizerRegistry &registry);
+void registerConv(LegalizerRegistry &registry);
+void registerAttention(LegalizerRegistry &registry);
+
+/// Folds a pointwise operator on scalars with numpy broadcasting; false if an operand is no scalars.
+bool foldScalars(LegalizeContext &c, mlir::Type resultType, llvm::ArrayRef<unsigned> operands,
+                 llvm::function_ref<Size(llvm::ArrayRef<Size>)> fold);
+
+} // namespace lathe::onnx
+
+#endif // LATHE_CONVERSION_ONNXTONN_LEGALIZER_H

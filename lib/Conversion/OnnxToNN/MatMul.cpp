@@ -1,0 +1,250 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Matrix products.
+
+#include "Legalizer.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+
+/// Swaps the last two dimensions.
+static Value transposeLast(LegalizeContext &c, Value x) {
+  int64_t rank = nn::getRank(x);
+  SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(0, rank));
+  std::swap(perm[rank - 1], perm[rank - 2]);
+  return c.transpose(x, perm);
+}
+
+/// numpy.matmul: a vector is a row on the left and a column on the right, and that dimension goes again.
+static Value matmul(LegalizeContext &c, Value lhs, Value rhs) {
+  if (nn::getElementType(lhs) != nn::getElementType(rhs)) {
+    (void)c.error("E0306", llvm::formatv("the operands have different element types, {0} and {1}",
+                                         nn::getElementType(lhs), nn::getElementType(rhs))
+                               .str());
+    return lhs;
+  }
+  Sizes lhsDims = c.shapeOf(lhs), rhsDims = c.shapeOf(rhs);
+  if (lhsDims.empty() || rhsDims.empty()) {
+    (void)c.error("E0307", "an operand has no dimensions");
+    return lhs;
+  }
+  bool isRow = lhsDims.size() == 1, isColumn = rhsDims.size() == 1;
+  if (isRow) {
+    lhs = c.reshape(lhs, {c.one(), lhsDims[0]});
+  }
+  if (isColumn) {
+    rhs = c.reshape(rhs, {rhsDims[0], c.one()});
+  }
+  Size inner = lhsDims.back(), other = isColumn ? rhsDims[0] : rhsDims[rhsDims.size() - 2];
+  if (nn::areDifferentSizes(inner, other)) {
+    (void)c.error("E0307", llvm::formatv("a matrix with {0} columns is multiplied with one of {1} rows",
+                                         *getConstantIntValue(inner), *getConstantIntValue(other))
+                               .str());
+    return lhs;
+  }
+  Value product = nn::buildMatMul(c.b, c.loc, lhs, rhs);
+  if (isRow || isColumn) {
+    Sizes dims = c.shapeOf(product);
+    if (isRow) {
+      dims.erase(dims.end() - 2);
+    }
+    if (isColumn) {
+      dims.pop_back();
+    }
+    product = c.reshape(product, dims);
+  }
+  return product;
+}
+
+static LogicalResult legalizeMatMul(LegalizeContext &c) {
+  return c.set(matmul(c, c.operand(0), c.operand(1)));
+}
+
+static Value scale(LegalizeContext &c, Value x, double factor) {
+  return factor == 1 ? x : c.mul(x, c.scalar(factor, x));
+}
+
+static LogicalResult legalizeGemm(LegalizeContext &c) {
+  Value lhs = c.operand(0), rhs = c.operand(1);
+  if (nn::getRank(lhs) != 2 || nn::getRank(rhs) != 2) {
+    return c.error("E0307", llvm::formatv("the operands have {0} and {1} dimensions, must have 2",
+                                          nn::getRank(lhs), nn::getRank(rhs))
+                                .str());
+  }
+  if (c.intAttr("transA", 0) != 0) {
+    lhs = transposeLast(c, lhs);
+  }
+  if (c.intAttr("transB", 0) != 0) {
+    rhs = transposeLast(c, rhs);
+  }
+  Value result = scale(c, matmul(c, lhs, rhs), c.floatAttr("alpha", 1));
+  double beta = c.floatAttr("beta", 1);
+  if (c.has(2) && beta != 0 && !c.hasFailed()) {
+    result = c.add(result, scale(c, c.operand(2), beta));
+  }
+  return c.set(result);
+}
+
+/// com.microsoft FusedMatMul: a MatMul with transposes and a factor.
+static LogicalResult legalizeFusedMatMul(LegalizeContext &c) {
+  if (c.intAttr("transBatchA", 0) != 0 || c.intAttr("transBatchB", 0) != 0) {
+    return c.unsupported("transBatchA and transBatchB");
+  }
+  Value lhs = c.operand(0), rhs = c.operand(1);
+  // A vector has nothing to transpose.
+  if (c.intAttr("transA", 0) != 0 && nn::getRank(lhs) > 1) {
+    lhs = transposeLast(c, lhs);
+  }
+  if (c.intAttr("transB", 0) != 0 && nn::getRank(rhs) > 1) {
+    rhs = transposeLast(c, rhs);
+  }
+  return c.set(scale(c, matmul(c, lhs, rhs), c.floatAttr("alpha", 1)));
+}
+
+//===----------------------------------------------------------------------===//
+// Einsum
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// One operand of an Einsum, and the letter of each of its dimensions.
+struct Term {
+  Value tensor;
+  std::string letters;
+};
+} // namespace
+
+/// Brings the dimensions of `term` into the order of `letters`, which are its own.
+static void arrange(LegalizeContext &c, Term &term, StringRef letters) {
+  SmallVector<int64_t> perm =
+      llvm::map_to_vector(letters, [&](char letter) { return int64_t(term.letters.find(letter)); });
+  term.tensor = c.transpose(term.tensor, perm);
+  term.letters = letters.str();
+}
+
+/// Sums over the dimensions whose letters stand nowhere else.
+static void sumOut(LegalizeContext &c, Term &term, StringRef keep) {
+  SmallVector<int64_t> axes;
+  std::string left;
+  for (auto [axis, letter] : llvm::enumerate(term.letters)) {
+    if (keep.contains(letter)) {
+      left += letter;
+    } else {
+      axes.push_back(axis);
+    }
+  }
+  if (!axes.empty()) {
+    term.tensor = c.reduce(nn::ReduceKind::Sum, term.tensor, axes, /*keepDims=*/false);
+    term.letters = left;
+  }
+}
+
+static std::string filter(StringRef letters, llvm::function_ref<bool(char)> keep) {
+  std::string result;
+  llvm::copy_if(letters, std::back_inserter(result), keep);
+  return result;
+}
+
+/// The product of two terms over the letters that `output` lacks, as one matrix product.
+static Term contract(LegalizeContext &c, Term lhs, Term rhs, StringRef output) {
+  sumOut(c, lhs, rhs.letters + output.str());
+  sumOut(c, rhs, lhs.letters + output.str());
+  StringRef left = lhs.letters, right = rhs.letters;
+  std::string batch = filter(left, [&](char l) { return right.contains(l) && output.contains(l); });
+  std::string inner = filter(left, [&](char l) { return right.contains(l) && !output.contains(l); });
+  std::string rows = filter(left, [&](char l) { return !right.contains(l); });
+  std::string columns = filter(right, [&](char l) { return !left.contains(l); });
+  arrange(c, lhs, batch + rows + inner);
+  arrange(c, rhs, batch + inner + columns);
+  Sizes lhsDims = c.shapeOf(lhs.tensor), rhsDims = c.shapeOf(rhs.tensor);
+  ArrayRef<Size> l = lhsDims, r = rhsDims;
+  auto matrix = [&](ArrayRef<Size> dims, size_t first, size_t second) {
+    Sizes result(dims.take_front(batch.size()));
+    result.push_back(c.sizes.product(dims.slice(batch.size(), first)));
+    result.push_back(c.sizes.product(dims.slice(batch.size() + first, second)));
+    return result;
+  };
+  Value product = matmul(c, c.reshape(lhs.tensor, matrix(l, rows.size(), inner.size())),
+                         c.reshape(rhs.tensor, matrix(r, inner.size(), columns.size())));
+  if (c.hasFailed()) {
+    return lhs;
+  }
+  Sizes dims(l.take_front(batch.size() + rows.size()));
+  llvm::append_range(dims, r.drop_front(batch.size() + inner.size()));
+  return {c.reshape(product, dims), batch + rows + columns};
+}
+
+static LogicalResult legalizeEinsum(LegalizeContext &c) {
+  std::string equation = c.stringAttr("equation").value_or("").str();
+  llvm::erase(equation, ' ');
+  if (equation.empty()) {
+    return c.error("E0303", "equation is missing", "equation");
+  }
+  if (StringRef(equation).contains('.')) {
+    return c.unsupported("an ellipsis in the equation");
+  }
+  auto [inputs, output] = StringRef(equation).split("->");
+  SmallVector<StringRef> parts;
+  inputs.split(parts, ',');
+  if (parts.size() != c.numInputs()) {
+    return c.error(
+        "E0304",
+        llvm::formatv("equation names {0} operands, but there are {1}", parts.size(), c.numInputs()).str(),
+        "equation");
+  }
+  if (parts.size() > 2) {
+    return c.unsupported("more than two operands");
+  }
+  // Without an arrow the result has the letters that stand once, in alphabetic order.
+  std::string implicit;
+  if (!StringRef(equation).contains("->")) {
+    implicit = filter(inputs, [&](char letter) { return letter != ',' && inputs.count(letter) == 1; });
+    llvm::sort(implicit);
+    output = implicit;
+  }
+  SmallVector<Term> terms;
+  for (auto [i, letters] : llvm::enumerate(parts)) {
+    Term term{c.operand(i), letters.str()};
+    if (int64_t(letters.size()) != nn::getRank(term.tensor)) {
+      return c.error("E0307",
+                     llvm::formatv("equation gives operand {0} {1} dimensions, but it has {2}", i,
+                                   letters.size(), nn::getRank(term.tensor))
+                         .str(),
+                     "equation");
+    }
+    for (char letter : letters) {
+      if (letters.count(letter) > 1) {
+        return c.unsupported("a letter twice in one operand");
+      }
+    }
+    terms.push_back(term);
+  }
+  for (char letter : output) {
+    if (output.count(letter) > 1 || !inputs.contains(letter)) {
+      return c.error("E0304", "the letters of the result must each stand in an operand, and once",
+                     "equation");
+    }
+  }
+  Term result = terms[0];
+  if (terms.size() == 2) {
+    result = contract(c, terms[0], terms[1], output);
+  } else {
+    sumOut(c, result, output);
+  }
+  if (c.hasFailed()) {
+    return failure();
+  }
+  arrange(c, result, output);
+  return c.set(result.tensor);
+}
+
+void lathe::onnx::registerMatMul(LegalizerRegistry &registry) {
+  registry.add("MatMul", 2, 2, legalizeMatMul);
+  registry.add("Gemm", 2, 3, legalizeGemm);
+  registry.add("FusedMatMul", 2, 2, legalizeFusedMatMul, kMicrosoft);
+  registry.add("Einsum", 1, LegalizerRegistry::kAny, legalizeEinsum);
+}

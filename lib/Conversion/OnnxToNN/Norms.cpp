@@ -1,0 +1,204 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Normalizations.
+
+#include "Legalizer.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+using nn::BinaryKind;
+using nn::ReduceKind;
+using nn::UnaryKind;
+
+static Value sub(LegalizeContext &c, Value lhs, Value rhs) { return c.binary(BinaryKind::Sub, lhs, rhs); }
+
+/// 1 / sqrt(x + epsilon)
+static Value rsqrt(LegalizeContext &c, Value x, double epsilon) {
+  return c.unary(UnaryKind::Rsqrt, c.add(x, c.scalar(epsilon, x)));
+}
+
+static SmallVector<int64_t> axesFrom(int64_t first, int64_t rank) {
+  return llvm::to_vector(llvm::seq<int64_t>(first, rank));
+}
+
+/// LayerNormalization over dimensions `axis` to the last, with its optional results mean and 1 / deviation.
+static LogicalResult layerNorm(LegalizeContext &c, Value x, Value scale, Value bias, int64_t axis) {
+  if (!c.normalizeAxis(axis, nn::getRank(x))) {
+    return failure();
+  }
+  double epsilon = c.floatAttr("epsilon", 1e-5);
+  if (c.isUsed(1) || c.isUsed(2)) {
+    SmallVector<int64_t> axes = axesFrom(axis, nn::getRank(x));
+    Value wide = c.cast(x, c.b.getF32Type());
+    Value mean = c.reduce(ReduceKind::Mean, wide, axes, /*keepDims=*/true);
+    Value centered = sub(c, wide, mean);
+    Value variance = c.reduce(ReduceKind::Mean, c.mul(centered, centered), axes, /*keepDims=*/true);
+    (void)c.set(1, mean);
+    (void)c.set(2, rsqrt(c, variance, epsilon));
+  }
+  return c.set(nn::buildLayerNorm(c.b, c.loc, x, c.cast(scale, nn::getElementType(x)),
+                                  bias ? c.cast(bias, nn::getElementType(x)) : Value(), axis, epsilon));
+}
+
+static LogicalResult legalizeLayerNorm(LegalizeContext &c) {
+  return layerNorm(c, c.operand(0), c.operand(1), c.operandOrNull(2), c.intAttr("axis", -1));
+}
+
+static LogicalResult rmsNorm(LegalizeContext &c, Value x, Value scale, int64_t axis) {
+  if (!c.normalizeAxis(axis, nn::getRank(x))) {
+    return failure();
+  }
+  if (nn::getElementType(x) != nn::getElementType(scale)) {
+    return c.unsupported("a scale of another element type");
+  }
+  return c.set(nn::buildRMSNorm(c.b, c.loc, x, scale, axis, c.floatAttr("epsilon", 1e-5)));
+}
+
+static LogicalResult legalizeRMSNorm(LegalizeContext &c) {
+  if (c.isUsed(1)) {
+    return c.unsupported("the second result");
+  }
+  return rmsNorm(c, c.operand(0), c.operand(1), c.intAttr("axis", -1));
+}
+
+/// com.microsoft Skip(Simplified)LayerNormalization: a norm of the sum of two streams, and that sum.
+static LogicalResult legalizeSkipNorm(LegalizeContext &c, bool simplified) {
+  if (c.isUsed(1) || c.isUsed(2)) {
+    return c.unsupported("the results mean and inv_std_var");
+  }
+  Value sum = c.add(c.operand(0), c.operand(1));
+  if (Value bias = c.operandOrNull(simplified ? 3 : 4)) {
+    sum = c.add(sum, bias);
+  }
+  (void)c.set(3, sum);
+  if (simplified) {
+    return rmsNorm(c, sum, c.operand(2), -1);
+  }
+  return c.set(nn::buildLayerNorm(c.b, c.loc, sum, c.operand(2), c.operandOrNull(3), -1,
+                                  c.floatAttr("epsilon", 1e-12)));
+}
+
+/// A vector over the channels as [C, 1, 1, ...], to stand beside dimension 1 of `x`.
+static Value besideChannels(LegalizeContext &c, Value vector, Value x) {
+  Sizes dims(nn::getRank(x) - 1, c.one());
+  dims[0] = c.shapeOf(vector)[0];
+  return c.reshape(vector, dims);
+}
+
+static bool checkChannelVectors(LegalizeContext &c, unsigned first, unsigned last, int64_t minRank) {
+  if (c.rank(0) < minRank) {
+    (void)c.error(
+        "E0307",
+        llvm::formatv("the operand has {0} dimensions, must have at least {1}", c.rank(0), minRank).str());
+    return false;
+  }
+  for (unsigned i = first; i <= last; ++i) {
+    if (c.rank(i) != 1) {
+      (void)c.error("E0307", llvm::formatv("input {0} has {1} dimensions, must have 1", i, c.rank(i)).str());
+      return false;
+    }
+  }
+  return true;
+}
+
+/// BatchNormalization in inference is `x * a + b` with constant a and b for each channel.
+static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
+  if (c.intAttr("training_mode", 0) != 0 || c.isUsed(1)) {
+    return c.unsupported("training mode");
+  }
+  if (!checkChannelVectors(c, 1, 4, 2)) {
+    return failure();
+  }
+  Value x = c.operand(0);
+  Type type = nn::getElementType(x);
+  auto vector = [&](unsigned i) { return c.cast(c.operand(i), type); };
+  Value factor = c.mul(vector(1), rsqrt(c, vector(4), c.floatAttr("epsilon", 1e-5)));
+  Value offset = sub(c, vector(2), c.mul(vector(3), factor));
+  return c.set(c.add(c.mul(x, besideChannels(c, factor, x)), besideChannels(c, offset, x)));
+}
+
+/// `x` with mean 0 and variance 1 over `axes`.
+static Value normalize(LegalizeContext &c, Value x, ArrayRef<int64_t> axes, double epsilon) {
+  Value centered = sub(c, x, c.reduce(ReduceKind::Mean, x, axes, /*keepDims=*/true));
+  Value variance = c.reduce(ReduceKind::Mean, c.mul(centered, centered), axes, /*keepDims=*/true);
+  return c.mul(centered, rsqrt(c, variance, epsilon));
+}
+
+static LogicalResult legalizeInstanceNorm(LegalizeContext &c) {
+  if (!checkChannelVectors(c, 1, 2, 3)) {
+    return failure();
+  }
+  Value x = c.operand(0);
+  Value normalized = normalize(c, x, axesFrom(2, nn::getRank(x)), c.floatAttr("epsilon", 1e-5));
+  return c.set(
+      c.add(c.mul(normalized, besideChannels(c, c.operand(1), x)), besideChannels(c, c.operand(2), x)));
+}
+
+/// GroupNormalization: scale and bias are per group in version 18, per channel from 21 on.
+static LogicalResult legalizeGroupNorm(LegalizeContext &c) {
+  if (!checkChannelVectors(c, 1, 2, 3)) {
+    return failure();
+  }
+  Value x = c.operand(0);
+  Sizes dims = c.shapeOf(x);
+  int64_t groups = c.intAttr("num_groups", 0);
+  std::optional<int64_t> channels = getConstantIntValue(dims[1]);
+  if (groups < 1 || (channels && *channels % groups != 0)) {
+    return c.error(
+        "E0304",
+        llvm::formatv("num_groups is {0}, must divide the {1} channels", groups, channels.value_or(0)).str(),
+        "num_groups");
+  }
+  Size perGroup = c.sizes.div(dims[1], c.b.getIndexAttr(groups), /*floor=*/false);
+  Sizes grouped{dims[0], c.b.getIndexAttr(groups), perGroup};
+  llvm::append_range(grouped, ArrayRef<Size>(dims).drop_front(2));
+  Value split = c.reshape(x, grouped);
+  Value normalized = normalize(c, split, axesFrom(2, grouped.size()), c.floatAttr("epsilon", 1e-5));
+  bool isPerGroup = c.node.version < 21;
+  if (!isPerGroup) {
+    normalized = c.reshape(normalized, dims);
+  }
+  Value result = c.add(c.mul(normalized, besideChannels(c, c.operand(1), normalized)),
+                       besideChannels(c, c.operand(2), normalized));
+  return c.set(c.reshape(result, dims));
+}
+
+static LogicalResult legalizeLpNorm(LegalizeContext &c) {
+  int64_t axis = c.intAttr("axis", -1), p = c.intAttr("p", 2);
+  if (!c.normalizeAxis(axis, c.rank(0))) {
+    return failure();
+  }
+  if (p != 1 && p != 2) {
+    return c.error("E0304", llvm::formatv("p is {0}, must be 1 or 2", p).str(), "p");
+  }
+  Value x = c.operand(0);
+  Value norm = p == 1
+                   ? c.reduce(ReduceKind::Sum, c.unary(UnaryKind::Abs, x), {axis}, /*keepDims=*/true)
+                   : c.unary(UnaryKind::Sqrt, c.reduce(ReduceKind::SumSquare, x, {axis}, /*keepDims=*/true));
+  // A vector of zeros stays one.
+  Value isZero = c.compare(nn::CompareKind::Equal, norm, c.scalar(0, norm));
+  return c.set(c.binary(BinaryKind::Div, x, c.select(isZero, c.scalar(1, norm), norm)));
+}
+
+void lathe::onnx::registerNorms(LegalizerRegistry &registry) {
+  registry.add("LayerNormalization", 2, 3, legalizeLayerNorm);
+  registry.add("RMSNormalization", 2, 2, legalizeRMSNorm);
+  registry.add("BatchNormalization", 5, 5, legalizeBatchNorm);
+  registry.add("InstanceNormalization", 3, 3, legalizeInstanceNorm);
+  registry.add("GroupNormalization", 3, 3, legalizeGroupNorm);
+  registry.add("LpNormalization", 1, 1, legalizeLpNorm);
+  // Exporters write this one with the default domain, too.
+  registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm);
+  registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm, kMicrosoft);
+  registry.add(
+      "SkipLayerNormalization", 3, 5,
+      [](LegalizeContext &c) { return legalizeSkipNorm(c, /*simplified=*/false); }, kMicrosoft);
+  registry.add(
+      "SkipSimplifiedLayerNormalization", 3, 4,
+      [](LegalizeContext &c) { return legalizeSkipNorm(c, /*simplified=*/true); }, kMicrosoft);
+}

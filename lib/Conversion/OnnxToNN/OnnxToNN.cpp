@@ -1,0 +1,276 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "Arguments.h"
+#include "Legalizer.h"
+
+#include "lathe/Conversion/Passes.h"
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+
+namespace lathe {
+#define GEN_PASS_DEF_ONNXTONNPASS
+#include "lathe/Conversion/Passes.h.inc"
+} // namespace lathe
+
+/// The most node names listed for one operator.
+static constexpr size_t kMaxListed = 8;
+
+namespace {
+
+/// One walk over the nodes of `@main`.
+class Conversion {
+public:
+  Conversion(func::FuncOp main, const LegalizerRegistry &registry)
+      : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder) {}
+
+  LogicalResult run();
+
+private:
+  void convertNode(NodeOp node);
+  /// Verifies the ops before `node` and after `before`, and reports what is wrong with them as the node's
+  /// error.
+  LogicalResult verifyNew(Operation *before, NodeOp node);
+  LogicalResult convertReturn();
+  LogicalResult reportUnsupported();
+  void eraseOld();
+
+  func::FuncOp main;
+  const LegalizerRegistry &registry;
+  OpBuilder builder;
+  nn::ShapeTracker tracker;
+  SizeArith sizes;
+  DenseMap<Value, LegalValue> values;
+  /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
+  std::map<std::string, SmallVector<std::string>> unknownOps;
+  SmallVector<std::string> unsupportedForms;
+  bool hasErrors = false;
+};
+
+} // namespace
+
+/// The name of a node, or of what it computes.
+static std::string describe(NodeOp node) {
+  StringRef name;
+  if (auto fused = dyn_cast<FusedLoc>(node.getLoc())) {
+    if (auto metadata = dyn_cast_or_null<DictionaryAttr>(fused.getMetadata())) {
+      if (auto entry = metadata.getAs<StringAttr>("node")) {
+        name = entry.getValue();
+      }
+    }
+  }
+  if (name.empty() && node.getNumResults() > 0) {
+    name = node.getOutputName(0);
+  }
+  return "\"" + name.str() + "\"";
+}
+
+void Conversion::convertNode(NodeOp node) {
+  StringRef domain = node.getCanonicalDomain();
+  const LegalizerRegistry::Entry *entry = registry.find(domain, node.getOpType());
+  if (!entry) {
+    std::string op = node.getOpType().str() + (domain.empty() ? "" : " of domain " + domain.str());
+    unknownOps[op].push_back(describe(node));
+    return;
+  }
+  SmallVector<LegalValue *> inputs;
+  for (Value input : node.getInputs()) {
+    if (isa<NoneType>(input.getType())) {
+      inputs.push_back(nullptr);
+      continue;
+    }
+    auto known = values.find(input);
+    if (known == values.end()) {
+      // Its definition has failed, which is reported already.
+      return;
+    }
+    inputs.push_back(&known->second);
+  }
+  builder.setInsertionPoint(node);
+  sizes.setLoc(node.getLoc());
+  NodeView view{node.getOpType(), domain, {}, int64_t(node.getVersion()), node.getNodeAttrs(), node};
+  LegalizeContext context(builder, tracker, sizes, view, inputs, node.getNumResults());
+  unsigned present = inputs.size();
+  for (unsigned i = 0; i < entry->minInputs; ++i) {
+    if (!context.has(i)) {
+      (void)context.error(
+          "E0305", llvm::formatv("input {0} is absent, at least {1} are needed", i, entry->minInputs).str());
+    }
+  }
+  if (present > entry->maxInputs) {
+    (void)context.error(
+        "E0305",
+        llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry->maxInputs).str());
+  }
+  Operation *before = node->getPrevNode();
+  bool ok = !context.hasFailed() && succeeded(entry->legalize(context)) && !context.hasFailed();
+  if (!ok) {
+    if (context.unsupportedReason().empty()) {
+      hasErrors = true;
+    } else {
+      unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": " +
+                                 context.unsupportedReason().str());
+    }
+    return;
+  }
+  if (failed(verifyNew(before, node))) {
+    hasErrors = true;
+    return;
+  }
+  for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
+    if (value.tensor || value.scalars) {
+      values[result] = std::move(value);
+    } else if (!result.use_empty()) {
+      unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": result " +
+                                 std::to_string(result.getResultNumber()));
+    }
+  }
+}
+
+LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
+  std::string message;
+  bool ok = true;
+  {
+    ScopedDiagnosticHandler handler(main.getContext(), [&](Diagnostic &diagnostic) {
+      if (message.empty() && diagnostic.getSeverity() == DiagnosticSeverity::Error) {
+        message = diagnostic.str();
+      }
+      return success();
+    });
+    Operation *op = before ? before->getNextNode() : &main.front().front();
+    for (; ok && op != node; op = op->getNextNode()) {
+      ok = succeeded(verify(op, /*verifyRecursively=*/false));
+    }
+  }
+  if (ok) {
+    return success();
+  }
+  StringRef text = message;
+  // "'nn.matmul' op expects ..." is about an op that the user never wrote.
+  if (text.consume_front("'")) {
+    text = text.split("' op ").second;
+  }
+  return emitError(node.getLoc()) << "[E0307] the operands do not fit: " << text;
+}
+
+LogicalResult Conversion::convertReturn() {
+  auto terminator = cast<func::ReturnOp>(main.front().getTerminator());
+  SmallVector<Value> results;
+  builder.setInsertionPoint(terminator);
+  for (Value operand : terminator.getOperands()) {
+    auto known = values.find(operand);
+    if (known == values.end()) {
+      return emitError(main.getLoc()) << "[E0308] a result of the model is of type " << operand.getType();
+    }
+    NodeView view;
+    view.op = terminator;
+    LegalizeContext context(builder, tracker, sizes, view, {&known->second}, 0);
+    sizes.setLoc(terminator.getLoc());
+    results.push_back(context.operand(0));
+  }
+  terminator.getOperandsMutable().assign(results);
+  main.setFunctionType(builder.getFunctionType(main.getArgumentTypes(), ValueRange(results).getTypes()));
+  for (unsigned i = 0; i < results.size(); ++i) {
+    if (auto name = main.getResultAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr)) {
+      main.setResultAttr(i, nn::NNDialect::kNameAttr, name);
+    }
+    main.removeResultAttr(i, builder.getStringAttr(OnnxDialect::kNameAttr));
+    main.removeResultAttr(i, builder.getStringAttr(OnnxDialect::kDimsAttr));
+  }
+  return success();
+}
+
+LogicalResult Conversion::reportUnsupported() {
+  if (unknownOps.empty() && unsupportedForms.empty()) {
+    return success();
+  }
+  size_t nodes = unsupportedForms.size();
+  for (auto &[op, names] : unknownOps) {
+    nodes += names.size();
+  }
+  InFlightDiagnostic diagnostic = emitError(main.getLoc());
+  diagnostic << (unknownOps.empty() ? "[E0308] " : "[E0301] ") << nodes
+             << (nodes == 1 ? " node is" : " nodes are") << " not supported";
+  for (auto &[op, names] : unknownOps) {
+    Diagnostic &note = diagnostic.attachNote();
+    note << op << ": " << names.size() << (names.size() == 1 ? " node, " : " nodes, ")
+         << llvm::join(ArrayRef(names).take_front(kMaxListed), ", ");
+    if (names.size() > kMaxListed) {
+      note << ", ...";
+    }
+  }
+  for (StringRef form : unsupportedForms) {
+    diagnostic.attachNote() << form;
+  }
+  return diagnostic;
+}
+
+void Conversion::eraseOld() {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(main.front()))) {
+    // Sizes that were computed and not needed go with the nodes; symbols stay, they are part of the
+    // interface.
+    if (isa<OnnxDialect>(op.getDialect()) || (isOpTriviallyDead(&op) && !isa<nn::DimSymbolOp>(op))) {
+      op.erase();
+    }
+  }
+}
+
+LogicalResult Conversion::run() {
+  for (BlockArgument argument : main.getArguments()) {
+    values[argument].tensor = argument;
+  }
+  SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
+  for (Operation *op : ops) {
+    if (auto node = dyn_cast<NodeOp>(op)) {
+      convertNode(node);
+    } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
+               isa<RankedTensorType>(op->getResult(0).getType())) {
+      values[op->getResult(0)].tensor = op->getResult(0);
+    }
+  }
+  if (failed(reportUnsupported()) || hasErrors || failed(convertReturn())) {
+    return failure();
+  }
+  eraseOld();
+  return success();
+}
+
+namespace {
+
+struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
+  using OnnxToNNPassBase::OnnxToNNPassBase;
+
+  void runOnOperation() override {
+    LegalizerRegistry registry;
+    registerMath(registry);
+    registerActivations(registry);
+    registerLogic(registry);
+    registerReductions(registry);
+    registerShape(registry);
+    registerMovement(registry);
+    registerSlicing(registry);
+    registerGather(registry);
+    registerMatMul(registry);
+    registerNorms(registry);
+    registerConv(registry);
+    registerAttention(registry);
+    auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
+    if (!main || main.isExternal()) {
+      getOperation().emitError("expects a function @") << OnnxDialect::kMain << " that holds the graph";
+      return signalPassFailure();
+    }
+    SmallVector<std::string> options(shapes.begin(), shapes.end());
+    if (failed(convertArguments(main, options)) || failed(Conversion(main, registry).run())) {
+      signalPassFailure();
+    }
+  }
+};
+
+} // namespace

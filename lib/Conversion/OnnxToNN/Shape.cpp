@@ -1,0 +1,222 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Shapes as values, constants and conversions.
+
+#include "Legalizer.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+using nn::CompareKind;
+
+static LogicalResult legalizeShape(LegalizeContext &c) {
+  Sizes dims = c.shapeOf(0);
+  int64_t rank = dims.size();
+  // Versions 15 and up take a part of the shape; both ends clamp.
+  auto clampEnd = [&](int64_t end) { return std::clamp<int64_t>(end < 0 ? end + rank : end, 0, rank); };
+  int64_t start = clampEnd(c.intAttr("start", 0)), end = clampEnd(c.intAttr("end", rank));
+  Sizes part(ArrayRef<Size>(dims).slice(start, std::max<int64_t>(end - start, 0)));
+  return c.setScalars({c.b.getI64Type(), {int64_t(part.size())}, part});
+}
+
+static LogicalResult legalizeSize(LegalizeContext &c) {
+  return c.setScalars({c.b.getI64Type(), {}, {c.sizes.product(c.shapeOf(0))}});
+}
+
+static LogicalResult legalizeConstantOfShape(LegalizeContext &c) {
+  const Scalars *shape = c.scalars(0);
+  if (!shape) {
+    return c.dataDependent("the shape is computed from data");
+  }
+  for (Size dim : shape->elements) {
+    if (std::optional<int64_t> number = getConstantIntValue(dim); number && *number < 0) {
+      return c.error("E0307", llvm::formatv("a dimension of the shape is {0}", *number).str());
+    }
+  }
+  ElementsAttr value = c.tensorAttr("value");
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Type elementType = value ? value.getElementType() : c.b.getF32Type();
+  auto dense = dyn_cast_or_null<DenseElementsAttr>(value);
+  if (value && (!dense || dense.getNumElements() != 1)) {
+    return c.error("E0303", "value is not a tensor of one element", "value");
+  }
+  std::optional<SmallVector<int64_t>> fixed = getConstantIntValues(shape->elements);
+  bool isCounted =
+      elementType.isSignlessInteger(64) || elementType.isSignlessInteger(32) || elementType.isInteger(1);
+  if (isCounted && fixed && fixed->size() <= 1 && ShapedType::getNumElements(*fixed) <= kMaxScalars) {
+    APInt number = *dense.value_begin<APInt>();
+    Size element =
+        c.b.getIndexAttr(number.getBitWidth() == 1 ? number.getZExtValue() : number.getSExtValue());
+    return c.setScalars({elementType, *fixed, Sizes(ShapedType::getNumElements(*fixed), element)});
+  }
+  auto scalarType = RankedTensorType::get({}, elementType);
+  Value scalar = dense ? arith::ConstantOp::create(c.b, c.loc, dense.reshape(scalarType)).getResult()
+                       : nn::buildScalar(c.b, c.loc, elementType, 0);
+  return c.set(c.expand(scalar, shape->elements));
+}
+
+//===----------------------------------------------------------------------===//
+// Range
+//===----------------------------------------------------------------------===//
+
+/// The value of a constant of one element as a double.
+static std::optional<double> readNumber(Value tensor) {
+  DenseElementsAttr elements;
+  if (!matchPattern(tensor, m_Constant(&elements)) || elements.getNumElements() != 1) {
+    return std::nullopt;
+  }
+  if (isa<FloatType>(elements.getElementType())) {
+    APFloat number = *elements.value_begin<APFloat>();
+    bool losesInfo;
+    number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &losesInfo);
+    return number.convertToDouble();
+  }
+  return double((*elements.value_begin<APInt>()).getSExtValue());
+}
+
+static LogicalResult legalizeRange(LegalizeContext &c) {
+  Size size;
+  const Scalars *start = c.scalars(0), *limit = c.scalars(1), *delta = c.scalars(2);
+  if (start && limit && delta && start->elements.size() == 1 && limit->elements.size() == 1 &&
+      delta->elements.size() == 1) {
+    std::optional<int64_t> step = getConstantIntValue(delta->elements[0]);
+    if (!step) {
+      return c.unsupported("the step is computed by the model");
+    }
+    if (*step == 0) {
+      return c.error("E0304", "the step is 0");
+    }
+    Size first = start->elements[0], last = limit->elements[0];
+    Size distance = *step > 0 ? c.sizes.sub(last, first) : c.sizes.sub(first, last);
+    int64_t width = std::abs(*step);
+    distance = c.sizes.max(distance, c.b.getIndexAttr(0));
+    size = c.sizes.div(c.sizes.add(distance, c.b.getIndexAttr(width - 1)), c.b.getIndexAttr(width),
+                       /*floor=*/false);
+    std::optional<int64_t> count = getConstantIntValue(size), begin = getConstantIntValue(first);
+    if (count && begin && *count <= kMaxScalars) {
+      Sizes elements;
+      for (int64_t i = 0; i < *count; ++i) {
+        elements.push_back(c.b.getIndexAttr(*begin + i * *step));
+      }
+      return c.setScalars({start->elementType, {*count}, elements});
+    }
+  } else {
+    std::optional<double> numbers[3];
+    for (unsigned i = 0; i < 3; ++i) {
+      numbers[i] = readNumber(c.operand(i));
+      if (!numbers[i]) {
+        return c.dataDependent("the bounds are computed from data");
+      }
+    }
+    if (*numbers[2] == 0 || !(std::abs((*numbers[1] - *numbers[0]) / *numbers[2]) < double(nn::kMaxDim))) {
+      return c.error("E0304", llvm::formatv("{0} to {1} in steps of {2} is no range", *numbers[0],
+                                            *numbers[1], *numbers[2])
+                                  .str());
+    }
+    size = c.b.getIndexAttr(std::max<int64_t>(std::ceil((*numbers[1] - *numbers[0]) / *numbers[2]), 0));
+  }
+  return c.set(nn::buildRange(c.b, c.loc, c.reshape(c.operand(0), {}), c.reshape(c.operand(2), {}), size));
+}
+
+//===----------------------------------------------------------------------===//
+// Conversions
+//===----------------------------------------------------------------------===//
+
+/// The type with number `code` of TensorProto.DataType, or null.
+static Type getType(Builder &b, int64_t code) {
+  auto unsignedType = [&](unsigned width) { return b.getIntegerType(width, /*isSigned=*/false); };
+  switch (code) {
+  case 1:
+    return b.getF32Type();
+  case 2:
+    return unsignedType(8);
+  case 3:
+    return b.getI8Type();
+  case 4:
+    return unsignedType(16);
+  case 5:
+    return b.getI16Type();
+  case 6:
+    return b.getI32Type();
+  case 7:
+    return b.getI64Type();
+  case 9:
+    return b.getI1Type();
+  case 10:
+    return b.getF16Type();
+  case 11:
+    return b.getF64Type();
+  case 12:
+    return unsignedType(32);
+  case 13:
+    return unsignedType(64);
+  case 16:
+    return b.getBF16Type();
+  default:
+    return Type();
+  }
+}
+
+static LogicalResult castTo(LegalizeContext &c, Type type) {
+  if (type == c.elementType(0)) {
+    return c.forward(0);
+  }
+  bool isCounted = type.isSignlessInteger(64) || type.isSignlessInteger(32) || type.isInteger(1);
+  if (isCounted && foldScalars(c, type, {0}, [&](ArrayRef<Size> x) {
+        return type.isInteger(1) ? c.sizes.compare(CompareKind::NotEqual, x[0], c.b.getIndexAttr(0)) : x[0];
+      })) {
+    return success();
+  }
+  return c.set(c.cast(c.operand(0), type));
+}
+
+static LogicalResult legalizeCast(LegalizeContext &c) {
+  std::optional<int64_t> to = c.intAttr("to");
+  if (!to) {
+    return c.error("E0303", "to is missing", "to");
+  }
+  Type type = getType(c.b, *to);
+  if (!type) {
+    return *to < 1 || *to > 26
+               ? c.error("E0304", llvm::formatv("to is {0}, which is no element type", *to).str(), "to")
+               : c.unsupported(llvm::formatv("conversion to element type {0}", *to));
+  }
+  return castTo(c, type);
+}
+
+static LogicalResult legalizeCastLike(LegalizeContext &c) { return castTo(c, c.elementType(1)); }
+
+static LogicalResult legalizeIdentity(LegalizeContext &c) { return c.forward(0); }
+
+/// Dropout does nothing in inference; its mask keeps everything.
+static LogicalResult legalizeDropout(LegalizeContext &c) {
+  if (c.has(2)) {
+    const Scalars *training = c.scalars(2);
+    if (!training || getConstantIntValue(training->elements.front()) != 0) {
+      return c.unsupported("training mode");
+    }
+  }
+  if (c.isUsed(1)) {
+    (void)c.set(1, c.expand(nn::buildScalar(c.b, c.loc, c.b.getI1Type(), 1), c.shapeOf(0)));
+  }
+  return c.forward(0);
+}
+
+void lathe::onnx::registerShape(LegalizerRegistry &registry) {
+  registry.add("Shape", 1, 1, legalizeShape);
+  registry.add("Size", 1, 1, legalizeSize);
+  registry.add("ConstantOfShape", 1, 1, legalizeConstantOfShape);
+  registry.add("Range", 3, 3, legalizeRange);
+  registry.add("Cast", 1, 1, legalizeCast);
+  registry.add("CastLike", 2, 2, legalizeCastLike);
+  registry.add("Identity", 1, 1, legalizeIdentity);
+  registry.add("Dropout", 1, 3, legalizeDropout);
+}

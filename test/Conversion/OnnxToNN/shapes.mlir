@@ -1,0 +1,178 @@
+// RUN: lathe-opt %s --split-input-file --convert-onnx-to-nn | FileCheck %s
+
+// The heads of an attention are split with a shape that the model computes: no tensor of sizes is left.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:    %[[X:.*]]: tensor<?x?x384xf32> {nn.dims = ["B", "S", ""], nn.name = "x"}
+func.func @main(%x: tensor<?x?x384xf32> {lathe.name = "x", lathe.dims = ["B", "S", ""]})
+    -> (tensor<*xf32> {lathe.name = "y"}) {
+  // CHECK-DAG: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-DAG: %[[S:.*]] = nn.dim_symbol "S"
+  // CHECK: %[[Y:.*]] = nn.reshape %[[X]] to [%[[B]], %[[S]], 12, 32] : tensor<?x?x384xf32> -> tensor<?x?x12x32xf32>
+  // CHECK: return %[[Y]] : tensor<?x?x12x32xf32>
+  %i0 = arith.constant dense<0> : tensor<i64>
+  %i1 = arith.constant dense<1> : tensor<i64>
+  %axes = arith.constant dense<0> : tensor<1xi64>
+  %h = arith.constant dense<12> : tensor<1xi64>
+  %rest = arith.constant dense<-1> : tensor<1xi64>
+  %shape = onnx.node "Shape"(%x) version 17 {} outputs ["s"] : (tensor<?x?x384xf32>) -> tensor<3xi64>
+  %b = onnx.node "Gather"(%shape, %i0) version 17 {} outputs ["b"] : (tensor<3xi64>, tensor<i64>) -> tensor<i64>
+  %s = onnx.node "Gather"(%shape, %i1) version 17 {} outputs ["q"] : (tensor<3xi64>, tensor<i64>) -> tensor<i64>
+  %b1 = onnx.node "Unsqueeze"(%b, %axes) version 17 {} outputs ["b1"] : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+  %s1 = onnx.node "Unsqueeze"(%s, %axes) version 17 {} outputs ["s1"] : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+  %t = onnx.node "Concat"(%b1, %s1, %h, %rest) version 17 {axis = 0 : i64} outputs ["t"]
+    : (tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<4xi64>
+  %y = onnx.node "Reshape"(%x, %t) version 17 {} outputs ["y"] : (tensor<?x?x384xf32>, tensor<4xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// Equal symbols cancel in -1: B * S * 12 * 32 / (B * 384) is S.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x?x12x32xf32> {lathe.name = "x", lathe.dims = ["B", "S", "", ""]}) -> tensor<*xf32> {
+  // CHECK-DAG: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-DAG: %[[S:.*]] = nn.dim_symbol "S"
+  // CHECK-NOT: arith
+  // CHECK: nn.reshape %{{.*}} to [%[[B]], %[[S]], 384]
+  %t = arith.constant dense<[0, -1, 384]> : tensor<3xi64>
+  %y = onnx.node "Reshape"(%x, %t) version 17 {} outputs ["y"] : (tensor<?x?x12x32xf32>, tensor<3xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// With allowzero a zero is a size.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<0x3xf32> {lathe.name = "x"}) -> tensor<*xf32> {
+  // CHECK: nn.reshape %{{.*}} to [3, 0] : tensor<0x3xf32> -> tensor<3x0xf32>
+  %t = arith.constant dense<[3, 0]> : tensor<2xi64>
+  %y = onnx.node "Reshape"(%x, %t) version 17 {allowzero = 1 : i64} outputs ["y"]
+    : (tensor<0x3xf32>, tensor<2xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// The expand target of PyTorch: Where(shape == -1, 1, shape).
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x1xf32> {lathe.name = "x", lathe.dims = ["B", ""]},
+                %z: tensor<?xf32> {lathe.name = "z", lathe.dims = ["S"]}) -> tensor<*xf32> {
+  // CHECK-DAG: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-DAG: %[[S:.*]] = nn.dim_symbol "S"
+  // CHECK-NOT: arith
+  // CHECK: nn.expand %{{.*}} to [%[[B]], %[[S]]]
+  %minus = arith.constant dense<-1> : tensor<1xi64>
+  %two = arith.constant dense<2> : tensor<1xi64>
+  %s = onnx.node "Shape"(%z) version 17 {} outputs ["s"] : (tensor<?xf32>) -> tensor<1xi64>
+  %t = onnx.node "Concat"(%minus, %s) version 17 {axis = 0 : i64} outputs ["t"]
+    : (tensor<1xi64>, tensor<1xi64>) -> tensor<2xi64>
+  %ones = onnx.node "ConstantOfShape"(%two) version 17 {value = dense<1> : tensor<1xi64>} outputs ["ones"]
+    : (tensor<1xi64>) -> tensor<2xi64>
+  %eq = onnx.node "Equal"(%t, %minus) version 17 {} outputs ["eq"] : (tensor<2xi64>, tensor<1xi64>) -> tensor<2xi1>
+  %w = onnx.node "Where"(%eq, %ones, %t) version 17 {} outputs ["w"]
+    : (tensor<2xi1>, tensor<2xi64>, tensor<2xi64>) -> tensor<2xi64>
+  %y = onnx.node "Expand"(%x, %w) version 17 {} outputs ["y"] : (tensor<?x1xf32>, tensor<2xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// A shape that is used as data becomes a tensor.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x4xf32> {lathe.name = "x", lathe.dims = ["B", ""]}) -> tensor<*xf32> {
+  // CHECK-DAG: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-DAG: %[[C:.*]] = arith.constant 4 : index
+  // CHECK: %[[T:.*]] = nn.from_scalars %[[B]], %[[C]] : tensor<2xi64>
+  // CHECK: nn.cast %[[T]] : tensor<2xi64> -> tensor<2xf32>
+  %s = onnx.node "Shape"(%x) version 17 {} outputs ["s"] : (tensor<?x4xf32>) -> tensor<2xi64>
+  %y = onnx.node "Cast"(%s) version 17 {to = 1 : i64} outputs ["y"] : (tensor<2xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// An end beyond the dimension is its end, a negative one counts from there.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x10xf32> {lathe.name = "x", lathe.dims = ["B", ""]}) -> tensor<*xf32> {
+  // CHECK: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-NOT: arith.m
+  // CHECK: nn.slice %{{.*}} offsets [0, 2] sizes [%[[B]], 7] strides [1, 1]
+  %starts = arith.constant dense<[0, 2]> : tensor<2xi64>
+  %ends = arith.constant dense<[9223372036854775807, -1]> : tensor<2xi64>
+  %y = onnx.node "Slice"(%x, %starts, %ends) version 17 {} outputs ["y"]
+    : (tensor<?x10xf32>, tensor<2xi64>, tensor<2xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// A negative step starts at the last element; the lowest number stands before the first.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<10xf32> {lathe.name = "x"}) -> tensor<*xf32> {
+  // CHECK: nn.slice %{{.*}} offsets [9] sizes [4] strides [-3]
+  %starts = arith.constant dense<20> : tensor<1xi64>
+  %ends = arith.constant dense<-9223372036854775808> : tensor<1xi64>
+  %axes = arith.constant dense<-1> : tensor<1xi64>
+  %steps = arith.constant dense<-3> : tensor<1xi64>
+  %y = onnx.node "Slice"(%x, %starts, %ends, %axes, %steps) version 17 {} outputs ["y"]
+    : (tensor<10xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// The end is another input's size: it clamps to this dimension.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<1x512xi64> {lathe.name = "x"}, %z: tensor<?xf32> {lathe.name = "z", lathe.dims = ["S"]})
+    -> tensor<*xi64> {
+  // CHECK-DAG: %[[S:.*]] = nn.dim_symbol "S"
+  // CHECK-DAG: %[[C:.*]] = arith.constant 512 : index
+  // CHECK: %[[E:.*]] = arith.minsi %[[S]], %[[C]]
+  // CHECK: nn.slice %{{.*}} offsets [0, 0] sizes [1, %[[E]]] strides [1, 1]
+  %zero = arith.constant dense<0> : tensor<1xi64>
+  %one = arith.constant dense<1> : tensor<1xi64>
+  %s = onnx.node "Shape"(%z) version 17 {} outputs ["s"] : (tensor<?xf32>) -> tensor<1xi64>
+  %y = onnx.node "Slice"(%x, %zero, %s, %one) version 17 {} outputs ["y"]
+    : (tensor<1x512xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xi64>
+  return %y : tensor<*xi64>
+}
+
+// -----
+
+// The mask of today's exporters is a GatherND of counting indices: a view.
+// CHECK-LABEL: func.func @main
+func.func @main(%mask: tensor<?x?xi1> {lathe.name = "m", lathe.dims = ["B", "S"]}) -> tensor<*xi1> {
+  // CHECK-DAG: %[[B:.*]] = nn.dim_symbol "B"
+  // CHECK-DAG: %[[S:.*]] = nn.dim_symbol "S"
+  // CHECK-NOT: nn.gather_nd
+  // CHECK: %[[V:.*]] = nn.reshape %{{.*}} to [%[[B]], 1, 1, %[[S]]] : tensor<?x?xi1>
+  // CHECK: %[[E:.*]] = nn.expand %[[V]] to [%[[B]], 1, %[[S]], %[[S]]]
+  // CHECK: return %[[E]]
+  %i0 = arith.constant dense<0> : tensor<i64>
+  %i1 = arith.constant dense<1> : tensor<i64>
+  %last = arith.constant dense<-1> : tensor<1xi64>
+  %a123 = arith.constant dense<[1, 2, 3]> : tensor<3xi64>
+  %a012 = arith.constant dense<[0, 1, 2]> : tensor<3xi64>
+  %a013 = arith.constant dense<[0, 1, 3]> : tensor<3xi64>
+  %shape = onnx.node "Shape"(%mask) version 17 {} outputs ["s"] : (tensor<?x?xi1>) -> tensor<2xi64>
+  %b = onnx.node "Gather"(%shape, %i0) version 17 {} outputs ["b"] : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %s = onnx.node "Gather"(%shape, %i1) version 17 {} outputs ["q"] : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %rb = onnx.node "Range"(%i0, %b, %i1) version 17 {} outputs ["rb"]
+    : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %rs = onnx.node "Range"(%i0, %s, %i1) version 17 {} outputs ["rs"]
+    : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %b4 = onnx.node "Unsqueeze"(%rb, %a123) version 17 {} outputs ["b4"] : (tensor<?xi64>, tensor<3xi64>) -> tensor<*xi64>
+  %k4 = onnx.node "Unsqueeze"(%rs, %a012) version 17 {} outputs ["k4"] : (tensor<?xi64>, tensor<3xi64>) -> tensor<*xi64>
+  %q4 = onnx.node "Unsqueeze"(%rs, %a013) version 17 {} outputs ["q4"] : (tensor<?xi64>, tensor<3xi64>) -> tensor<*xi64>
+  %m = onnx.node "Max"(%b4, %q4, %k4) version 17 {} outputs ["m"]
+    : (tensor<*xi64>, tensor<*xi64>, tensor<*xi64>) -> tensor<*xi64>
+  %ms = onnx.node "Shape"(%m) version 17 {} outputs ["ms"] : (tensor<*xi64>) -> tensor<4xi64>
+  %be = onnx.node "Expand"(%b4, %ms) version 17 {} outputs ["be"] : (tensor<*xi64>, tensor<4xi64>) -> tensor<*xi64>
+  %ke = onnx.node "Expand"(%k4, %ms) version 17 {} outputs ["ke"] : (tensor<*xi64>, tensor<4xi64>) -> tensor<*xi64>
+  %bu = onnx.node "Unsqueeze"(%be, %last) version 17 {} outputs ["bu"] : (tensor<*xi64>, tensor<1xi64>) -> tensor<*xi64>
+  %ku = onnx.node "Unsqueeze"(%ke, %last) version 17 {} outputs ["ku"] : (tensor<*xi64>, tensor<1xi64>) -> tensor<*xi64>
+  %i = onnx.node "Concat"(%bu, %ku) version 17 {axis = -1 : i64} outputs ["i"]
+    : (tensor<*xi64>, tensor<*xi64>) -> tensor<*xi64>
+  %y = onnx.node "GatherND"(%mask, %i) version 17 {} outputs ["y"] : (tensor<?x?xi1>, tensor<*xi64>) -> tensor<*xi1>
+  return %y : tensor<*xi1>
+}
