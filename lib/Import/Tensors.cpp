@@ -25,6 +25,14 @@ static std::string describe(RankedTensorType type) {
   return text;
 }
 
+/// Says of which tensor an error about its dimensions is.
+static llvm::Error named(const pb::TensorProto &tensor, llvm::Error error) {
+  return llvm::handleErrors(std::move(error), [&](std::unique_ptr<ModelError> found) -> llvm::Error {
+    found->message = label(tensor) + ": " + found->message;
+    return llvm::Error(std::move(found));
+  });
+}
+
 static ErrorBuilder misfit(const pb::TensorProto &tensor, RankedTensorType type, const Twine &what) {
   return modelError(ErrorCode::E0109, label(tensor) + " " + what).have("type = " + describe(type));
 }
@@ -66,7 +74,7 @@ llvm::Expected<TensorData> TensorReader::read(const pb::TensorProto &tensor) {
     }
   }
   if (llvm::Error error = checkDims(dims, options)) {
-    return error;
+    return named(tensor, std::move(error));
   }
   data.type = RankedTensorType::get(dims, element);
   uint64_t count = uint64_t(data.type.getNumElements());
@@ -116,6 +124,9 @@ llvm::Expected<TensorData> TensorReader::read(const pb::TensorProto &tensor) {
                         Twine(size));
     }
     data.bytes = ArrayRef<char>(file.bytes().data() + ranges[0].offset, size);
+  } else if (count > 0 && !isTyped) {
+    return misfit(tensor, data.type,
+                  "has no data, its shape and element type need " + Twine(size) + " bytes");
   } else if (llvm::Error error = readTyped(tensor, ranges, count, data)) {
     return error;
   }
