@@ -37,7 +37,7 @@ nn.weight private @w : tensor<?xf32> = #nn.source<concat [@w] [0]>
 
 // -----
 
-// expected-error@+1 {{expects integers or floats of less than 2^63 bits}}
+// expected-error@+1 {{expects less than 2^63 bits}}
 nn.weight private @w : tensor<281474976710655x281474976710655xf32> = #nn.source<concat [@w] [0]>
 
 // -----
@@ -186,3 +186,8 @@ func.func @type_of_weight_use() {
   %0 = nn.weight_use @w : tensor<2xf16>
   return
 }
+
+// -----
+
+// expected-error@+1 {{expects bool, signless or unsigned integer or float elements, but it is 'tensor<2xsi8>'}}
+nn.weight private @w : tensor<2xsi8> = dense<0>

@@ -188,7 +188,9 @@ Value lathe::nn::buildScalar(OpBuilder &builder, Location loc, Type elementType,
     number.convert(floatType.getFloatSemantics(), APFloat::rmNearestTiesToEven, &losesInfo);
     return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, number));
   }
-  APSInt number(elementType.getIntOrFloatBitWidth(), elementType.isUnsignedInteger());
+  // A bool is unsigned: as a signed number of one bit, true would be -1.
+  APSInt number(elementType.getIntOrFloatBitWidth(),
+                elementType.isUnsignedInteger() || elementType.isInteger(1));
   bool isExact;
   APFloat(value).convertToInteger(number, APFloat::rmTowardZero, &isExact);
   return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, APInt(number)));

@@ -48,12 +48,14 @@ LogicalResult WeightOp::verify() {
   if (!type || !type.hasStaticShape()) {
     return emitOpError() << "expects a ranked tensor of static shape, but it is " << getType();
   }
+  if (!isSupportedElement(type.getElementType())) {
+    return emitOpError() << "expects bool, signless or unsigned integer or float elements, but it is "
+                         << type;
+  }
   std::optional<int64_t> count = countElements(type.getShape());
-  std::optional<int64_t> bytes = count && type.getElementType().isIntOrFloat()
-                                     ? getBlobBytes(type.getElementType(), *count)
-                                     : std::nullopt;
+  std::optional<int64_t> bytes = count ? getBlobBytes(type.getElementType(), *count) : std::nullopt;
   if (!bytes) {
-    return emitOpError() << "expects integers or floats of less than 2^63 bits, but it is " << type;
+    return emitOpError() << "expects less than 2^63 bits, but it is " << type;
   }
   if (PanelAttr panel = getPanelAttr()) {
     if (type.getRank() != 2 || type.getDimSize(0) % panel.getInterleave() != 0) {

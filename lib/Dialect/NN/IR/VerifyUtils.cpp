@@ -45,7 +45,7 @@ std::string lathe::nn::detail::formatShape(ArrayRef<int64_t> shape) {
 // Elements
 //===----------------------------------------------------------------------===//
 
-static bool isSupported(Type type) {
+bool lathe::nn::detail::isSupportedElement(Type type) {
   if (auto integer = dyn_cast<IntegerType>(type)) {
     unsigned width = integer.getWidth();
     bool isWord = width == 4 || width == 8 || width == 16 || width == 32 || width == 64;
@@ -61,7 +61,7 @@ LogicalResult lathe::nn::detail::verifyTensors(Operation *op) {
     if (!tensor) {
       return success();
     }
-    if (!isSupported(tensor.getElementType())) {
+    if (!isSupportedElement(tensor.getElementType())) {
       return op->emitOpError()
              << "expects bool, signless or unsigned integer or float elements, but there is " << tensor;
     }

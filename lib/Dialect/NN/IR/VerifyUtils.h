@@ -14,6 +14,9 @@ namespace lathe::nn::detail {
 /// Sets of element types.
 enum class ElementSet { Any, Numeric, Float, Integer, Bool, Index };
 
+/// Whether tensors of the dialect may hold elements of this type.
+bool isSupportedElement(mlir::Type type);
+
 /// Checks that every tensor of the op has supported element types and sizes up to kMaxDim.
 llvm::LogicalResult verifyTensors(mlir::Operation *op);
 

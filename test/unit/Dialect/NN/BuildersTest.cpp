@@ -85,6 +85,8 @@ TEST_F(BuildersTest, ScalarsAreRounded) {
             0.0999755859375f);
   auto integer = buildScalar(builder, loc, builder.getI8Type(), -3).getDefiningOp<arith::ConstantOp>();
   EXPECT_EQ(cast<DenseElementsAttr>(integer.getValue()).getSplatValue<APInt>().getSExtValue(), -3);
+  auto boolean = buildScalar(builder, loc, builder.getI1Type(), 1).getDefiningOp<arith::ConstantOp>();
+  EXPECT_TRUE(cast<DenseElementsAttr>(boolean.getValue()).getSplatValue<bool>());
 }
 
 } // namespace
