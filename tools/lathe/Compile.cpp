@@ -100,11 +100,8 @@ Error completeOptions(CompileOptions &options) {
   if (options.weightsAsObject && options.outputKind != OutputKind::Static) {
     return modelError(ErrorCode::E0001, "--weights=object is for an output .a");
   }
-  for (const std::string &input : {options.input}) {
-    // The importer says it better for what it can open; here the most frequent mistake.
-    if (input == options.output) {
-      return modelError(ErrorCode::E0001, "input and output are the same file " + quoteText(input));
-    }
+  if (options.input == options.output && options.output != "-") {
+    return modelError(ErrorCode::E0001, "input and output are the same file " + quoteText(options.input));
   }
   return Error::success();
 }

@@ -18,7 +18,8 @@ Error lathe::runPythonModule(StringRef module, ArrayRef<StringRef> arguments) {
   const char *wanted = getenv("LATHE_PYTHON");
   std::string name = wanted && *wanted ? wanted : "python3";
   ErrorOr<std::string> python = sys::findProgramByName(name);
-  if (!python) {
+  // A name with a slash is taken as it is.
+  if (!python || !sys::fs::can_execute(*python)) {
     return modelError(ErrorCode::E0005, "no Python interpreter " + quoteText(name))
         .help("set LATHE_PYTHON to one that has Lathe's package");
   }

@@ -10,7 +10,9 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
+#include <cerrno>
 #include <chrono>
+#include <unistd.h>
 
 using namespace llvm;
 using namespace lathe;
@@ -122,7 +124,10 @@ int Supervision::run(function_ref<Error(Report &)> body,
   std::vector<std::string> ownWarnings = report.warnings;
   double begin = seconds();
   Error error = Error::success();
-  if (options.inProcess) {
+  if (model != "-" && access(model.c_str(), R_OK) != 0) {
+    // Known without a worker.
+    error = systemError(ErrorCode::E0002, "cannot read " + quoteText(model), errno);
+  } else if (options.inProcess) {
     error = body(report);
     report.endPhases();
   } else {
@@ -142,7 +147,7 @@ int Supervision::run(function_ref<Error(Report &)> body,
 
   std::vector<ModelError> errors = takeModelErrors(std::move(error));
   for (ModelError &e : errors) {
-    if (e.file.empty()) {
+    if (e.file.empty() && e.errorClass() != ErrorClass::Usage) {
       e.file = model;
     }
   }
