@@ -9,7 +9,7 @@
 
 from .compiler import compile
 from .errors import ModelError
-from .model import Model, TensorInfo, load
+from .model import Binding, Model, TensorInfo, load
 
-__all__ = ["Model", "ModelError", "TensorInfo", "compile", "load"]
+__all__ = ["Binding", "Model", "ModelError", "TensorInfo", "compile", "load"]
 __version__ = "0.1.0"

@@ -123,11 +123,30 @@ class Model:
         ModelError
             If an input is missing, unknown, or of the wrong type or shape, or the run fails.
         """
+        session = self._session()
+        results = self._bind(session, arguments, inputs)
+        rt.check(rt.library().lathe_session_run(session.handle))
+        return results
+
+    def bind(self, *arguments, **inputs: Any) -> "Binding":
+        """Binds inputs once, to run again and again: what is written into the arrays is read by the next run.
+
+        Takes what a call of the model takes, and raises what it raises.
+
+        Returns
+        -------
+        Binding
+        """
+        session = _Session(self._handle, self.threads)
+        return Binding(self, session, self._bind(session, arguments, inputs))
+
+    def _bind(self, session, arguments, inputs):
+        """Binds all inputs, and outputs to new arrays, which are returned."""
         if arguments:
             if len(arguments) > 1 or not isinstance(arguments[0], Mapping):
                 raise TypeError("expects inputs by name, or one mapping of them")
             inputs = {**arguments[0], **inputs}
-        library, session = rt.library(), self._session()
+        library = rt.library()
         for name in inputs:
             if name not in self._numbers:
                 known = ", ".join(self._numbers)
@@ -147,11 +166,31 @@ class Model:
             result = np.empty(tuple(tensor.dims[:tensor.rank]), info.dtype)
             rt.check(library.lathe_session_bind_output(session.handle, number, byref(_describe(result, tensor.dtype))))
             results[info.name] = result
-        rt.check(library.lathe_session_run(session.handle))
         return results
 
     def __repr__(self):
         return f"lathe.Model({self.path!r}, variant={self.variant!r})"
+
+
+class Binding:
+    """Inputs and outputs bound to a session of their own. One thread at a time may call it.
+
+    Attributes
+    ----------
+    outputs : dict of str to numpy.ndarray
+        The outputs, written by each call.
+    """
+
+    def __init__(self, model, session, outputs):
+        self._model, self._session, self.outputs = model, session, outputs
+        self._run, self._handle = rt.library().lathe_session_run, session.handle
+
+    def __call__(self) -> dict:
+        """Runs the model and returns `outputs`."""
+        code = self._run(self._handle)
+        if code:
+            rt.check(code)
+        return self.outputs
 
 
 _NUMBERS = {np.dtype(dtype): number for number, dtype in reversed(_DTYPES.items())}

@@ -1,0 +1,230 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Measures Lathe and other runtimes in turn, each in a process of its own.
+
+The runtimes take turns in rounds of a fraction of a second, in rotating order; whoever is not being timed is stopped,
+so that its spinning threads take nothing from the others. Each has its best settings for one stream of requests, and
+its inputs and outputs bound beforehand. Clocks and neighbours of a machine drift, so only figures of one run compare.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from .errors import ModelError
+
+PEERS = ("onnxruntime", "openvino")
+
+
+# -- In a peer's process -----------------------------------------------------------------------------------------------
+
+
+def _lathe(path, inputs, threads):
+    from .model import load
+
+    binding = load(path, threads).bind(inputs)
+    return binding, lambda: list(binding.outputs.values())
+
+
+def _onnxruntime(path, inputs, threads):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    for value in session.get_inputs():
+        binding.bind_ortvalue_input(value.name, ort.OrtValue.ortvalue_from_numpy(inputs[value.name]))
+    for value in session.get_outputs():
+        binding.bind_output(value.name, "cpu")
+    run, raw = session._sess.run_with_iobinding, binding._iobinding
+    try:
+        # A model that declares a wrong rank cannot have its output bound a second time.
+        for _ in range(2):
+            run(raw, None)
+    except RuntimeError:
+        names = [value.name for value in session.get_outputs()]
+        return lambda: session.run(names, inputs), lambda: session.run(names, inputs)
+    return lambda: run(raw, None), binding.copy_outputs_to_cpu
+
+
+def _openvino(path, inputs, threads, precision="f32"):
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(path)
+    if any(value.partial_shape.is_dynamic for value in model.inputs):
+        model.reshape({value.any_name: list(inputs[value.any_name].shape) for value in model.inputs})
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    if precision:
+        settings["INFERENCE_PRECISION_HINT"] = precision
+    compiled = core.compile_model(model, "CPU", settings)
+    request = compiled.create_infer_request()
+    for value in compiled.inputs:
+        request.set_tensor(value, ov.Tensor(np.array(inputs[value.any_name], order="C")))
+    count = len(compiled.outputs)
+    return request.infer, lambda: [np.array(request.get_output_tensor(i).data) for i in range(count)]
+
+
+_LOADERS = {"lathe": _lathe, "onnxruntime": _onnxruntime, "openvino": _openvino}
+
+
+def _work(name, path, inputs, outputs, threads):
+    """Loads, runs once, writes the outputs; then times calls for as many seconds as each line of standard input says."""
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a runtime prints is not part of the conversation
+    arrays = dict(np.load(inputs))
+    begin = time.perf_counter()
+    run, fetch = _LOADERS[name](path, arrays, threads)
+    load = time.perf_counter() - begin
+    run()
+    np.savez(outputs, **{str(i): value for i, value in enumerate(fetch())})
+    print(json.dumps({"load_s": load}), file=channel, flush=True)
+    clock = time.perf_counter
+    for line in sys.stdin:
+        times, end = [], clock() + float(line)
+        while True:
+            begin = clock()
+            run()
+            now = clock()
+            times.append(now - begin)
+            if now >= end:
+                break
+        print(json.dumps(times), file=channel, flush=True)
+
+
+# -- In the measuring process ------------------------------------------------------------------------------------------
+
+
+class _Process:
+    """One runtime, stopped except in its turns."""
+
+    def __init__(self, name, path, inputs, threads, folder):
+        self.name, self.outputs = name, pathlib.Path(folder) / f"{name}.npz"
+        self.log = open(pathlib.Path(folder) / f"{name}.log", "w+")
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        package = str(pathlib.Path(__file__).resolve().parents[1])
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "lathe._peers", name, path, inputs, self.outputs, str(threads)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment)
+        self.info = self._answer()
+        self.process.send_signal(signal.SIGSTOP)
+        self.rounds = []
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            last = self.log.read().strip().splitlines()[-3:]
+            raise ModelError("E0704", f"{self.name} failed: " + "\n".join(last))
+        return json.loads(line)
+
+    def run(self, seconds):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        times = self._answer()
+        self.process.send_signal(signal.SIGSTOP)
+        return times
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.log.close()
+
+
+def measure(artifact, model, inputs, peers=PEERS, threads=1, seconds=2.0, rounds=8):
+    """Measures an artifact and peers on the same inputs, interleaved.
+
+    Returns a dictionary from "lathe" and the peers' names to: p50_ms, p90_ms, p99_ms, min_ms, runs, load_s, and for
+    the peers also ratio (their time over Lathe's, the median over rounds), spread (half its interquartile range) and
+    difference (largest absolute difference of an output to Lathe's).
+    """
+    for peer in peers:
+        if peer not in PEERS:
+            raise ModelError("E0001", f"--vs={peer}: expects {' or '.join(PEERS)}")
+    with tempfile.TemporaryDirectory(prefix="lathe-bench-") as folder:
+        given = os.path.join(folder, "inputs.npz")
+        np.savez(given, **inputs)
+        processes = []
+        try:
+            for name in ("lathe", *peers):
+                path = artifact if name == "lathe" else model
+                processes.append(_Process(name, os.fspath(path), given, threads, folder))
+            for process in processes:  # clocks and caches settle
+                process.run(seconds / rounds)
+            for turn in range(rounds):
+                shift = turn % len(processes)
+                for process in processes[shift:] + processes[:shift]:
+                    process.rounds.append(process.run(seconds / rounds))
+            return _summarize(processes)
+        finally:
+            for process in processes:
+                process.close()
+
+
+def _summarize(processes):
+    reference = processes[0]
+    results = {}
+    for process in processes:
+        times = np.sort(np.concatenate(process.rounds)) * 1e3
+        row = {"p50_ms": float(np.quantile(times, 0.5)), "p90_ms": float(np.quantile(times, 0.9)),
+               "p99_ms": float(np.quantile(times, 0.99)), "min_ms": float(times[0]), "runs": len(times),
+               **process.info}
+        if process is not reference:
+            ratios = [statistics.median(theirs) / statistics.median(ours)
+                      for theirs, ours in zip(process.rounds, reference.rounds)]
+            row["ratio"] = float(np.median(ratios))
+            row["spread"] = float(np.quantile(ratios, 0.75) - np.quantile(ratios, 0.25)) / 2
+            row["difference"] = _difference(process.outputs, reference.outputs)
+        results[process.name] = row
+    return results
+
+
+def _difference(path, reference):
+    """The largest absolute difference of all outputs; infinite where one has a NaN or another shape."""
+    largest = 0.0
+    with np.load(path) as theirs, np.load(reference) as ours:
+        for name in ours.files:
+            a, b = theirs[name].astype(np.float64), ours[name].astype(np.float64)
+            if a.size != b.size:
+                return float("inf")
+            if a.size:
+                distance = np.abs(a.reshape(b.shape) - b).max()
+                largest = max(largest, float(distance)) if np.isfinite(distance) else float("inf")
+    return largest
+
+
+def table(results, title=None):
+    """The results as a rich table."""
+    from rich.table import Table
+
+    out = Table(title=title)
+    out.add_column("runtime")
+    for heading in ("p50 ms", "p90 ms", "p99 ms", "runs", "time / Lathe's", "max difference"):
+        out.add_column(heading, justify="right")
+    for name, row in results.items():
+        ratio = f"{row['ratio']:.2f} ± {row['spread']:.2f}" if "ratio" in row else ""
+        difference = f"{row['difference']:.1e}" if "difference" in row else ""
+        out.add_row(name, *(f"{row[key]:.4g}" for key in ("p50_ms", "p90_ms", "p99_ms")), str(row["runs"]), ratio,
+                    difference)
+    return out
+
+
+if __name__ == "__main__":
+    _work(*sys.argv[1:5], threads=int(sys.argv[5]))

@@ -1,0 +1,172 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`lathe verify MODEL.onnx`: the driver calls this with the arguments it was given."""
+
+import argparse
+import json
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+
+from . import _inputs
+from .compiler import compile
+from .errors import ModelError
+from .model import load
+
+
+def compare(ours, reference):
+    """Largest absolute difference, largest one relative to the largest value, cosine. NaN agrees with NaN."""
+    a, b = np.asarray(ours, np.float64).ravel(), np.asarray(reference, np.float64).ravel()
+    if np.shape(ours) != np.shape(reference):
+        return {"max_abs": float("inf"), "max_rel": float("inf"), "cosine": 0.0,
+                "note": f"shape {np.shape(ours)}, expects {np.shape(reference)}"}
+    if a.size == 0:
+        return {"max_abs": 0.0, "max_rel": 0.0, "cosine": 1.0}
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a - b)
+    difference[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
+    largest = float(difference.max()) if not np.isnan(difference).any() else float("inf")
+    finite = np.isfinite(a) & np.isfinite(b)
+    scale = float(np.abs(b[finite]).max(initial=0))
+    norm = float(np.linalg.norm(a[finite]) * np.linalg.norm(b[finite]))
+    cosine = float(a[finite] @ b[finite]) / norm if norm else 1.0
+    return {"max_abs": largest, "max_rel": largest / max(scale, 1e-30) if largest else 0.0, "cosine": cosine}
+
+
+def run_reference(path, inputs, outputs=None):
+    """ONNX Runtime's outputs by name."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = outputs or [value.name for value in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs)))
+    except Exception as error:  # its exceptions have no common base
+        raise ModelError("E0704", f"ONNX Runtime cannot run {str(path)!r}: {error}") from None
+
+
+class _Search:
+    """Finds the first node whose result differs, in copies of the model with other outputs."""
+
+    def __init__(self, path, inputs, tolerance, folder):
+        import onnx
+
+        self.onnx, self.inputs, self.tolerance, self.folder = onnx, inputs, tolerance, pathlib.Path(folder)
+        self.model = onnx.load(path)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(self.model)
+        except Exception:  # a model over 2 GiB, or one that inference does not know; types are then left out
+            inferred = self.model
+        graph = inferred.graph
+        self.types = {value.name: value for value in (*graph.value_info, *graph.output)}
+        self.values = [(name, node) for node in self.model.graph.node for name in node.output
+                       if name and name in self.types and node.op_type != "Constant"]
+
+    def _with_outputs(self, names):
+        """The path of a copy of the model that has these outputs; what they do not need is dropped."""
+        copy = self.onnx.ModelProto()
+        copy.CopyFrom(self.model)
+        graph = copy.graph
+        del graph.output[:]
+        graph.output.extend(self.types[name] for name in names)
+        needed, nodes = set(names), []
+        for node in reversed(graph.node):
+            if needed.intersection(node.output):
+                nodes.append(node)
+                needed.update(node.input)
+                for attribute in node.attribute:
+                    for inner in (attribute.g, *attribute.graphs):
+                        needed.update(name for child in inner.node for name in child.input)
+        kept = [self.onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
+        del graph.node[:]
+        graph.node.extend(kept)
+        path = self.folder / "part.onnx"
+        self.onnx.save(copy, path, save_as_external_data=True, location="part.data")
+        return path
+
+    def _differs(self, values):
+        """The first of some values that differs, with how."""
+        names = [name for name, _ in values]
+        path = self._with_outputs(names)
+        model = compile(path, self.folder / "part.so")
+        ours = model({info.name: self.inputs[info.name] for info in model.inputs})
+        reference = run_reference(path, {info.name: self.inputs[info.name] for info in model.inputs}, names)
+        for name, node in values:
+            found = compare(ours[name], reference[name])
+            scale = float(np.abs(np.nan_to_num(np.asarray(reference[name], np.float64))).max(initial=0))
+            if found["max_abs"] > self.tolerance * max(1.0, scale):
+                return {"value": name, "node": node.name, "operator": node.op_type, **found}
+        return None
+
+    def first(self):
+        """With all values visible nothing is fused; if that makes the difference go, single values are looked at."""
+        found = self._differs(self.values)
+        if found or not self.values:
+            return found
+        low, high = 0, len(self.values) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._differs(self.values[middle:middle + 1]):
+                high = middle
+            else:
+                low = middle + 1
+        return self._differs(self.values[low:low + 1])
+
+
+def verify(model, artifact, inputs, tolerance):
+    """Compares one artifact's results with ONNX Runtime's: {"outputs": ..., "passed": ..., "first": ... or None}."""
+    reference = run_reference(model, inputs)
+    ours = artifact(inputs)
+    outputs = {name: compare(ours[name], value) for name, value in reference.items()}
+    result = {"outputs": outputs, "tolerance": tolerance, "first": None,
+              "passed": all(row["max_abs"] <= tolerance for row in outputs.values())}
+    if not result["passed"]:
+        with tempfile.TemporaryDirectory(prefix="lathe-verify-") as folder:
+            try:
+                result["first"] = _Search(model, inputs, tolerance, folder).first()
+            except ModelError as error:
+                result["search_failed"] = str(error)
+    return result
+
+
+def _print(result):
+    print(f"{'output':40} {'max abs':>10} {'max rel':>10} {'cosine':>12}")
+    for name, row in result["outputs"].items():
+        print(f"{name:40} {row['max_abs']:10.2e} {row['max_rel']:10.2e} {row['cosine']:12.9f}  {row.get('note', '')}")
+    first = result["first"]
+    if first:
+        print(f"first difference: node \"{first['node']}\" ({first['operator']}), value \"{first['value']}\": "
+              f"{first['max_abs']:.2e}")
+    elif not result["passed"]:
+        print("first difference: not found, " + result.get("search_failed", "no single value differs on its own"))
+    print(("passed" if result["passed"] else "FAILED") + f": tolerance {result['tolerance']:g}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="lathe verify", allow_abbrev=False)
+    parser.add_argument("model")
+    _inputs.add_arguments(parser)
+    parser.add_argument("--artifact")
+    parser.add_argument("--tolerance", type=float, default=1e-4)
+    arguments = parser.parse_args()
+    if not pathlib.Path(arguments.model).exists():
+        raise ModelError("E0002", f"cannot read {arguments.model!r}: no such file")
+    if arguments.artifact:
+        artifact = load(arguments.artifact, arguments.threads)
+    else:
+        artifact = compile(arguments.model, threads=arguments.threads)
+    inputs = _inputs.gather(arguments, artifact.inputs, artifact.symbols)
+    result = verify(arguments.model, artifact, inputs, arguments.tolerance)
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        _print(result)
+    return 0 if result["passed"] else 3
+
+
+if __name__ == "__main__":
+    sys.exit(_inputs.run_tool(main))

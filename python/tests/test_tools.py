@@ -1,0 +1,83 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`lathe verify` and `lathe bench --vs`, through the driver."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from conftest import ROOT, scale_add_relu
+from lathe import _verify
+from lathe.compiler import driver
+
+
+def run(*arguments):
+    environment = {**os.environ, "LATHE_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "python")}
+    return subprocess.run([driver(), *map(str, arguments)], capture_output=True, text=True, env=environment)
+
+
+def test_verify_passes(tiny_onnx):
+    done = run("verify", tiny_onnx, "--shape=N=5", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["passed"] and result["outputs"]["z"]["max_abs"] <= 1e-6
+
+
+def test_verify_finds_the_node(tmp_path, tiny):
+    """The artifact is of another model, whose last two nodes differ."""
+    other = scale_add_relu()
+    other.graph.node[1].op_type = "Sub"
+    path = tmp_path / "other.onnx"
+    onnx.save(other, path)
+    done = run("verify", path, f"--artifact={tiny}")
+    assert done.returncode == 3
+    assert "FAILED" in done.stdout
+
+
+def test_verify_with_inputs(tmp_path, tiny_onnx):
+    np.savez(tmp_path / "in.npz", x=np.ones((2, 4), np.float32), y=np.ones((2, 4), np.float32))
+    done = run("verify", tiny_onnx, "--inputs", tmp_path / "in.npz")
+    assert done.returncode == 0, done.stderr
+    assert "passed" in done.stdout
+
+
+def test_verify_says_what_input_is_unknown(tmp_path, tiny_onnx):
+    np.savez(tmp_path / "in.npz", q=np.ones((2, 4), np.float32))
+    done = run("verify", tiny_onnx, "--inputs", tmp_path / "in.npz")
+    assert done.returncode == 1
+    assert "error[E0701]" in done.stderr and "'q'" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("ours,reference,largest", [
+    ([1.0, 2.0], [1.0, 2.5], 0.5),
+    ([1.0, np.nan], [1.0, np.nan], 0.0),
+    ([1.0, np.nan], [1.0, 2.0], np.inf),
+    ([np.inf], [np.inf], 0.0),
+    ([np.inf], [-np.inf], np.inf),
+    ([], [], 0.0),
+])
+def test_compare(ours, reference, largest):
+    assert _verify.compare(np.array(ours), np.array(reference))["max_abs"] == largest
+
+
+def test_bench_against_peers(tiny, tiny_onnx):
+    done = run("bench", tiny, "--vs=onnxruntime,openvino", f"--model={tiny_onnx}", "--threads=1", "--seconds=0.2",
+               "--json")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert set(results) == {"lathe", "onnxruntime", "openvino"}
+    for name, row in results.items():
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert name == "lathe" or (row["ratio"] > 0 and row["difference"] < 1e-5)
+
+
+def test_bench_refuses_unknown_peers(tiny, tiny_onnx):
+    done = run("bench", tiny, "--vs=abacus", f"--model={tiny_onnx}")
+    assert done.returncode == 1
+    assert "abacus" in done.stderr
