@@ -151,8 +151,8 @@ class _Process:
 def measure(artifact, model, inputs, peers=PEERS, threads=1, seconds=2.0, rounds=8):
     """Measures an artifact and peers on the same inputs, interleaved.
 
-    Returns a dictionary from "lathe" and the peers' names to: p50_ms, p90_ms, p99_ms, min_ms, runs, load_s, and for
-    the peers also ratio (their time over Lathe's, the median over rounds), spread (half its interquartile range) and
+    Returns a dictionary from "lathe" and the peers' names to: p50_ms, p90_ms, p99_ms, min_ms, runs, load_s,
+    rounds_ms (the medians of the rounds), and for the peers also ratio (their time over Lathe's, the median over rounds), spread (half its interquartile range) and
     difference (largest absolute difference of an output to Lathe's).
     """
     for peer in peers:
@@ -185,15 +185,18 @@ def _summarize(processes):
         times = np.sort(np.concatenate(process.rounds)) * 1e3
         row = {"p50_ms": float(np.quantile(times, 0.5)), "p90_ms": float(np.quantile(times, 0.9)),
                "p99_ms": float(np.quantile(times, 0.99)), "min_ms": float(times[0]), "runs": len(times),
-               **process.info}
+               "rounds_ms": [statistics.median(turn) * 1e3 for turn in process.rounds], **process.info}
         if process is not reference:
-            ratios = [statistics.median(theirs) / statistics.median(ours)
-                      for theirs, ours in zip(process.rounds, reference.rounds)]
-            row["ratio"] = float(np.median(ratios))
-            row["spread"] = float(np.quantile(ratios, 0.75) - np.quantile(ratios, 0.25)) / 2
+            row["ratio"], row["spread"] = ratio(row["rounds_ms"], results["lathe"]["rounds_ms"])
             row["difference"] = _difference(process.outputs, reference.outputs)
         results[process.name] = row
     return results
+
+
+def ratio(theirs, ours):
+    """How many times as long theirs takes, from medians of rounds: the median, and half the interquartile range."""
+    ratios = [a / b for a, b in zip(theirs, ours)]
+    return float(np.median(ratios)), float(np.quantile(ratios, 0.75) - np.quantile(ratios, 0.25)) / 2
 
 
 def _difference(path, reference):

@@ -1,0 +1,95 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""all-MiniLM-L6-v2 against ONNX Runtime: one artifact for every batch and length."""
+
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lathe
+from conftest import ROOT
+from lathe import _demo
+from lathe._verify import compare, run_reference
+
+TOLERANCE = 1e-4
+
+
+def make_inputs(batch, sequence, seed=0):
+    """Token numbers of the whole vocabulary; rows of different lengths."""
+    random = np.random.default_rng(seed)
+    mask = np.ones((batch, sequence), np.int64)
+    for row in range(1, batch):
+        mask[row, max(1, sequence * row // batch):] = 0
+    return {"input_ids": random.integers(0, 30522, (batch, sequence)), "attention_mask": mask,
+            "token_type_ids": random.integers(0, 2, (batch, sequence))}
+
+
+@pytest.fixture(scope="module")
+def load(compiled):
+    """A function from a model's name and a number of threads to the loaded model."""
+    return functools.cache(lambda name, threads: lathe.load(compiled(name), threads=threads))
+
+
+@pytest.fixture(scope="module")
+def reference(zoo):
+    """ONNX Runtime's hidden states for a batch and a length."""
+    return functools.cache(
+        lambda batch, sequence: run_reference(zoo["minilm"], make_inputs(batch, sequence))["last_hidden_state"])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sequence", [1, 7, 16, 128, 512])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch_and_length(load, reference, batch, sequence, threads):
+    result = load("minilm", threads)(make_inputs(batch, sequence))["last_hidden_state"]
+    assert compare(result, reference(batch, sequence))["max_abs"] <= TOLERANCE
+
+
+@pytest.mark.parametrize("batch,sequence", [(1, 1), (3, 16), (1, 128)])
+def test_the_mask_read_by_index(load, reference, batch, sequence):
+    result = load("minilm_gather_nd", 1)(make_inputs(batch, sequence))["last_hidden_state"]
+    assert compare(result, reference(batch, sequence))["max_abs"] <= TOLERANCE
+
+
+def test_runs_repeat_bit_by_bit(load):
+    model, inputs = load("minilm", 2), make_inputs(2, 33)
+    first = model(inputs)["last_hidden_state"]
+    for _ in range(5):
+        np.testing.assert_array_equal(model(inputs)["last_hidden_state"], first)
+
+
+def test_a_token_out_of_the_vocabulary_is_an_error(load):
+    inputs = make_inputs(1, 4)
+    inputs["input_ids"][0, 2] = 30522
+    with pytest.raises(lathe.ModelError) as caught:
+        load("minilm", 1)(inputs)
+    assert caught.value.code == "E0704"
+    assert "word_embeddings" in caught.value.node
+
+
+def test_the_artifact_is_little_more_than_the_weights(compiled, zoo):
+    weights = zoo["minilm"].stat().st_size
+    assert pathlib.Path(compiled("minilm")).stat().st_size <= weights + 1.5e6
+
+
+def test_similar_sentences_are_similar(load):
+    inputs = _demo.tokenize(_demo.SENTENCES)
+    hidden = load("minilm", 0)(inputs)["last_hidden_state"]
+    embeddings = _demo.pool(hidden, inputs["attention_mask"])
+    similarity = embeddings @ embeddings.T
+    np.testing.assert_allclose(np.diag(similarity), 1, atol=1e-5)
+    np.fill_diagonal(similarity, 0)
+    assert similarity[2].argmax() == 3 and similarity[0].argmax() == 1
+
+
+def test_demo(zoo):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    done = subprocess.run([sys.executable, "-m", "lathe._demo", zoo["minilm"].parent, "One sentence.", "Another one."],
+                          capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "cosine similarity" in done.stdout and "within 0.0001" in done.stdout
