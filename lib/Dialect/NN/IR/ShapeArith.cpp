@@ -101,6 +101,33 @@ bool lathe::nn::areDifferentSizes(OpFoldResult lhs, OpFoldResult rhs) {
   return left && right && *left != *right;
 }
 
+/// The sizes of which `size` is the largest.
+static SmallVector<Value> getMaximized(Value size) {
+  // Trees of maxima grow with the number of operands that meet in a model; a few levels are enough.
+  constexpr size_t kLimit = 16;
+  SmallVector<Value> pending{size}, leaves;
+  while (!pending.empty()) {
+    Value value = pending.pop_back_val();
+    auto max = value.getDefiningOp<arith::MaxUIOp>();
+    if (max && leaves.size() + pending.size() < kLimit) {
+      pending.append({max.getRhs(), max.getLhs()});
+    } else if (!llvm::is_contained(leaves, value)) {
+      leaves.push_back(value);
+    }
+  }
+  return leaves;
+}
+
+/// Whether `size` is evidently at most one of `others`: it is one of them or a minimum with one of them.
+static bool isAtMost(Value size, ArrayRef<Value> others) {
+  if (llvm::is_contained(others, size)) {
+    return true;
+  }
+  Operation *op = size.getDefiningOp();
+  return op && isa<arith::MinSIOp, arith::MinUIOp>(op) &&
+         llvm::any_of(op->getOperands(), [&](Value operand) { return llvm::is_contained(others, operand); });
+}
+
 FailureOr<OpFoldResult> lathe::nn::broadcastSizes(OpBuilder &builder, Location loc, OpFoldResult lhs,
                                                   OpFoldResult rhs) {
   if (areSameSize(lhs, rhs)) {
@@ -119,7 +146,21 @@ FailureOr<OpFoldResult> lathe::nn::broadcastSizes(OpBuilder &builder, Location l
   if (left || right) {
     return left ? lhs : rhs;
   }
-  return createIndexOp<arith::MaxUIOp>(builder, loc, lhs, rhs);
+  // Residual connections meet the same sizes again and again; without this the maximum would grow in every
+  // layer.
+  SmallVector<Value> maximized = getMaximized(cast<Value>(lhs)), others = getMaximized(cast<Value>(rhs));
+  if (llvm::all_of(others, [&](Value size) { return isAtMost(size, maximized); })) {
+    return lhs;
+  }
+  if (llvm::all_of(maximized, [&](Value size) { return isAtMost(size, others); })) {
+    return rhs;
+  }
+  for (Value size : others) {
+    if (!isAtMost(size, maximized)) {
+      lhs = createIndexOp<arith::MaxUIOp>(builder, loc, lhs, size);
+    }
+  }
+  return lhs;
 }
 
 FailureOr<Dims> lathe::nn::broadcastDims(OpBuilder &builder, Location loc, ArrayRef<OpFoldResult> lhs,

@@ -116,6 +116,41 @@ TEST_F(ShapeTrackerTest, SizesAreKnownWhereTheTensorIs) {
   EXPECT_TRUE(sum->isBeforeInBlock(*function.getBody().op_begin<ConcatOp>()));
 }
 
+TEST_F(ShapeTrackerTest, MaximaDoNotGrow) {
+  func::FuncOp function = parse(R"(
+    func.func @f(%x: tensor<?xf32> {nn.dims = ["A"]}, %y: tensor<?xf32> {nn.dims = ["B"]})
+        -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {
+      %0 = nn.binary add %x, %y : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
+      %1 = nn.binary add %0, %x : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
+      %2 = nn.binary add %y, %1 : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
+      return %0, %1, %2 : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>
+    })");
+  ASSERT_TRUE(function);
+  ShapeTracker tracker(builder);
+  SmallVector<OpFoldResult> first(*tracker.getDims(getReturned(function, 0)));
+  SmallVector<OpFoldResult> second(*tracker.getDims(getReturned(function, 1)));
+  SmallVector<OpFoldResult> third(*tracker.getDims(getReturned(function, 2)));
+  EXPECT_TRUE(cast<Value>(first[0]).getDefiningOp<arith::MaxUIOp>());
+  EXPECT_EQ(first, second);
+  EXPECT_EQ(first, third);
+}
+
+TEST_F(ShapeTrackerTest, AMinimumBroadcastsToItsOperand) {
+  func::FuncOp function = parse(R"(
+    func.func @f(%x: tensor<?xf32> {nn.dims = ["A"]}, %table: tensor<512xf32>) -> tensor<?xf32> {
+      %a = nn.dim_symbol "A"
+      %c512 = arith.constant 512 : index
+      %m = arith.minsi %a, %c512 : index
+      %0 = nn.slice %table offsets [0] sizes [%m] strides [1] : tensor<512xf32> -> tensor<?xf32>
+      %1 = nn.binary add %x, %0 : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
+      return %1 : tensor<?xf32>
+    })");
+  ASSERT_TRUE(function);
+  ShapeTracker tracker(builder);
+  SmallVector<OpFoldResult> dims(*tracker.getDims(getReturned(function, 0)));
+  EXPECT_TRUE(cast<Value>(dims[0]).getDefiningOp<DimSymbolOp>());
+}
+
 TEST_F(ShapeTrackerTest, TypesSayMoreThanOperands) {
   func::FuncOp function = parse(R"(
     func.func @f(%x: tensor<?xf32>, %n: index) -> tensor<?x3xf32> {
