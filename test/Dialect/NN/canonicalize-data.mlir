@@ -185,3 +185,33 @@ func.func @expand_that_adds_a_dimension(%x: tensor<4xf32>, %y: tensor<4xf32>) ->
   %1 = nn.binary add %x, %0 : tensor<4xf32>, tensor<1x4xf32> -> tensor<1x4xf32>
   return %1 : tensor<1x4xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func @expand_after_pointwise_ops
+// CHECK-SAME:    %[[M:[a-z0-9]*]]: tensor<?x1x1x?xi1>
+func.func @expand_after_pointwise_ops(%m: tensor<?x1x1x?xi1>, %B: index, %S: index) -> tensor<?x1x?x?xf32> {
+  %zero = arith.constant dense<0.0> : tensor<f32>
+  %low = arith.constant dense<-1.0> : tensor<f32>
+  // CHECK: %[[N:.*]] = nn.unary not %[[M]] : tensor<?x1x1x?xi1> -> tensor<?x1x1x?xi1>
+  // CHECK: %[[F:.*]] = nn.cast %[[N]] : tensor<?x1x1x?xi1> -> tensor<?x1x1x?xf32>
+  // CHECK: %[[P:.*]] = nn.binary mul %[[F]], %{{.*}} : tensor<?x1x1x?xf32>, tensor<f32> -> tensor<?x1x1x?xf32>
+  // CHECK: %[[E:.*]] = nn.expand %[[P]]
+  // CHECK: return %[[E]]
+  %0 = nn.expand %m to [%B, 1, %S, %S] : tensor<?x1x1x?xi1> -> tensor<?x1x?x?xi1>
+  %1 = nn.unary not %0 : tensor<?x1x?x?xi1> -> tensor<?x1x?x?xi1>
+  %2 = nn.cast %1 : tensor<?x1x?x?xi1> -> tensor<?x1x?x?xf32>
+  %3 = nn.binary mul %2, %low : tensor<?x1x?x?xf32>, tensor<f32> -> tensor<?x1x?x?xf32>
+  return %3 : tensor<?x1x?x?xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @expand_before_two_tensors
+func.func @expand_before_two_tensors(%x: tensor<1xf32>, %y: tensor<?xf32>, %n: index) -> tensor<?xf32> {
+  // CHECK: nn.expand
+  // CHECK-NEXT: nn.binary
+  %0 = nn.expand %x to [%n] : tensor<1xf32> -> tensor<?xf32>
+  %1 = nn.binary add %0, %y : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
+  return %1 : tensor<?xf32>
+}

@@ -11,6 +11,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -62,6 +63,35 @@ static LogicalResult skipExpand(OpTy op, PatternRewriter &rewriter) {
   return rewriter.notifyMatchFailure(op, "no operand is expanded in vain");
 }
 
+/// Where only one operand of a pointwise op is no scalar, expanding it can wait until after the op, which
+/// then has less to compute.
+template <typename OpTy>
+static LogicalResult expandLater(OpTy op, PatternRewriter &rewriter) {
+  ExpandOp expand;
+  for (Value operand : op->getOperands()) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (auto candidate = operand.getDefiningOp<ExpandOp>(); candidate && !expand) {
+      expand = candidate;
+    } else if (!llvm::all_of(type.getShape(), [](int64_t size) { return size == 1; })) {
+      return rewriter.notifyMatchFailure(op, "two operands are no scalars");
+    }
+  }
+  bool hasRank = expand && llvm::all_of(op->getOperands(), [&](Value operand) {
+                   return operand == expand || getRank(operand) <= getRank(expand.getX());
+                 });
+  if (!hasRank) {
+    return rewriter.notifyMatchFailure(op, "no operand is expanded, or another has a higher rank");
+  }
+  IRMapping mapping;
+  mapping.map(expand.getResult(), expand.getX());
+  Operation *earlier = op->clone(mapping);
+  setInferredTypes(earlier);
+  rewriter.insert(earlier);
+  rewriter.replaceOpWithNewOp<ExpandOp>(op, op.getType(), earlier->getResult(0), expand.getDims(),
+                                        expand.getStaticDims());
+  return success();
+}
+
 /// A constant operand of a commutative op stands on the right.
 static LogicalResult moveConstantRight(BinaryOp op, PatternRewriter &rewriter) {
   bool isCommutative = llvm::is_contained({BinaryKind::Add, BinaryKind::Mul, BinaryKind::Max, BinaryKind::Min,
@@ -99,10 +129,12 @@ void BinaryOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRCont
   patterns.add(moveConstantRight);
   patterns.add(multiplyByReciprocal);
   patterns.add(skipExpand<BinaryOp>);
+  patterns.add(expandLater<BinaryOp>);
 }
 
 void CompareOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(skipExpand<CompareOp>);
+  patterns.add(expandLater<CompareOp>);
 }
 
 /// The comparison that holds exactly where `kind` does not, if there is one: of floats, NaN makes orders both
@@ -141,6 +173,7 @@ static LogicalResult invertComparison(UnaryOp op, PatternRewriter &rewriter) {
 
 void UnaryOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(invertComparison);
+  patterns.add(expandLater<UnaryOp>);
 }
 
 static LogicalResult swapNegatedSelect(SelectOp op, PatternRewriter &rewriter) {
@@ -160,6 +193,7 @@ static LogicalResult swapNegatedSelect(SelectOp op, PatternRewriter &rewriter) {
 void SelectOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(swapNegatedSelect);
   patterns.add(skipExpand<SelectOp>);
+  patterns.add(expandLater<SelectOp>);
 }
 
 /// Sizes may be of any integer type at once.
@@ -177,6 +211,7 @@ static LogicalResult castScalars(CastOp op, PatternRewriter &rewriter) {
 
 void CastOp::getCanonicalizationPatterns(RewritePatternSet &patterns, MLIRContext *) {
   patterns.add(castScalars);
+  patterns.add(expandLater<CastOp>);
 }
 
 //===----------------------------------------------------------------------===//
