@@ -215,3 +215,22 @@ func.func @expand_before_two_tensors(%x: tensor<1xf32>, %y: tensor<?xf32>, %n: i
   %1 = nn.binary add %0, %y : tensor<?xf32>, tensor<?xf32> -> tensor<?xf32>
   return %1 : tensor<?xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func @mask_broadcasts_to_logits
+// CHECK-SAME:    %[[M:[a-z0-9]*]]: tensor<?x1x1x?xf32>
+func.func @mask_broadcasts_to_logits(%m: tensor<?x1x1x?xf32>, %x: tensor<?x?x384xf32> {nn.dims = ["B", "S", ""]})
+    -> tensor<?x12x?x?xf32> {
+  %B = nn.dim_symbol "B"
+  %S = nn.dim_symbol "S"
+  %h = nn.reshape %x to [%B, %S, 12, 32] : tensor<?x?x384xf32> -> tensor<?x?x12x32xf32>
+  %q = nn.transpose %h perm([0, 2, 1, 3]) : tensor<?x?x12x32xf32> -> tensor<?x12x?x32xf32>
+  %k = nn.transpose %h perm([0, 2, 3, 1]) : tensor<?x?x12x32xf32> -> tensor<?x12x32x?xf32>
+  // CHECK: %[[L:.*]] = nn.matmul
+  %logits = nn.matmul %q, %k : tensor<?x12x?x32xf32>, tensor<?x12x32x?xf32> -> tensor<?x12x?x?xf32>
+  // CHECK-NEXT: nn.binary add %[[L]], %[[M]]
+  %e = nn.expand %m to [%B, 1, %S, %S] : tensor<?x1x1x?xf32> -> tensor<?x1x?x?xf32>
+  %0 = nn.binary add %logits, %e : tensor<?x12x?x?xf32>, tensor<?x1x?x?xf32> -> tensor<?x12x?x?xf32>
+  return %0 : tensor<?x12x?x?xf32>
+}

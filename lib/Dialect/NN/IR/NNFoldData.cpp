@@ -49,42 +49,58 @@ static OpFoldResult getNamedSize(BlockArgument argument, int64_t axis) {
   return name && !name.empty() ? OpFoldResult(name) : OpFoldResult();
 }
 
-/// The operand and its axis that have the size of `axis` of the result of `op`; null if there is none.
-static std::pair<Value, int64_t> getSourceOfSize(Operation *op, int64_t axis) {
-  if (isa<UnaryOp, CastOp, SoftmaxOp, LayerNormOp, RMSNormOp>(op)) {
-    return {op->getOperand(0), axis};
-  }
-  if (auto transpose = dyn_cast<TransposeOp>(op)) {
-    return {transpose.getX(), transpose.getPerm()[axis]};
-  }
-  if (auto matmul = dyn_cast<MatMulOp>(op)) {
-    bool isRow = axis + 1 < getRank(matmul.getLhs()) && getRank(matmul.getRhs()) == 2;
-    return {isRow ? matmul.getLhs() : Value(), axis};
-  }
-  if (auto attention = dyn_cast<AttentionOp>(op)) {
-    return {axis < 3 ? attention.getQ() : attention.getV(), axis};
-  }
-  if (!isa<BinaryOp, CompareOp, SelectOp>(op)) {
-    return {};
-  }
-  // The one operand that is not 1 there.
-  std::pair<Value, int64_t> source;
-  int64_t rank = getRank(op->getResult(0));
-  for (Value operand : op->getOperands()) {
-    int64_t operandAxis = axis - (rank - getRank(operand));
-    if (operandAxis < 0 || getShape(operand)[operandAxis] == 1) {
-      continue;
+/// A dimension of a value.
+using ValueDim = std::pair<Value, int64_t>;
+
+/// The dimensions that broadcast to one of the result: those of `operands` that are not 1, `fromEnd` counted
+/// from behind so that the last is 1.
+static SmallVector<ValueDim> getBroadcastSources(ValueRange operands, int64_t fromEnd) {
+  SmallVector<ValueDim> sources;
+  for (Value operand : operands) {
+    int64_t axis = getRank(operand) - fromEnd;
+    if (axis >= 0 && getShape(operand)[axis] != 1) {
+      sources.push_back({operand, axis});
     }
-    if (source.first) {
-      return {};
-    }
-    source = {operand, operandAxis};
   }
-  return source;
+  return sources;
 }
 
-OpFoldResult lathe::nn::detail::findSize(Value x, int64_t axis) {
-  for (unsigned step = 0; step < 16; ++step) {
+/// The dimensions of operands that have the size of `axis` of the result of `op`; none if that is not known.
+static SmallVector<ValueDim> getSourcesOfSize(Operation *op, int64_t axis) {
+  int64_t fromEnd = getRank(op->getResult(0)) - axis;
+  if (isa<UnaryOp, CastOp, SoftmaxOp, LayerNormOp, RMSNormOp>(op)) {
+    return {{op->getOperand(0), axis}};
+  }
+  if (isa<BinaryOp, CompareOp, SelectOp>(op)) {
+    return getBroadcastSources(op->getOperands(), fromEnd);
+  }
+  if (auto transpose = dyn_cast<TransposeOp>(op)) {
+    return {{transpose.getX(), transpose.getPerm()[axis]}};
+  }
+  if (auto attention = dyn_cast<AttentionOp>(op)) {
+    return {{axis < 3 ? attention.getQ() : attention.getV(), axis}};
+  }
+  if (auto matmul = dyn_cast<MatMulOp>(op)) {
+    if (fromEnd > 2) {
+      return getBroadcastSources(op->getOperands(), fromEnd);
+    }
+    Value operand = fromEnd == 2 ? matmul.getLhs() : matmul.getRhs();
+    return {{operand, getRank(operand) - fromEnd}};
+  }
+  if (auto gather = dyn_cast<GatherOp>(op)) {
+    int64_t first = gather.getAxis(), indexRank = getRank(gather.getIndices());
+    if (axis >= first && axis < first + indexRank) {
+      return {{gather.getIndices(), axis - first}};
+    }
+    return {{gather.getX(), axis < first ? axis : axis - indexRank + 1}};
+  }
+  return {};
+}
+
+/// `findSize` within so many steps.
+static OpFoldResult findSizeWithin(Value x, int64_t axis, unsigned &steps) {
+  while (steps > 0) {
+    --steps;
     if (int64_t size = getShape(x)[axis]; !ShapedType::isDynamic(size)) {
       return IntegerAttr::get(IndexType::get(x.getContext()), size);
     }
@@ -101,12 +117,25 @@ OpFoldResult lathe::nn::detail::findSize(Value x, int64_t axis) {
     if (auto slice = dyn_cast<SliceOp>(op)) {
       return normalizeSize(slice.getMixedSizes()[axis]);
     }
-    std::tie(x, axis) = getSourceOfSize(op, axis);
-    if (!x) {
+    SmallVector<ValueDim> sources = getSourcesOfSize(op, axis);
+    if (sources.empty()) {
       return {};
     }
+    // What broadcasts together must agree to be known.
+    for (auto [source, sourceAxis] : llvm::drop_begin(sources)) {
+      OpFoldResult size = findSizeWithin(source, sourceAxis, steps);
+      if (!size || size != findSizeWithin(sources.front().first, sources.front().second, steps)) {
+        return {};
+      }
+    }
+    std::tie(x, axis) = sources.front();
   }
   return {};
+}
+
+OpFoldResult lathe::nn::detail::findSize(Value x, int64_t axis) {
+  unsigned steps = 64;
+  return findSizeWithin(x, axis, steps);
 }
 
 /// Whether `size` is evidently that of a dimension of `x`.
