@@ -13,6 +13,7 @@
 #include "lathe/Compiler/Register.h"
 #include "lathe/Compiler/Seal.h"
 #include "lathe/Compiler/Table.h"
+#include "lathe/Import/Import.h"
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/Support/Error.h"
 
@@ -71,7 +72,15 @@ private:
     report.beginPhase("read");
     DiagnosticCollector diagnostics(&context, options.input, ErrorCode::E0403);
     if (options.from == Stage::Model) {
-      return modelError(ErrorCode::E0401, "this build cannot read ONNX files yet").file(options.input);
+      ImportOptions import;
+      import.files.allowLinkedData = options.allowLinkedData;
+      import.maxNodes = options.maxNodes;
+      Expected<OwningOpRef<ModuleOp>> imported = importOnnx(context, options.input, import, modelFile);
+      if (!imported) {
+        return imported.takeError();
+      }
+      module = std::move(*imported);
+      return diagnostics.takeError();
     }
     if (!llvm::sys::fs::exists(options.input) && options.input != "-") {
       return systemError(ErrorCode::E0002, "cannot open \"" + options.input + "\"", ENOENT);
@@ -81,7 +90,9 @@ private:
   }
 
   /// Whether the stage is to be left: it is reached and not the last one asked for.
-  bool passes(Stage stage) const { return options.from <= stage && stage < options.to; }
+  bool passes(Stage stage) const {
+    return std::max(options.from, Stage::Onnx) <= stage && stage < options.to;
+  }
 
   Error runStages() {
     if (passes(Stage::Onnx)) {
@@ -250,6 +261,8 @@ private:
   MLIRContext context;
   PipelineOptions pipeline;
   std::vector<cpu::TargetSpec> targets;
+  /// The mapped weights, to which the module refers.
+  std::unique_ptr<ModelFile> modelFile;
   OwningOpRef<ModuleOp> module;
   ModelDescription description;
   std::vector<VariantDescription> variants;
