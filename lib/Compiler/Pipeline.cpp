@@ -4,6 +4,7 @@
 #include "lathe/Compiler/Pipeline.h"
 
 #include "lathe/Codegen/Passes.h"
+#include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 
@@ -21,7 +22,11 @@ static void addCleanup(OpPassManager &pm) {
   pm.addPass(createCSEPass());
 }
 
-void lathe::buildLegalizePipeline(OpPassManager &pm, const PipelineOptions &options) {}
+void lathe::buildLegalizePipeline(OpPassManager &pm, const PipelineOptions &options) {
+  OnnxToNNPassOptions legalize;
+  legalize.shapes.assign(options.shapes.begin(), options.shapes.end());
+  pm.addPass(createOnnxToNNPass(legalize));
+}
 
 void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
