@@ -75,8 +75,11 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
   if (auto name = module->getAttrOfType<StringAttr>("lathe.graph_name")) {
     model.name = name.str();
   }
-  if (auto fingerprint = module->getAttrOfType<IntegerAttr>("lathe.fingerprint")) {
-    model.fingerprint = fingerprint.getValue().getZExtValue();
+  if (auto fingerprint = module->getAttrOfType<StringAttr>("lathe.fingerprint")) {
+    if (fingerprint.getValue().getAsInteger(16, model.fingerprint)) {
+      return modelError(ErrorCode::E0403, "lathe.fingerprint is \"" + fingerprint.getValue() +
+                                              "\", expects 16 hexadecimal digits");
+    }
   }
   if (auto metadata = module->getAttrOfType<DictionaryAttr>("lathe.metadata")) {
     for (NamedAttribute entry : metadata) {
