@@ -107,20 +107,17 @@ Value AttentionKernel::buildPower(Value x) {
   return e.fromBits(e.add(e.bits(power), exponent), builder.getF32Type());
 }
 
-LogicalResult AttentionKernel::findOperands() {
-  for (auto [operand, view, name] :
-       {std::make_tuple(problem.op.getQ(), &q, "q"), std::make_tuple(problem.op.getK(), &k, "k"),
-        std::make_tuple(problem.op.getV(), &v, "v")}) {
+void AttentionKernel::findOperands() {
+  auto find = [&](Value operand, StridedView &view) {
     FailureOr<StridedView> found = getStridedView(context, operand);
-    if (failed(found)) {
-      return problem.op.emitOpError() << "expects " << name << " to be a view of an input";
+    if (succeeded(found)) {
+      view = *found;
     }
-    *view = *found;
-  }
-  if (!isConstantSize(v.strides[3], 1)) {
-    return problem.op.emitOpError("expects the features of v to be neighbours in memory");
-  }
-  return success();
+    return succeeded(found);
+  };
+  packsQ = !find(problem.op.getQ(), q);
+  packsK = !find(problem.op.getK(), k);
+  packsV = !find(problem.op.getV(), v) || !isConstantSize(v.strides[3], 1);
 }
 
 void AttentionKernel::makeBuffers() {
@@ -129,12 +126,15 @@ void AttentionKernel::makeBuffers() {
   logitBuffer = make(llvm::alignTo(keyBlock, lanes) * queryBlock);
   resultBuffer = make(queryBlock * valueVectors * lanes);
   factorBuffer = make(queryBlock);
+  keyBuffer = packsK ? make(keyBlock * llvm::alignTo(problem.depth, lanes)) : Value();
+  valueBuffer = packsV ? make(keyBlock * valueVectors * lanes) : Value();
 }
 
 LogicalResult AttentionKernel::emit() {
-  if (failed(findOperands()) || failed(analyzeMask())) {
+  if (failed(analyzeMask())) {
     return failure();
   }
+  findOperands();
   makeBuffers();
   LogicalResult result = success();
   emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
@@ -150,11 +150,17 @@ AttentionKernel::Task AttentionKernel::decode(Value number) {
   task.keyHead = math().floorDiv(task.head, math().constant(problem.heads / problem.keyHeads));
   task.firstQuery = math().mul(block, math().constant(queryBlock));
   task.queries = math().min(math().constant(queryBlock), math().sub(problem.queryCount, task.firstQuery));
-  auto start = [&](const StridedView &view, OpFoldResult head) {
+  auto start = [&](const StridedView &view, OpFoldResult head) -> OpFoldResult {
+    if (view.strides.empty()) {
+      return math().constant(0);
+    }
     OpFoldResult offset = math().add(view.offset, math().mul(task.batch, view.strides[0]));
     return math().add(offset, math().mul(head, view.strides[2]));
   };
-  task.query = math().add(start(q, task.head), math().mul(task.firstQuery, q.strides[1]));
+  task.query = start(q, task.head);
+  if (!packsQ) {
+    task.query = math().add(task.query, math().mul(task.firstQuery, q.strides[1]));
+  }
   task.key = start(k, task.keyHead);
   task.value = start(v, task.keyHead);
   task.keyEnd = problem.keyCount;
@@ -185,7 +191,7 @@ OpFoldResult AttentionKernel::clampQuery(const Task &task, OpFoldResult query) {
 void AttentionKernel::packQueries(const Task &task) {
   double factor = problem.op.getScale().convertToFloat() * M_LOG2E;
   OpFoldResult zero = math().constant(0);
-  if (!isConstantSize(q.strides[3], 1)) {
+  if (!packsQ && !isConstantSize(q.strides[3], 1)) {
     emitLoop(zero, math().constant(queryBlock), 1, [&](Value query) {
       OpFoldResult row = math().add(task.query, math().mul(clampQuery(task, query), q.strides[1]));
       emitLoop(zero, math().constant(problem.depth), 1, [&](Value d) {
@@ -210,11 +216,18 @@ void AttentionKernel::packQueries(const Task &task) {
       SmallVector<Value> rows;
       for (int64_t lane = 0; lane < lanes; ++lane) {
         OpFoldResult row = clampQuery(task, math().add(query, math().constant(lane)));
-        OpFoldResult index = math().add(math().add(task.query, math().mul(row, q.strides[1])), d);
-        Value loaded = isPartial ? vector::MaskedLoadOp::create(builder, loc, vectorType, q.base,
-                                                                ValueRange{math().value(index)}, mask, none)
-                                       .getResult()
-                                 : load(q.base, index);
+        Value loaded;
+        if (packsQ) {
+          OpFoldResult number = math().add(task.firstQuery, row);
+          loaded =
+              evaluate(problem.op.getQ(), {math().values({task.batch, number, task.head, d}), lanes, mask});
+        } else {
+          OpFoldResult index = math().add(math().add(task.query, math().mul(row, q.strides[1])), d);
+          loaded = isPartial ? vector::MaskedLoadOp::create(builder, loc, vectorType, q.base,
+                                                            ValueRange{math().value(index)}, mask, none)
+                                   .getResult()
+                             : load(q.base, index);
+        }
         rows.push_back(arith::MulFOp::create(builder, loc, loaded, scale));
       }
       for (auto [lane, row] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
@@ -222,6 +235,34 @@ void AttentionKernel::packQueries(const Task &task) {
         store(row, queryBuffer, math().add(to, query));
       }
     });
+  });
+}
+
+Value AttentionKernel::evaluate(Value tensor, const Tile &tile) {
+  ElementEmitter::Scope scope(elements);
+  FailureOr<Value> value = elements.evaluate(tensor, tile);
+  if (failed(value)) {
+    failed_ = failure();
+    return constant(0);
+  }
+  return *value;
+}
+
+void AttentionKernel::packRows(Value tensor, const Task &task, Value firstKey, OpFoldResult keys,
+                               int64_t width, Value buffer) {
+  auto maskType = VectorType::get({lanes}, builder.getI1Type());
+  emitLoop(math().constant(0), keys, 1, [&](Value key) {
+    OpFoldResult number = math().add(firstKey, key);
+    for (int64_t feature = 0; feature < width; feature += lanes) {
+      OpFoldResult first = math().constant(feature);
+      Tile tile{math().values({task.batch, number, task.keyHead, first}), lanes, {}};
+      if (width - feature < lanes) {
+        Value left = math().value(math().constant(width - feature));
+        tile.mask = vector::CreateMaskOp::create(builder, loc, maskType, left);
+      }
+      int64_t stride = llvm::alignTo(width, lanes);
+      store(evaluate(tensor, tile), buffer, math().add(math().mul(key, math().constant(stride)), first));
+    }
   });
 }
 
@@ -251,8 +292,14 @@ SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, V
         logits.push_back(init);
       }
     }
-    OpFoldResult offset = math().add(task.key, math().mul(math().add(firstKey, key), k.strides[1]));
-    MatrixRef lhs{k.base, math().value(offset), k.strides[1], k.strides[3]};
+    MatrixRef lhs;
+    if (packsK) {
+      OpFoldResult stride = math().constant(llvm::alignTo(problem.depth, lanes));
+      lhs = {keyBuffer, math().value(math().mul(key, stride)), stride, math().constant(1)};
+    } else {
+      OpFoldResult offset = math().add(task.key, math().mul(math().add(firstKey, key), k.strides[1]));
+      lhs = {k.base, math().value(offset), k.strides[1], k.strides[3]};
+    }
     MatrixRef rhs{queryBuffer, math().value(math().constant(0)), math().constant(queryBlock),
                   math().constant(1)};
     logits = emitRegisterTile(builder, loc, tile, lhs, rhs, math().constant(problem.depth), logits);
@@ -291,6 +338,12 @@ SmallVector<Value> AttentionKernel::emitKeyBlock(const Task &task, Value firstKe
   OpFoldResult keys = math().min(math().constant(keyBlock), math().sub(task.keyEnd, firstKey));
   if (failed(emitMask(task, firstKey, keys))) {
     failed_ = failure();
+  }
+  if (packsK) {
+    packRows(problem.op.getK(), task, firstKey, keys, problem.depth, keyBuffer);
+  }
+  if (packsV) {
+    packRows(problem.op.getV(), task, firstKey, keys, problem.valueDepth, valueBuffer);
   }
   OpFoldResult main = math().mul(math().floorDiv(keys, math().constant(tileRows)), math().constant(tileRows));
   SmallVector<Value> maxima = emitLogits(task, tileRows, firstKey, math().constant(0), main, oldMaxima);
@@ -335,15 +388,20 @@ void AttentionKernel::emitValueProduct(const Task &task, Value firstKey, OpFoldR
     int64_t rows = std::min<int64_t>(llvm::bit_floor(uint64_t(registers / vectors)), 8);
     RegisterTile tile{rows, vectors, lanes, /*unroll=*/4, /*chains=*/rows * vectors < 8 ? 2 : 1};
     SmallVector<Value> masks;
-    if (problem.valueDepth % lanes != 0 && first + vectors == valueVectors) {
+    if (!packsV && problem.valueDepth % lanes != 0 && first + vectors == valueVectors) {
       for (int64_t vector = first; vector < first + vectors; ++vector) {
         Value left = math().value(math().constant(problem.valueDepth - vector * lanes));
         masks.push_back(vector::CreateMaskOp::create(builder, loc, maskType, left));
       }
     }
-    OpFoldResult offset = math().add(task.value, math().mul(firstKey, v.strides[1]));
-    MatrixRef rhs{v.base, math().value(math().add(offset, math().constant(first * lanes))), v.strides[1],
-                  math().constant(1)};
+    OpFoldResult column = math().constant(first * lanes);
+    MatrixRef rhs;
+    if (packsV) {
+      rhs = {valueBuffer, math().value(column), math().constant(stride), math().constant(1)};
+    } else {
+      OpFoldResult offset = math().add(task.value, math().mul(firstKey, v.strides[1]));
+      rhs = {v.base, math().value(math().add(offset, column)), v.strides[1], math().constant(1)};
+    }
     // The block has a multiple of `rows` queries; some of the last ones may not exist.
     emitLoop(math().constant(0), task.queries, rows, [&](Value query) {
       SmallVector<Value> sums;

@@ -71,13 +71,19 @@ private:
   Value buildPower(Value x);
   Value larger(Value lhs, Value rhs);
 
-  llvm::LogicalResult findOperands();
+  void findOperands();
   void makeBuffers();
   llvm::LogicalResult emitTask(Value number);
   Task decode(Value number);
   /// Row `query` of the block, or the last query there is.
   OpFoldResult clampQuery(const Task &task, OpFoldResult query);
   void packQueries(const Task &task);
+  /// Keys or values [firstKey, firstKey + keys) that no strides describe, rows of `width` padded to whole
+  /// vectors.
+  void packRows(Value tensor, const Task &task, Value firstKey, OpFoldResult keys, int64_t width,
+                Value buffer);
+  /// A tile of an operand; zeros after a failure that has been reported.
+  Value evaluate(Value tensor, const Tile &tile);
 
   // AttentionMask.cpp
   llvm::LogicalResult analyzeMask();
@@ -106,6 +112,10 @@ private:
   ElementEmitter elements;
 
   StridedView q, k, v;
+  /// Operands that are evaluated into buffers first: no strides describe them, or the features of v lie
+  /// apart.
+  bool packsQ = false, packsK = false, packsV = false;
+  Value keyBuffer, valueBuffer;
   MaskForm maskForm = MaskForm::None;
   /// The dimensions of the mask, and whether its keys are evidently those of K.
   llvm::SmallVector<OpFoldResult> maskDims;

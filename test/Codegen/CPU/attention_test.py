@@ -185,3 +185,54 @@ func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %y: memref<?x
     actual = kernel([q, k, v], (2, 40, 2, 32), (2, 40, 50))
     expected = reference(q.transpose(0, 2, 1, 3), k.transpose(0, 3, 1, 2), v.transpose(0, 2, 1, 3), 0.125)
     assert np.allclose(actual, expected, rtol=2e-5, atol=1e-5)
+
+
+def test_operands_that_no_strides_describe():
+    """All three are reshapes of transposed tensors."""
+    kernel = Kernel("""
+func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %y: memref<?xi8>, %B: index, %S: index, %T: index)
+    attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[%B, %S] : memref<?xi8> -> tensor<?x40x?xf32>
+  %1 = kernel.input %k[%B, %T] : memref<?xi8> -> tensor<?x40x?xf32>
+  %2 = kernel.input %v[%B, %T] : memref<?xi8> -> tensor<?x40x?xf32>
+  %3 = nn.transpose %0 perm([0, 2, 1]) : tensor<?x40x?xf32> -> tensor<?x?x40xf32>
+  %4 = nn.transpose %1 perm([0, 2, 1]) : tensor<?x40x?xf32> -> tensor<?x?x40xf32>
+  %5 = nn.transpose %2 perm([0, 2, 1]) : tensor<?x40x?xf32> -> tensor<?x?x40xf32>
+  %6 = nn.reshape %3 to [%B, %S, 2, 20] : tensor<?x?x40xf32> -> tensor<?x?x2x20xf32>
+  %7 = nn.reshape %4 to [%B, %T, 2, 20] : tensor<?x?x40xf32> -> tensor<?x?x2x20xf32>
+  %8 = nn.reshape %5 to [%B, %T, 2, 20] : tensor<?x?x40xf32> -> tensor<?x?x2x20xf32>
+  %9 = nn.attention %6, %7, %8 scale(0.125)
+    : tensor<?x?x2x20xf32>, tensor<?x?x2x20xf32>, tensor<?x?x2x20xf32> -> tensor<?x?x2x20xf32>
+  kernel.output %9, %y[%B, %S] : tensor<?x?x2x20xf32>, memref<?xi8>
+  return
+}""", "f")
+    for s, t in ((1, 3), (40, 150)):
+        q, k, v = normal(2, 40, s), normal(2, 40, t), normal(2, 40, t)
+        actual = kernel([q, k, v], (2, s, 2, 20), (2, s, t))
+        heads = (x.transpose(0, 2, 1).reshape(2, -1, 2, 20) for x in (q, k, v))
+        assert np.allclose(actual, reference(*heads, 0.125), rtol=2e-5, atol=1e-5)
+
+
+def test_heads_merged_across_positions():
+    """The reshape splits positions, not features: only an evaluated copy can have this shape."""
+    kernel = Kernel("""
+func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %y: memref<?xi8>)
+    attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[] : memref<?xi8> -> tensor<2x24x6xf32>
+  %1 = kernel.input %k[] : memref<?xi8> -> tensor<2x24x6xf32>
+  %2 = kernel.input %v[] : memref<?xi8> -> tensor<2x24x6xf32>
+  %3 = nn.transpose %0 perm([0, 2, 1]) : tensor<2x24x6xf32> -> tensor<2x6x24xf32>
+  %4 = nn.transpose %1 perm([0, 2, 1]) : tensor<2x24x6xf32> -> tensor<2x6x24xf32>
+  %5 = nn.transpose %2 perm([0, 2, 1]) : tensor<2x24x6xf32> -> tensor<2x6x24xf32>
+  %6 = nn.reshape %3 to [2, 9, 2, 8] : tensor<2x6x24xf32> -> tensor<2x9x2x8xf32>
+  %7 = nn.reshape %4 to [2, 9, 2, 8] : tensor<2x6x24xf32> -> tensor<2x9x2x8xf32>
+  %8 = nn.reshape %5 to [2, 9, 2, 8] : tensor<2x6x24xf32> -> tensor<2x9x2x8xf32>
+  %9 = nn.attention %6, %7, %8 scale(0.125)
+    : tensor<2x9x2x8xf32>, tensor<2x9x2x8xf32>, tensor<2x9x2x8xf32> -> tensor<2x9x2x8xf32>
+  kernel.output %9, %y[] : tensor<2x9x2x8xf32>, memref<?xi8>
+  return
+}""", "f")
+    q, k, v = normal(2, 24, 6), normal(2, 24, 6), normal(2, 24, 6)
+    actual = kernel([q, k, v], (2, 9, 2, 8))
+    heads = (np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(2, 9, 2, 8) for x in (q, k, v))
+    assert np.allclose(actual, reference(*heads, 0.125), rtol=2e-5, atol=1e-5)

@@ -18,10 +18,6 @@ static std::optional<RootKind> matMulKind(nn::MatMulOp op, std::string &whyNot) 
     whyNot = "only f32 products have a micro-kernel";
     return std::nullopt;
   }
-  if (lhs.isDynamicDim(lhs.getRank() - 1)) {
-    whyNot = "the reduced dimension is dynamic";
-    return std::nullopt;
-  }
   return RootKind::MatMul;
 }
 
@@ -48,6 +44,13 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
   for (RankedTensorType type : {q, k, v}) {
     if (type.isDynamicDim(2) || type.isDynamicDim(3)) {
       whyNot = "the number or size of the heads is dynamic";
+      return std::nullopt;
+    }
+  }
+  if (Value mask = op.getMask()) {
+    Type element = typeOf(mask).getElementType();
+    if (!element.isF32() && !element.isInteger(1)) {
+      whyNot = "only bool and f32 masks are fused";
       return std::nullopt;
     }
   }
