@@ -39,8 +39,8 @@ struct Format {
   ArrayRef<double> pick(ArrayRef<double> f32, ArrayRef<double> f64) const { return isF32 ? f32 : f64; }
 };
 
-/// exp(x) = value * scale * scale2: two factors because one cannot hold a power below the smallest normal
-/// number.
+/// exp(x) = (1 + value) * scale * scale2: two factors because one cannot hold a power below the smallest
+/// normal number.
 struct Parts {
   Value value, scale, scale2;
 };
@@ -58,9 +58,8 @@ Parts expParts(Emitter &e, Value high, Value low = nullptr) {
   if (low) {
     r = e.add(r, low);
   }
-  Value q = e.polynomial(r, f.pick(kExp32, kExp64));
-  q = e.fma(q, r, 1.0);
-  Value value = e.fma(q, r, 1.0);
+  // r and r^2 Q add up before 1 does: half the error of Horner's rule.
+  Value value = e.fma(e.polynomial(r, f.pick(kExp32, kExp64)), e.mul(r, r), r);
   Value bits = e.bits(t);
   Value half = e.shiftRight(bits, 1);
   Value rest = e.sub(bits, half);
@@ -69,7 +68,12 @@ Parts expParts(Emitter &e, Value high, Value low = nullptr) {
           e.fromBits(e.shiftLeft(rest, f.mantissa), element)};
 }
 
-Value product(Emitter &e, const Parts &p) { return e.mul(e.mul(p.value, p.scale), p.scale2); }
+Value product(Emitter &e, const Parts &p) { return e.mul(e.mul(e.add(p.value, 1.0), p.scale), p.scale2); }
+
+/// x exp(...). The factor comes before the scale: the exponential alone may be denormal.
+Value product(Emitter &e, const Parts &p, Value x) {
+  return e.mul(e.mul(e.fma(x, p.value, x), p.scale), p.scale2);
+}
 
 /// exp(-t) for t >= 0 of any size or NaN.
 Parts expOfNegative(Emitter &e, Value t) { return expParts(e, e.neg(e.clampAbove(t, Format(t).cutoff))); }
@@ -117,12 +121,14 @@ Value millsRatio(Emitter &e, Value t) {
   return e.mul(e.polynomial(q, f.pick(kMills32, kMills64)), inverse);
 }
 
-/// x / (1 + exp(-v)) where v = (high + low) * sign(x) and high >= 0; `factor` is |x|, bounded.
-Value timesSigmoid(Emitter &e, Value x, Value factor, const Parts &p) {
-  Value denominator = e.add(product(e, p), 1.0);
-  // The factor comes before the scale: in the tail the exponential alone is denormal.
-  Value tail = e.neg(e.mul(e.mul(e.mul(factor, p.value), p.scale), p.scale2));
-  return e.div(e.select(e.compare(CmpF::OLT, x, 0.0), tail, x), denominator);
+/// x / (1 + exp(-v)) where v has the sign of x, `p` is exp(-|v|) and t is |x|, or some bound beyond which all
+/// vanishes.
+Value timesSigmoid(Emitter &e, Value x, Value t, const Parts &p) {
+  // For x < 0, with u = exp(v): x u - x u * u / (1 + u), which rounds less than a quotient of both.
+  Value isNegative = e.compare(CmpF::OLT, x, 0.0);
+  Value u = product(e, p), w = product(e, p, t);
+  Value quotient = e.div(e.select(isNegative, u, x), e.add(u, 1.0));
+  return e.select(isNegative, e.fma(w, quotient, e.neg(w)), quotient);
 }
 
 } // namespace
@@ -140,8 +146,7 @@ Value buildExp2(OpBuilder &b, Location loc, Value x) {
   double magic = f.magic + (f.isF32 ? 254 : 2046);
   Value t = e.add(x, magic);
   Value r = e.sub(x, e.sub(t, magic));
-  Value q = e.polynomial(r, f.pick(kExp2_32, kExp2_64));
-  Value value = e.fma(q, r, 1.0);
+  Value value = e.mul(e.polynomial(r, f.pick(kExp2_32, kExp2_64)), r);
   Value bits = e.bits(t);
   Value half = e.shiftRight(bits, 1);
   Value rest = e.sub(bits, half);
@@ -152,11 +157,17 @@ Value buildExp2(OpBuilder &b, Location loc, Value x) {
 
 Value buildTanh(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
-  // tanh(t) = (exp(2t) - 1) / (exp(2t) + 1); the difference is taken before it can cancel.
-  Value t = e.clampAbove(e.abs(x), Format(x).isF32 ? 10 : 20);
+  // tanh(t) = (exp(2t) - 1) / (exp(2t) + 1); the difference is taken before it can cancel. Near 0 a
+  // polynomial rounds less often.
+  Format f(x);
+  Value t = e.clampAbove(e.abs(x), f.isF32 ? 10 : 20);
   auto [scale, m] = expm1Parts(e, e.add(t, t));
   Value numerator = e.fma(scale, m, e.sub(scale, 1.0));
-  return e.copysign(e.div(numerator, e.add(numerator, 2.0)), x);
+  Value large = e.div(numerator, e.add(numerator, 2.0));
+  Value z = e.mul(t, t);
+  Value small = e.fma(e.mul(z, t), e.polynomial(z, f.pick(kTanh32, kTanh64)), t);
+  Value result = e.select(e.compare(CmpF::OLT, t, f.isF32 ? 0.55 : 0.35), small, large);
+  return e.copysign(result, x);
 }
 
 Value buildErf(OpBuilder &b, Location loc, Value x) {
@@ -184,7 +195,10 @@ Value buildSigmoid(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
   Value u = product(e, expOfNegative(e, e.abs(x)));
   Value one = e.real(x.getType(), 1);
-  return e.div(e.select(e.compare(CmpF::OLT, x, 0.0), u, one), e.add(u, one));
+  Value isNegative = e.compare(CmpF::OLT, x, 0.0);
+  // For x < 0: u - u * u / (1 + u).
+  Value quotient = e.div(e.select(isNegative, u, one), e.add(u, one));
+  return e.select(isNegative, e.fma(e.neg(u), quotient, u), quotient);
 }
 
 Value buildSilu(OpBuilder &b, Location loc, Value x) {
@@ -200,8 +214,7 @@ Value buildGelu(OpBuilder &b, Location loc, Value x) {
   Value s = e.mul(t, t);
   Value low = e.mul(e.fma(t, t, e.neg(s)), -0.5);
   Parts p = expParts(e, e.mul(s, -0.5), low);
-  Value tail = e.mul(e.mul(t, millsRatio(e, t)), p.value);
-  tail = e.mul(e.mul(tail, p.scale), p.scale2);
+  Value tail = product(e, p, e.mul(t, millsRatio(e, t)));
   return e.sub(positivePart(e, x), tail);
 }
 
@@ -210,17 +223,17 @@ Value buildGeluTanh(OpBuilder &b, Location loc, Value x) {
   Format f(x);
   // x sigmoid(v), v = c1 x + c3 x^3. In the tail an error of v is one of the result, magnified: v has two
   // parts.
-  const double c1 = 2 * std::sqrt(2 / M_PI), c3 = c1 * 0.044715;
-  auto head = [&](double c) { return f.isF32 ? double(float(c)) : c; };
+  // 2 sqrt(2/pi) and 0.044715 times that, in two parts each.
+  constexpr double c1 = 0x1.9884533d43651p+0, c3 = 0x1.2444f2a4d8b4bp-4;
+  double c1Low = f.isF32 ? c1 - double(float(c1)) : -0x1.cbc0d30ebfd15p-54;
+  double c3Low = f.isF32 ? c3 - double(float(c3)) : -0x1.6c843a29d1c70p-61;
   Value t = e.clampAbove(e.abs(x), 30);
   Value s = e.mul(t, t);
   Value sLow = e.fma(t, t, e.neg(s));
   Value a = e.mul(s, c3);
   Value aLow = e.fma(s, c3, e.neg(a));
   aLow = e.fma(sLow, c3, aLow);
-  if (f.isF32) {
-    aLow = e.add(e.fma(s, c3 - head(c3), aLow), c1 - head(c1));
-  }
+  aLow = e.add(e.fma(s, c3Low, aLow), c1Low);
   // a + c1 and the error of that sum, whichever is larger.
   Value w = e.add(a, c1);
   Value bb = e.sub(w, a);
@@ -235,11 +248,9 @@ Value buildGeluTanh(OpBuilder &b, Location loc, Value x) {
 Value buildSoftplus(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
   Format f(x);
-  // max(x, 0) + log1p(exp(-|x|)), the latter as 2 atanh(u / (2 + u)).
+  // max(x, 0) + log1p(u), u = exp(-|x|) <= 1: no reduction of the logarithm's argument.
   Value u = product(e, expOfNegative(e, e.abs(x)));
-  Value s = e.div(u, e.add(u, 2.0));
-  Value z = e.mul(s, s);
-  Value logarithm = e.fma(e.mul(s, z), e.polynomial(z, f.pick(kLog1p32, kLog1p64)), e.add(s, s));
+  Value logarithm = e.fma(e.mul(u, u), e.polynomial(u, f.pick(kLog1p32, kLog1p64)), u);
   return e.add(positivePart(e, x), logarithm);
 }
 

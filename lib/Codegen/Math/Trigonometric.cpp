@@ -22,12 +22,28 @@ using namespace coefficients;
 using CmpF = Emitter::CmpF;
 using CmpI = Emitter::CmpI;
 
-/// The bits of 2/pi after the point.
-constexpr uint64_t kTwoOverPi[] = {
-    0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
-    0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
-    0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
-    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab, 0xf0cfbc209af4361d};
+/// The bits of 2/pi, 64 before the point and the rest after it.
+constexpr uint64_t kTwoOverPi[] = {0,
+                                   0xa2f9836e4e441529,
+                                   0xfc2757d1f534ddc0,
+                                   0xdb6295993c439041,
+                                   0xfe5163abdebbc561,
+                                   0xb7246e3a424dd2e0,
+                                   0x06492eea09d1921c,
+                                   0xfe1deb1cb129a73e,
+                                   0xe88235f52ebb4484,
+                                   0xe99c7026b45f7e41,
+                                   0x3991d639835339f4,
+                                   0x9c845f8bbdf9283b,
+                                   0x1ff897ffde05980f,
+                                   0xef2f118b5a0a6d1f,
+                                   0x6d367ecf27cb09b7,
+                                   0x4f463f669e5fea2d,
+                                   0x7527bac7ebe5f17b,
+                                   0x3d0739f78a5292ea,
+                                   0x6bfb5fb11f8d5d08,
+                                   0x56033046fc7b6bab,
+                                   0xf0cfbc209af4361d};
 
 /// An angle as quadrant * pi/2 + high + low, the last two in f64. Only the low bits of `quadrant` count.
 struct Angle {
@@ -76,10 +92,10 @@ Angle reduceLarge(Emitter &e, Value a, unsigned indexBits) {
   Value mantissa = e.bitOr(e.bitAnd(bits, 0xfffffffffffff), 0x10000000000000);
   // a = mantissa 2^exponent; the window starts 2 bits before the point of the product.
   Value exponent = e.sub(e.shiftRight(bits, 52), e.integer(type, 1075));
-  Value start = e.sub(exponent, e.integer(type, 2));
+  Value start = e.add(exponent, e.integer(type, 64 - 2));
   // Below this function's range anything will do, so long as no shift is too large.
   start = e.select(e.compare(CmpI::slt, start, int64_t(0)), e.integer(type, 0), start);
-  Value word = e.bitAnd(e.shiftRight(start, 6), 15), shift = e.bitAnd(start, 63);
+  Value word = e.shiftRight(start, 6), shift = e.bitAnd(start, 63);
   Value back = e.sub(e.integer(type, 63), shift);
   Value words[4];
   for (unsigned i = 0; i < 4; ++i) {
@@ -141,8 +157,8 @@ Value buildSinCos(OpBuilder &b, Location loc, Value x, bool isCos) {
   Type element = getElementTypeOrSelf(type);
   bool isF32 = element.isF32();
   Value a = e.toFloat(e.abs(x), f64);
-  // An f32's exponent needs only the first two words of the table.
-  Angle small = reduceSmall(e, a), large = reduceLarge(e, a, isF32 ? 1 : 4);
+  // An f32 starts in the first three words of the table, an f64 in the first seventeen.
+  Angle small = reduceSmall(e, a), large = reduceLarge(e, a, isF32 ? 2 : 5);
   Value isSmall = e.compare(CmpF::OLT, a, 0x1p27);
   Value r = e.select(isSmall, small.high, large.high);
   Value low = e.select(isSmall, small.low, large.low);

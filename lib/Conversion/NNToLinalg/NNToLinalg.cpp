@@ -62,15 +62,17 @@ struct NNToLinalgPass : impl::NNToLinalgPassBase<NNToLinalgPass> {
     nn::ShapeTracker tracker(rewriter);
     // All sizes first: they are followed from op to op, which are about to go.
     DenseMap<Value, SmallVector<OpFoldResult>> sizes;
-    for (nn::ReferenceOpInterface op : ops) {
+    WalkResult walk = function.walk([&](Operation *op) {
       for (Value result : op->getResults()) {
-        auto dims = tracker.getDims(result);
-        if (failed(dims)) {
+        if (failed(computeSizes(rewriter, tracker, result, sizes))) {
           op->emitOpError() << "has a result whose size cannot be computed";
-          return signalPassFailure();
+          return WalkResult::interrupt();
         }
-        sizes[result] = llvm::to_vector(*dims);
       }
+      return WalkResult::advance();
+    });
+    if (walk.wasInterrupted()) {
+      return signalPassFailure();
     }
     for (nn::ReferenceOpInterface op : ops) {
       if (failed(lower(rewriter, op, sizes))) {
@@ -78,6 +80,27 @@ struct NNToLinalgPass : impl::NNToLinalgPassBase<NNToLinalgPass> {
       }
     }
     dropAllSigns(function);
+  }
+
+  /// The sizes of a tensor: as the tracker knows them, else, where the op is foreign, as `tensor.dim` will
+  /// tell.
+  static LogicalResult computeSizes(IRRewriter &rewriter, nn::ShapeTracker &tracker, Value tensor,
+                                    DenseMap<Value, SmallVector<OpFoldResult>> &sizes) {
+    auto type = dyn_cast<RankedTensorType>(tensor.getType());
+    if (!type) {
+      return success();
+    }
+    auto known = tracker.getDims(tensor);
+    if (succeeded(known)) {
+      sizes[tensor] = llvm::to_vector(*known);
+      return success();
+    }
+    if (isa<nn::ShapeOpInterface>(tensor.getDefiningOp())) {
+      return failure();
+    }
+    rewriter.setInsertionPointAfterValue(tensor);
+    tracker.setDims(tensor, tensor::getMixedSizes(rewriter, tensor.getLoc(), tensor));
+    return success();
   }
 
   LogicalResult lower(IRRewriter &rewriter, nn::ReferenceOpInterface op,

@@ -11,6 +11,7 @@
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 #include <limits>
 
@@ -141,12 +142,11 @@ LoweredResults AttentionOp::decompose(RewriterBase &rewriter) {
   Type computed = getAccumulatorType(element);
   ShapeTracker tracker(rewriter);
   Dims dims[3];
-  for (auto [operand, dims] : llvm::zip_equal(ValueRange{getQ(), getK(), getV()}, dims)) {
+  SmallVector<Value> operands = {getQ(), getK(), getV()};
+  for (auto [operand, dims] : llvm::zip_equal(operands, dims)) {
+    // A size that does not follow from the function's symbols is asked for.
     auto known = tracker.getDims(operand);
-    if (failed(known)) {
-      return rewriter.notifyMatchFailure(*this, "the size of an operand is not known");
-    }
-    dims = llvm::to_vector(*known);
+    dims = succeeded(known) ? llvm::to_vector(*known) : Dims(tensor::getMixedSizes(rewriter, loc, operand));
   }
   auto &[q, k, v] = dims;
   AttentionBuilder a{rewriter, loc, *this, computed, q, k, {}};

@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
@@ -44,40 +45,95 @@ buildByIndex(OpBuilder &builder, Location loc, Value init,
   return SmallVector<Value>{result};
 }
 
+/// Dimensions one to one, except `count` from `first` on, which form one group.
+static SmallVector<ReassociationIndices> groupMiddle(int64_t rank, int64_t first, int64_t count) {
+  SmallVector<ReassociationIndices> groups;
+  for (int64_t i = 0; i < rank;) {
+    int64_t end = i == first ? i + count : i + 1;
+    groups.push_back(llvm::to_vector<2>(llvm::seq<int64_t>(i, end)));
+    i = end;
+  }
+  return groups;
+}
+
+/// The elements of `x`, of rank 1, in the shape of `init`, by a copy.
+static Value reshapeByCopy(OpBuilder &b, Location loc, Value x, Value init, ArrayRef<Value> sizes) {
+  auto element = [&](OpBuilder &b, Location loc, ArrayRef<Value> indices) {
+    Emitter e(b, loc);
+    Value linear = indices.front();
+    for (auto [index, size] : llvm::zip_equal(indices.drop_front(), sizes.drop_front())) {
+      linear = e.add(e.mul(linear, size), index);
+    }
+    return Value(tensor::ExtractOp::create(b, loc, x, linear));
+  };
+  return buildByIndex(b, loc, init, element)->front();
+}
+
 LoweredResults ReshapeOp::lowerToLinalg(OpBuilder &builder, ValueRange operands, ValueRange inits) {
   Location loc = getLoc();
-  Value x = operands[0];
-  auto type = tensorOf(inits[0]);
-  auto oneGroup = [](int64_t rank) {
-    SmallVector<ReassociationIndices> groups;
-    if (rank > 0) {
-      groups.push_back(llvm::to_vector<2>(llvm::seq<int64_t>(0, rank)));
+  Value x = operands[0], init = inits[0];
+  RankedTensorType from = tensorOf(x), to = tensorOf(init);
+  int64_t fromRank = from.getRank(), toRank = to.getRank();
+  if (fromRank == 0 || toRank == 0) {
+    // One element: through a static type of ones, as the other side has to be.
+    SmallVector<int64_t> ones(std::max(fromRank, toRank), 1);
+    auto type = RankedTensorType::get(ones, from.getElementType());
+    ArrayRef<ReassociationIndices> none;
+    if (fromRank == toRank) {
+      return SmallVector<Value>{x};
     }
-    return groups;
+    if (toRank == 0) {
+      x = tensor::CollapseShapeOp::create(builder, loc, to, castTo(builder, loc, x, type), none);
+    } else {
+      x = tensor::ExpandShapeOp::create(builder, loc, type, x, none);
+    }
+    return SmallVector<Value>{castTo(builder, loc, x, to)};
+  }
+  // What both shapes begin and end with stays as it is; the rest is collapsed and expanded, moving nothing.
+  auto isSame = [&](int64_t i, int64_t j) {
+    OpFoldResult a = getKnownSize(builder, x, i), b = getKnownSize(builder, init, j);
+    return from.getDimSize(i) == to.getDimSize(j) && a && a == b;
   };
-  // To rank 1 and from there to the result's shape, without moving anything.
-  int64_t rank = tensorOf(x).getRank();
-  if (rank == 0) {
-    SmallVector<int64_t> one(1, 1);
-    auto flat = RankedTensorType::get(one, elementOf(x));
-    x = tensor::ExpandShapeOp::create(builder, loc, flat, x, ArrayRef<ReassociationIndices>{});
-  } else if (rank > 1) {
-    x = tensor::CollapseShapeOp::create(builder, loc, x, oneGroup(rank));
+  int64_t least = std::min(fromRank, toRank) - 1, prefix = 0, suffix = 0;
+  while (prefix < least && isSame(prefix, prefix)) {
+    ++prefix;
   }
-  // What is known of the number of elements has to agree with the types on both sides.
-  int64_t count = type.hasStaticShape() ? type.getNumElements() : ShapedType::kDynamic;
-  x = castTo(builder, loc, x, RankedTensorType::get({count}, elementOf(x)));
-  if (type.getRank() == 0) {
-    x = tensor::CollapseShapeOp::create(builder, loc, type, x, ArrayRef<ReassociationIndices>{});
-  } else if (type.getRank() > 1) {
-    SmallVector<OpFoldResult> sizes;
-    for (int64_t i = 0; i < type.getRank(); ++i) {
-      OpFoldResult size = getKnownSize(builder, inits[0], i);
-      sizes.push_back(size ? size : tensor::DimOp::create(builder, loc, inits[0], i).getResult());
-    }
-    x = tensor::ExpandShapeOp::create(builder, loc, type, x, oneGroup(type.getRank()), sizes);
+  while (suffix < least - prefix && isSame(fromRank - 1 - suffix, toRank - 1 - suffix)) {
+    ++suffix;
   }
-  return SmallVector<Value>{castTo(builder, loc, x, type)};
+  int64_t fromMiddle = fromRank - prefix - suffix, toMiddle = toRank - prefix - suffix;
+  ArrayRef<int64_t> middle = to.getShape().slice(prefix, toMiddle);
+  if (llvm::count_if(middle, ShapedType::isDynamic) > 1) {
+    // MLIR cannot expand to several unknown sizes (expand-strided-metadata ends the process).
+    prefix = suffix = 0;
+    fromMiddle = fromRank;
+    toMiddle = toRank;
+  }
+  if (fromMiddle > 1) {
+    x = tensor::CollapseShapeOp::create(builder, loc, x, groupMiddle(fromRank, prefix, fromMiddle));
+  }
+  SmallVector<OpFoldResult> sizes;
+  for (int64_t i = 0; i < toRank; ++i) {
+    OpFoldResult size = getKnownSize(builder, init, i);
+    sizes.push_back(size ? size : tensor::DimOp::create(builder, loc, init, i).getResult());
+  }
+  if (llvm::count_if(to.getShape().slice(prefix, toMiddle), ShapedType::isDynamic) > 1) {
+    SmallVector<Value> values = getValueOrCreateConstantIndexOp(builder, loc, sizes);
+    return SmallVector<Value>{reshapeByCopy(builder, loc, x, init, values)};
+  }
+  // What is known of the collapsed size has to agree with the types on both sides.
+  SmallVector<int64_t> collapsed(to.getShape().take_front(prefix));
+  int64_t count = 1;
+  for (int64_t size : to.getShape().slice(prefix, toMiddle)) {
+    count = ShapedType::isDynamic(size) || ShapedType::isDynamic(count) ? ShapedType::kDynamic : count * size;
+  }
+  collapsed.push_back(count);
+  llvm::append_range(collapsed, to.getShape().take_back(suffix));
+  x = castTo(builder, loc, x, RankedTensorType::get(collapsed, from.getElementType()));
+  if (toMiddle > 1) {
+    x = tensor::ExpandShapeOp::create(builder, loc, to, x, groupMiddle(toRank, prefix, toMiddle), sizes);
+  }
+  return SmallVector<Value>{castTo(builder, loc, x, to)};
 }
 
 LoweredResults TransposeOp::lowerToLinalg(OpBuilder &builder, ValueRange operands, ValueRange inits) {
@@ -130,36 +186,44 @@ LoweredResults SliceOp::lowerToLinalg(OpBuilder &builder, ValueRange operands, V
   });
 }
 
+/// The element of the first input, from `which` on, that reaches beyond the index along the axis, which is
+/// counted from the beginning of that input.
+static Value readConcat(OpBuilder &b, Location loc, ArrayRef<Value> inputs, ArrayRef<Value> sizes,
+                        SmallVector<Value> indices, int64_t axis) {
+  if (inputs.size() == 1) {
+    return tensor::ExtractOp::create(b, loc, inputs.front(), indices);
+  }
+  Value isHere = arith::CmpIOp::create(b, loc, CmpI::ult, indices[axis], sizes.front());
+  auto branch = scf::IfOp::create(
+      b, loc, isHere,
+      [&](OpBuilder &b, Location loc) {
+        scf::YieldOp::create(b, loc, tensor::ExtractOp::create(b, loc, inputs.front(), indices).getResult());
+      },
+      [&](OpBuilder &b, Location loc) {
+        SmallVector<Value> rest = indices;
+        rest[axis] = arith::SubIOp::create(b, loc, rest[axis], sizes.front());
+        scf::YieldOp::create(b, loc, readConcat(b, loc, inputs.drop_front(), sizes.drop_front(), rest, axis));
+      });
+  return branch.getResult(0);
+}
+
 LoweredResults ConcatOp::lowerToLinalg(OpBuilder &builder, ValueRange operands, ValueRange inits) {
+  // Element by element: an insertion would become a strided memref.copy, which is a function call.
   Location loc = getLoc();
   int64_t axis = getAxis();
-  Value result = inits[0];
-  int64_t total = tensorOf(result).getDimSize(axis);
-  OpFoldResult offset = builder.getIndexAttr(0);
+  SmallVector<Value> inputs, sizes;
   for (Value x : operands) {
-    RankedTensorType type = tensorOf(x);
-    // Nothing to insert, and the offset may stand at the very end, which insert_slice refuses.
-    std::optional<int64_t> known = getConstantIntValue(offset);
-    if (type.getDimSize(axis) == 0 || (known && *known == total)) {
-      continue;
-    }
-    SmallVector<OpFoldResult> offsets(type.getRank(), builder.getIndexAttr(0)), sizes,
-        strides(type.getRank(), builder.getIndexAttr(1));
-    offsets[axis] = offset;
-    for (int64_t i = 0; i < type.getRank(); ++i) {
-      sizes.push_back(type.isDynamicDim(i)
-                          ? OpFoldResult(tensor::DimOp::create(builder, loc, x, i).getResult())
-                          : OpFoldResult(builder.getIndexAttr(type.getDimSize(i))));
-    }
-    result = tensor::InsertSliceOp::create(builder, loc, x, result, offsets, sizes, strides);
-    if (known && !type.isDynamicDim(axis)) {
-      offset = builder.getIndexAttr(*known + type.getDimSize(axis));
-    } else {
-      Value before = getValueOrCreateConstantIndexOp(builder, loc, offset);
-      offset = arith::AddIOp::create(builder, loc, before, getSize(builder, loc, x, axis)).getResult();
+    if (tensorOf(x).getDimSize(axis) != 0) {
+      inputs.push_back(x);
+      sizes.push_back(getSize(builder, loc, x, axis));
     }
   }
-  return SmallVector<Value>{result};
+  if (inputs.empty()) {
+    return SmallVector<Value>{inits[0]};
+  }
+  return buildByIndex(builder, loc, inits[0], [&](OpBuilder &b, Location loc, ArrayRef<Value> indices) {
+    return readConcat(b, loc, inputs, sizes, llvm::to_vector(indices), axis);
+  });
 }
 
 /// An index tensor's element as an index into a dimension: counted from the end if negative, and whether it
