@@ -166,7 +166,7 @@ bool lathe::cpu::isMultipleOf(OpFoldResult size, int64_t factor) {
   }
   auto value = cast<Value>(size);
   if (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+    auto loop = dyn_cast_or_null<scf::ForOp>(argument.getOwner()->getParentOp());
     return loop && loop.getInductionVar() == value && isMultipleOf(loop.getLowerBound(), factor) &&
            isMultipleOf(loop.getStep(), factor);
   }
