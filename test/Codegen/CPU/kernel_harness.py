@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles one kernel, written as nn ops, to a shared library and calls it on numpy arrays.
 
-LATHE_OPT names lathe-opt (else build/tools/lathe-opt/lathe-opt of this checkout), LLVM_BIN the folder of LLVM's tools.
+LATHE_OPT names lathe-opt, else the one in LATHE_BUILD_DIR (build of this checkout) is taken; LLVM_BIN names the
+folder of LLVM's tools.
 """
 
 import ctypes
@@ -12,15 +13,17 @@ import subprocess
 import tempfile
 
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-LATHE_OPT = os.environ.get("LATHE_OPT", str(ROOT / "build/tools/lathe-opt/lathe-opt"))
+BUILD = pathlib.Path(os.environ.get("LATHE_BUILD_DIR", ROOT / "build"))
+LATHE_OPT = os.environ.get("LATHE_OPT", str(BUILD / "tools/lathe-opt/lathe-opt"))
 LLVM_BIN = os.environ.get("LLVM_BIN", "/usr/lib/llvm-22/bin")
 
-LOWERING = """--canonicalize --cse --convert-vector-to-scf --convert-scf-to-cf --expand-strided-metadata --lower-affine
-  --convert-vector-to-llvm --expand-strided-metadata --lower-affine --finalize-memref-to-llvm --convert-func-to-llvm
-  --convert-math-to-llvm --convert-arith-to-llvm --convert-index-to-llvm --convert-cf-to-llvm --convert-ub-to-llvm
-  --reconcile-unrealized-casts --canonicalize --cse"""
+LOWERING = """--canonicalize --cse --convert-vector-to-scf --convert-scf-to-cf --expand-strided-metadata
+  --lower-affine --convert-vector-to-llvm --expand-strided-metadata --lower-affine --finalize-memref-to-llvm
+  --convert-func-to-llvm --convert-math-to-llvm --convert-arith-to-llvm --convert-index-to-llvm
+  --convert-cf-to-llvm --convert-ub-to-llvm --reconcile-unrealized-casts --canonicalize --cse"""
 
 
 def run(command, text):
@@ -31,26 +34,27 @@ def run(command, text):
 
 def build(source, target="native", keep=None):
     """`source` as a loaded library."""
+    if target == "x86-64-v4" and "avx512vl" not in pathlib.Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor has no AVX-512")
     emitted = run([LATHE_OPT, f"--emit-cpu-kernels=target={target}"], source)
     lowered = run([LATHE_OPT, *LOWERING.split()], emitted)
     ir = run([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], lowered)
-    cpu = {"native": "native", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}[target]
     # Full width registers, as the compiler asks for.
-    flags = [f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu"]
+    flags = [f"-mcpu={target}", "-mtriple=x86_64-linux-gnu", "-mattr=-prefer-256-bit"]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(keep or folder)
         (folder / "kernel.ll").write_text(ir)
-        run([f"{LLVM_BIN}/opt", "-O2", *flags, "-mattr=-prefer-256-bit", f"{folder}/kernel.ll", "-o", f"{folder}/kernel.bc"], "")
+        run([f"{LLVM_BIN}/opt", "-O2", *flags, f"{folder}/kernel.ll", "-o", f"{folder}/kernel.bc"], "")
         for kind in ("obj", "asm") if keep else ("obj",):
-            run([f"{LLVM_BIN}/llc", "-O2", *flags, "-mattr=-prefer-256-bit", "-relocation-model=pic", f"-filetype={kind}",
+            run([f"{LLVM_BIN}/llc", "-O2", *flags, "-relocation-model=pic", f"-filetype={kind}",
                  f"{folder}/kernel.bc", "-o", f"{folder}/kernel.{kind[0]}"], "")
         run([f"{LLVM_BIN}/ld.lld", "-shared", f"{folder}/kernel.o", "-o", f"{folder}/kernel.so"], "")
         return ctypes.CDLL(f"{folder}/kernel.so")
 
 
 class Kernel:
-    """The function `name` of `source` (or of a library that `build` made), whose last buffers are its results; buffers
-    come before sizes."""
+    """The function `name` of `source` (or of a library that `build` made), whose last buffers are its results;
+    buffers come before sizes."""
 
     def __init__(self, source, name, target="native", keep=None):
         self.library = build(source, target, keep) if isinstance(source, str) else source

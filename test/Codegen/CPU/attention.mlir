@@ -1,0 +1,32 @@
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics --emit-cpu-kernels=target=x86-64-v4 | FileCheck %s
+
+// A mask per key reaches the logits as the start of their sums; K and V are read where they lie.
+// CHECK-LABEL: func.func @mask_per_key(
+// CHECK:         %[[MASK:.*]] = memref.alloca() {{.*}} : memref<128xf32>
+// CHECK:         memref.load %[[MASK]]
+// CHECK:         %{{.*}}:16 = scf.for
+// CHECK-COUNT-64:  vector.fma {{.*}} : vector<16xf32>
+// CHECK-NOT:     math.exp
+func.func @mask_per_key(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %m: memref<?xi8>, %y: memref<?xi8>,
+                        %S: index) attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[%S] : memref<?xi8> -> tensor<1x?x2x32xf32>
+  %1 = kernel.input %k[%S] : memref<?xi8> -> tensor<1x?x2x32xf32>
+  %2 = kernel.input %v[%S] : memref<?xi8> -> tensor<1x?x2x32xf32>
+  %3 = kernel.input %m[%S] : memref<?xi8> -> tensor<1x1x1x?xf32>
+  %4 = nn.attention %0, %1, %2 mask(%3) scale(0.125)
+    : tensor<1x?x2x32xf32>, tensor<1x?x2x32xf32>, tensor<1x?x2x32xf32>, tensor<1x1x1x?xf32> -> tensor<1x?x2x32xf32>
+  kernel.output %4, %y[%S] : tensor<1x?x2x32xf32>, memref<?xi8>
+  return
+}
+
+// -----
+
+func.func @wide_mask(%q: memref<?xi8>, %m: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[] : memref<?xi8> -> tensor<1x4x2x32xf32>
+  %1 = kernel.input %m[] : memref<?xi8> -> tensor<4x4xf64>
+  // expected-error @+1 {{only bool and f32 masks are fused}}
+  %2 = nn.attention %0, %0, %0 mask(%1) scale(0.125)
+    : tensor<1x4x2x32xf32>, tensor<1x4x2x32xf32>, tensor<1x4x2x32xf32>, tensor<4x4xf64> -> tensor<1x4x2x32xf32>
+  kernel.output %2, %y[] : tensor<1x4x2x32xf32>, memref<?xi8>
+  return
+}

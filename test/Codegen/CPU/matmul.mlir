@@ -1,0 +1,66 @@
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics --emit-cpu-kernels=target=x86-64-v4 | FileCheck %s
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics --emit-cpu-kernels=target=x86-64-v3 \
+// RUN:   | FileCheck %s --check-prefix=AVX2
+
+// An 8 x 32 tile: 16 sums live through a loop over the depth that does no index arithmetic but additions.
+// CHECK-LABEL: func.func @panels(
+// CHECK:         scf.for
+// CHECK:           %{{.*}}:16 = scf.for
+// CHECK-COUNT-64:    vector.fma {{.*}} : vector<16xf32>
+// CHECK-NOT:         vector.fma
+// CHECK:           scf.yield
+// One epilogue for all tile heights, without masks.
+// CHECK-COUNT-2: arith.mulf {{.*}} : vector<16xf32>
+// CHECK-NOT:     arith.mulf
+// CHECK-NOT:     vector.maskedstore
+
+// AVX2-LABEL: func.func @panels(
+// AVX2:         scf.for
+// AVX2:           %{{.*}}:12 = scf.for
+// AVX2:             vector.fma {{.*}} : vector<8xf32>
+func.func @panels(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<32 x 1>}, %b: memref<?xi8>,
+                  %y: memref<?xi8>, %S: index) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[%S] : memref<?xi8> -> tensor<?x64xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<64x96xf32>
+  %2 = kernel.input %b[] : memref<?xi8> -> tensor<96xf32>
+  %3 = nn.matmul %0, %1 : tensor<?x64xf32>, tensor<64x96xf32> -> tensor<?x96xf32>
+  %4 = nn.binary mul %3, %2 : tensor<?x96xf32>, tensor<96xf32> -> tensor<?x96xf32>
+  kernel.output %4, %y[%S] : tensor<?x96xf32>, memref<?xi8>
+  return
+}
+
+// -----
+
+// CHECK-LABEL: func.func @masked_columns(
+// CHECK:         vector.maskedstore
+func.func @masked_columns(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<32 x 1>}, %y: memref<?xi8>,
+                          %S: index) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[%S] : memref<?xi8> -> tensor<?x64xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<64x90xf32>
+  %2 = nn.matmul %0, %1 : tensor<?x64xf32>, tensor<64x90xf32> -> tensor<?x90xf32>
+  kernel.output %2, %y[%S] : tensor<?x90xf32>, memref<?xi8>
+  return
+}
+
+// -----
+
+func.func @wide_element(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[] : memref<?xi8> -> tensor<4x8xf64>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<8x4xf64>
+  // expected-error @+1 {{only f32 products have a micro-kernel}}
+  %2 = nn.matmul %0, %1 : tensor<4x8xf64>, tensor<8x4xf64> -> tensor<4x4xf64>
+  kernel.output %2, %y[] : tensor<4x4xf64>, memref<?xi8>
+  return
+}
+
+// -----
+
+func.func @unknown_panel(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<24 x 2>}, %y: memref<?xi8>)
+    attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[] : memref<?xi8> -> tensor<4x8xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<8x4xf32>
+  // expected-error-re @+1 {{cannot read panels of 24 x 2 with a tile of {{[0-9]+}} columns}}
+  %2 = nn.matmul %0, %1 : tensor<4x8xf32>, tensor<8x4xf32> -> tensor<4x4xf32>
+  kernel.output %2, %y[] : tensor<4x4xf32>, memref<?xi8>
+  return
+}
