@@ -256,13 +256,20 @@ FailureOr<Value> ElementEmitter::computeRange(nn::RangeOp op, const Tile &tile) 
     return arith::AddIOp::create(builder, loc, from, arith::MulIOp::create(builder, loc, number, by))
         .getResult();
   }
-  auto vectorType = dyn_cast<VectorType>(type);
-  Type integer = builder.getI64Type();
-  Value number =
-      arith::IndexCastOp::create(builder, loc, vectorType ? Type(vectorType.clone(integer)) : integer, index);
-  number = arith::SIToFPOp::create(builder, loc, type, number);
-  return arith::AddFOp::create(builder, loc, from, arith::MulFOp::create(builder, loc, number, by))
-      .getResult();
+  // f16 and bf16 are computed in f32.
+  bool isNarrow = elementType.isF16() || elementType.isBF16();
+  auto withElement = [&](Type element) {
+    return tile.lanes ? Type(VectorType::get({tile.lanes}, element)) : element;
+  };
+  Type computed = isNarrow ? withElement(builder.getF32Type()) : type;
+  if (isNarrow) {
+    from = arith::ExtFOp::create(builder, loc, computed, from);
+    by = arith::ExtFOp::create(builder, loc, computed, by);
+  }
+  Value number = arith::IndexCastOp::create(builder, loc, withElement(builder.getI64Type()), index);
+  number = arith::SIToFPOp::create(builder, loc, computed, number);
+  Value result = arith::AddFOp::create(builder, loc, from, arith::MulFOp::create(builder, loc, number, by));
+  return isNarrow ? Value(arith::TruncFOp::create(builder, loc, type, result)) : result;
 }
 
 FailureOr<Value> ElementEmitter::computeFromScalars(nn::FromScalarsOp op, const Tile &tile) {

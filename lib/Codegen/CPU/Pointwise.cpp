@@ -25,6 +25,9 @@ struct Nest {
   SmallVector<Value> values;
   SmallVector<OpFoldResult> dims;
   SmallVector<std::pair<int64_t, int64_t>> groups;
+  /// A piece of a concatenation, which is its only output: the dimension, and where in it the piece lies.
+  std::optional<int64_t> axis;
+  OpFoldResult begin, length;
   ElementCost cost;
   int64_t lanes = 0, block = 1;
   /// Blocks of the innermost dimension, and tasks: these at all positions of the other dimensions.
@@ -40,7 +43,8 @@ static constexpr int64_t kUncut = 8192;
 
 static LogicalResult planNest(EmitContext &context, Nest &nest) {
   IndexMath math{context.builder, nest.outputs.front().getLoc()};
-  FailureOr<CollapsedTensors> collapsed = collapseDims(context, nest.values, nest.dims);
+  FailureOr<CollapsedTensors> collapsed =
+      collapseDims(context, nest.values, nest.dims, nest.axis.value_or(0));
   if (failed(collapsed)) {
     return failure();
   }
@@ -62,19 +66,59 @@ static LogicalResult planNest(EmitContext &context, Nest &nest) {
   return success();
 }
 
+/// One nest for each piece of a concatenation.
+static LogicalResult addPieces(EmitContext &context, kernel::OutputOp output, nn::ConcatOp concat,
+                               Nests &nests) {
+  IndexMath math{context.builder, output.getLoc()};
+  OpFoldResult begin = math.constant(0);
+  for (Value piece : concat.getInputs()) {
+    FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(piece);
+    if (failed(dims)) {
+      return concat.emitOpError("has an input of unknown sizes");
+    }
+    Nest nest;
+    nest.outputs.push_back(output);
+    nest.values.push_back(piece);
+    nest.dims.assign(dims->begin(), dims->end());
+    nest.axis = concat.getAxis();
+    nest.begin = begin;
+    nest.length = nest.dims[concat.getAxis()];
+    begin = math.add(begin, nest.length);
+    nests.push_back(std::move(nest));
+  }
+  return success();
+}
+
+/// The memory that a nest writes for one of its outputs, in the nest's dimensions.
+static StridedView getNestView(EmitContext &context, const Nest &nest, kernel::OutputOp output) {
+  StridedView view = getOutputView(context, output);
+  if (nest.axis) {
+    IndexMath math{context.builder, output.getLoc()};
+    view.offset = math.mul(nest.begin, view.strides[*nest.axis]);
+    view.sizes[*nest.axis] = nest.length;
+  }
+  return mergeDims(context.builder, output.getLoc(), view, nest.groups);
+}
+
 /// The loop nests of a kernel, in the order of their first outputs.
 static FailureOr<Nests> planNests(EmitContext &context) {
   Nests nests;
   for (auto output : context.kernel.getBody().front().getOps<kernel::OutputOp>()) {
+    if (auto concat = output.getValue().getDefiningOp<nn::ConcatOp>()) {
+      if (failed(addPieces(context, output, concat, nests))) {
+        return failure();
+      }
+      continue;
+    }
     FailureOr<ArrayRef<OpFoldResult>> valueDims = context.shapes.getDims(output.getValue());
     if (failed(valueDims)) {
       return output.emitOpError("has a value of unknown sizes");
     }
     SmallVector<OpFoldResult> dims(*valueDims);
     auto isSameShape = [&](const Nest &nest) {
-      return nest.dims.size() == dims.size() && llvm::all_of(llvm::zip_equal(nest.dims, dims), [](auto pair) {
-               return areEqualSizes(std::get<0>(pair), std::get<1>(pair));
-             });
+      return !nest.axis && nest.dims.size() == dims.size() &&
+             llvm::all_of(llvm::zip_equal(nest.dims, dims),
+                          [](auto pair) { return areEqualSizes(std::get<0>(pair), std::get<1>(pair)); });
     };
     auto nest = llvm::find_if(nests, isSameShape);
     if (nest == nests.end()) {
@@ -152,7 +196,7 @@ static LogicalResult emitNest(EmitContext &context, ElementEmitter &emitter, Nes
   IndexMath math{builder, loc};
   SmallVector<StridedView> views;
   for (kernel::OutputOp output : nest.outputs) {
-    views.push_back(mergeDims(builder, loc, getOutputView(context, output), nest.groups));
+    views.push_back(getNestView(context, nest, output));
   }
   OpBuilder::InsertionGuard guard(builder);
   auto loop = scf::ForOp::create(builder, loc, begin, end, math.value(math.constant(1)));

@@ -107,7 +107,8 @@ enum class Extent { Free, One, Full, Unknown };
 /// Collapses the pointwise ops above some tensors of one shape.
 class Collapser {
 public:
-  Collapser(EmitContext &context, ArrayRef<OpFoldResult> dims) : context(context), dims(dims) {}
+  Collapser(EmitContext &context, ArrayRef<OpFoldResult> dims, int64_t barrier)
+      : context(context), dims(dims), barrier(barrier) {}
 
   FailureOr<CollapsedTensors> collapse(ArrayRef<Value> tensors);
 
@@ -123,6 +124,7 @@ private:
 
   EmitContext &context;
   ArrayRef<OpFoldResult> dims;
+  int64_t barrier;
   SmallVector<Operation *> ops;
   llvm::SetVector<Value> leaves;
   DenseMap<Value, SmallVector<Extent>> extents;
@@ -256,7 +258,7 @@ FailureOr<CollapsedTensors> Collapser::collapse(ArrayRef<Value> tensors) {
   // From the innermost dimension outwards, so that the innermost loop becomes as long as it can.
   for (int64_t end = dims.size(); end > 0;) {
     int64_t begin = end - 1;
-    while (begin > 0 && canMerge(begin - 1, end)) {
+    while (begin > 0 && begin != barrier && canMerge(begin - 1, end)) {
       --begin;
     }
     result.groups.push_back({begin, end});
@@ -290,8 +292,8 @@ FailureOr<CollapsedTensors> Collapser::collapse(ArrayRef<Value> tensors) {
 }
 
 FailureOr<CollapsedTensors> lathe::cpu::collapseDims(EmitContext &context, ArrayRef<Value> tensors,
-                                                     ArrayRef<OpFoldResult> dims) {
-  return Collapser(context, dims).collapse(tensors);
+                                                     ArrayRef<OpFoldResult> dims, int64_t barrier) {
+  return Collapser(context, dims, barrier).collapse(tensors);
 }
 
 //===----------------------------------------------------------------------===//

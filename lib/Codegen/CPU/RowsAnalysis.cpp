@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "RowsAnalysis.h"
+#include "RowsEmitter.h"
 
 #include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
@@ -54,6 +55,13 @@ bool lathe::cpu::canEmitRows(Operation *op) {
     return false;
   }
   bool isFloat = isa<FloatType>(type.getElementType());
+  // A scale and a bias are computed in the type of the accumulators.
+  for (Value operand : op->getOperands().drop_front()) {
+    Type other = cast<RankedTensorType>(operand.getType()).getElementType();
+    if (getAccumulatorType(other) != getAccumulatorType(type.getElementType())) {
+      return false;
+    }
+  }
   if (auto reduce = dyn_cast<nn::ReduceOp>(op)) {
     return !reduce.getAxes().empty() && (isFloat || reduce.getKind() != nn::ReduceKind::Mean);
   }

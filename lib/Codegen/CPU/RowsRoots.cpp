@@ -146,16 +146,11 @@ static Value getInverseDeviation(OpBuilder &builder, Location loc, Value total, 
   return arith::DivFOp::create(builder, loc, one, root);
 }
 
-/// `value` (in `elementType`) times or plus a broadcast operand: computed wide, rounded to `elementType`.
-template <typename OpTy>
-static FailureOr<Value> combineWith(OpBuilder &builder, Location loc, ElementEmitter &emitter, Value value,
-                                    Value operand, Value result, const Tile &tile) {
-  FailureOr<Value> other = emitter.evaluateBroadcast(operand, result, tile);
-  if (failed(other)) {
-    return failure();
-  }
-  Value combined = OpTy::create(builder, loc, widen(builder, loc, value), widen(builder, loc, *other));
-  return narrow(builder, loc, combined, getElementType(result));
+/// The element of a scale or a bias that belongs to an element of `result`, widened.
+static FailureOr<Value> getWidened(EmitContext &context, ElementEmitter &emitter, Value operand, Value result,
+                                   const Tile &tile) {
+  FailureOr<Value> value = emitter.evaluateBroadcast(operand, result, tile);
+  return failed(value) ? value : FailureOr<Value>(widen(context.builder, operand.getLoc(), *value));
 }
 
 LogicalResult RowsEmitter::emitLayerNorm(nn::LayerNormOp norm) {
@@ -192,15 +187,21 @@ LogicalResult RowsEmitter::emitLayerNorm(nn::LayerNormOp norm) {
     if (failed(value)) {
       return failure();
     }
-    value =
-        arith::MulFOp::create(builder, loc, *value, toLanes(builder, loc, factor, tile.lanes)).getResult();
+    Value wide = arith::MulFOp::create(builder, loc, *value, toLanes(builder, loc, factor, tile.lanes));
     nn::LayerNormOp op = norm;
-    value = combineWith<arith::MulFOp>(builder, loc, emitter, narrow(builder, loc, *value, elementType),
-                                       op.getScale(), op.getResult(), tile);
-    if (succeeded(value) && op.getBias()) {
-      value = combineWith<arith::AddFOp>(builder, loc, emitter, *value, op.getBias(), op.getResult(), tile);
+    FailureOr<Value> scale = getWidened(context, emitter, op.getScale(), op.getResult(), tile);
+    if (failed(scale)) {
+      return failure();
     }
-    return value;
+    wide = arith::MulFOp::create(builder, loc, wide, *scale);
+    if (op.getBias()) {
+      FailureOr<Value> bias = getWidened(context, emitter, op.getBias(), op.getResult(), tile);
+      if (failed(bias)) {
+        return failure();
+      }
+      wide = arith::AddFOp::create(builder, loc, wide, *bias);
+    }
+    return narrow(builder, loc, wide, elementType);
   });
   return success();
 }
@@ -227,9 +228,15 @@ LogicalResult RowsEmitter::emitRMSNorm(nn::RMSNormOp norm) {
     }
     Value scaled = arith::MulFOp::create(builder, loc, widen(builder, loc, *value),
                                          toLanes(builder, loc, factor, tile.lanes));
+    // Rounded to the type of x before it is scaled.
+    Value normalized = widen(builder, loc, narrow(builder, loc, scaled, elementType));
     nn::RMSNormOp op = norm;
-    return combineWith<arith::MulFOp>(builder, loc, emitter, narrow(builder, loc, scaled, elementType),
-                                      op.getScale(), op.getResult(), tile);
+    FailureOr<Value> scale = getWidened(context, emitter, op.getScale(), op.getResult(), tile);
+    if (failed(scale)) {
+      return failure();
+    }
+    Value result = arith::MulFOp::create(builder, loc, normalized, *scale);
+    return narrow(builder, loc, result, elementType);
   });
   return success();
 }

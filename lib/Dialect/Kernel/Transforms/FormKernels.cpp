@@ -142,7 +142,7 @@ private:
   }
 
   void growRest(Operation *op) {
-    bool fusible = fuse && (isFusible(op) || isView(op));
+    bool fusible = fuse && (isFusible(op) || isView(op) || movesElements(op));
     Cluster &cluster = newCluster(fusible ? RootKind::Pointwise : RootKind::Reference, op);
     if (fusible) {
       pullProducers(cluster);

@@ -57,7 +57,7 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
   return RootKind::Attention;
 }
 
-static bool isFloat(Value value) { return typeOf(value).getElementType().isF32(); }
+static bool isFloat(Value value) { return isa<FloatType>(typeOf(value).getElementType()); }
 
 std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) {
   return TypeSwitch<Operation *, std::optional<RootKind>>(op)
@@ -68,21 +68,23 @@ std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) 
         if (isFloat(softmax.getX()) && softmax.getAxis() == uint64_t(typeOf(softmax.getX()).getRank()) - 1) {
           return RootKind::Rows;
         }
-        whyNot = "only softmax of f32 over the last dimension is fused";
+        whyNot = "only softmax of floats over the last dimension is fused";
         return std::nullopt;
       })
       .Case<nn::LayerNormOp, nn::RMSNormOp>([&](auto norm) -> std::optional<RootKind> {
-        if (isFloat(norm.getX())) {
+        bool isDouble = typeOf(norm.getX()).getElementType().isF64();
+        if (llvm::all_of(norm->getOperands(), [&](Value operand) {
+              return isFloat(operand) && typeOf(operand).getElementType().isF64() == isDouble;
+            })) {
           return RootKind::Rows;
         }
-        whyNot = "only f32 norms are fused";
+        whyNot = "only norms of floats are fused, of f64 with f64 only";
         return std::nullopt;
       })
       .Case([&](nn::ReduceOp reduce) -> std::optional<RootKind> {
-        // Trailing dimensions, or one run of dimensions before a contiguous rest.
-        ArrayRef<int64_t> axes = reduce.getAxes();
-        if (!isFloat(reduce.getX()) || axes.empty() || axes.back() - axes.front() + 1 != int64_t(axes.size())) {
-          whyNot = "only f32 reductions over neighbouring dimensions are fused";
+        bool isIntegerMean = reduce.getKind() == nn::ReduceKind::Mean && !isFloat(reduce.getX());
+        if (reduce.getAxes().empty() || isIntegerMean) {
+          whyNot = "means of integers and reductions over no dimension are not fused";
           return std::nullopt;
         }
         return RootKind::Rows;
@@ -95,6 +97,10 @@ bool kernel::isFusible(Operation *op) {
     return gather.getAxis() == 0;
   }
   return isa<nn::PointwiseOpInterface>(op) || isa<nn::RangeOp, nn::FromScalarsOp>(op);
+}
+
+bool kernel::movesElements(Operation *op) {
+  return isa<nn::ConcatOp, nn::GatherOp, nn::GatherNDOp, nn::SliceOp>(op);
 }
 
 bool kernel::isView(Operation *op) {

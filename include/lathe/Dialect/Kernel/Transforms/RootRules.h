@@ -21,6 +21,10 @@ std::optional<RootKind> getRootKind(mlir::Operation *op, std::string &whyNot);
 /// Ops that compute element by element at a position: pointwise ops, gathers along the first dimension, ranges.
 bool isFusible(mlir::Operation *op);
 
+/// Ops that a pointwise kernel computes, too, but that are not fused into the kernels that read them: concatenations,
+/// gathers along other dimensions, slices with negative strides.
+bool movesElements(mlir::Operation *op);
+
 /// Ops that only rename or repeat elements (reshape, transpose, slice with positive strides, expand): fused by
 /// changing an index, and copied to every kernel that reads through them.
 bool isView(mlir::Operation *op);
