@@ -67,6 +67,9 @@ public:
     return Error::success();
   }
 
+  /// Whether to write what was asked for, or only to find out whether that is possible.
+  bool writes = true;
+
 private:
   Error read() {
     report.beginPhase("read");
@@ -109,7 +112,7 @@ private:
       }
     }
     if (options.to <= Stage::Kernel) {
-      return writeModule(*module);
+      return writes ? writeModule(*module) : Error::success();
     }
     return generate();
   }
@@ -277,9 +280,7 @@ Error lathe::compileModel(const CompileOptions &options, Report &report) {
 Error lathe::checkModel(const CompileOptions &options, Report &report) {
   CompileOptions check = options;
   check.to = Stage::Kernel;
-  return Compilation(check, report).run();
-}
-
-Error lathe::inspectModel(const CompileOptions &options, bool json, llvm::raw_ostream &os) {
-  return modelError(ErrorCode::E0401, "this build cannot read ONNX files yet").file(options.input);
+  Compilation compilation(check, report);
+  compilation.writes = false;
+  return compilation.run();
 }

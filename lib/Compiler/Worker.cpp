@@ -278,6 +278,10 @@ Error Supervisor::judge(End end, int status) {
   }
   if (WIFSIGNALED(status)) {
     int number = WTERMSIG(status);
+    // Text goes straight to our own standard output: `lathe compile --to=nn m.onnx | head`.
+    if (number == SIGPIPE) {
+      return modelError(ErrorCode::E0003, "standard output was closed before all was written");
+    }
     // Nobody but the kernel's memory killer sends it unasked.
     if (number == SIGKILL) {
       return modelError(ErrorCode::E0904,

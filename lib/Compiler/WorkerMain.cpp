@@ -83,7 +83,6 @@ static void prepareProcess() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
-  signal(SIGPIPE, SIG_IGN);
   struct sigaction action = {};
   action.sa_handler = handleBusError;
   sigaction(SIGBUS, &action, nullptr);

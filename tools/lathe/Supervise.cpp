@@ -4,11 +4,13 @@
 #include "Supervise.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Worker.h"
+#include "lathe/Import/Wire.h"
 #include "lathe/Support/OutputFile.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include <cerrno>
 #include <chrono>
@@ -80,6 +82,18 @@ Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
   return writeFile(options.reportPath, text);
 }
 
+/// The model with places in its file instead of weights, if it can be read at all.
+static void writeStructure(StringRef model, StringRef path) {
+  auto buffer = MemoryBuffer::getFile(model, /*IsText=*/false, /*RequiresNullTerminator=*/false);
+  if (!buffer) {
+    return;
+  }
+  WireResult walked = walkModel({(*buffer)->getBufferStart(), (*buffer)->getBufferSize()});
+  if (walked.status == WireStatus::Ok) {
+    consumeError(writeFile(path, walked.structure));
+  }
+}
+
 /// What a developer needs to see the failure again, without weights: the command, the machine, the report.
 void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
   SmallString<128> folder;
@@ -108,6 +122,7 @@ void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
     consumeError(std::move(error));
     return;
   }
+  writeStructure(model, (folder + "/structure.onnx").str());
   errors.front().notes.push_back("what is needed to see it again, without weights, is in " +
                                  folder.str().str());
 }

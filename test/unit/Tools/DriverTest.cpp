@@ -18,6 +18,24 @@ using namespace lathe;
 
 namespace {
 
+/// Fields of protobuf's wire format, for numbers and lengths below 128.
+std::string field(int number, const std::string &bytes) {
+  return std::string{char(number << 3 | 2), char(bytes.size())} + bytes;
+}
+std::string field(int number, int value) { return {char(number << 3), char(value)}; }
+
+/// y = Relu(x), f32 [N, 4], in operator set 17.
+std::string reluModel() {
+  std::string shape = field(1, field(2, std::string("N"))) + field(1, field(1, 4));
+  std::string type = field(2, field(1, field(1, 1) + field(2, shape)));
+  std::string node = field(1, std::string("x")) + field(2, std::string("y")) +
+                     field(3, std::string("/act/Relu")) + field(4, std::string("Relu"));
+  std::string graph = field(1, node) + field(2, std::string("g")) +
+                      field(11, field(1, std::string("x")) + type) +
+                      field(12, field(1, std::string("y")) + type);
+  return field(1, 8) + field(7, graph) + field(8, field(2, 17));
+}
+
 struct Driver : testing::Test {
   SmallString<128> folder;
   int status = 0;
@@ -170,6 +188,31 @@ TEST_F(Driver, damagedArtifactsAreInvalid) {
   cantFail(writeFile(in("t.so"), {'h', 'e', 'l', 'l', 'o'}));
   lathe("run t.so --random");
   EXPECT_EQ(status, 3) << err;
+}
+
+TEST_F(Driver, inspectsModels) {
+  std::string model = reluModel();
+  cantFail(writeFile(in("m.onnx"), model));
+  lathe("inspect m.onnx");
+  EXPECT_EQ(status, 0) << err;
+  EXPECT_NE(out.find("\"x\" f32 [N, 4]"), std::string::npos) << out;
+  EXPECT_NE(out.find("1 Relu (version 17)"), std::string::npos) << out;
+  lathe("inspect m.onnx --json");
+  json::Value value = outJSON();
+  const json::Object *o = value.getAsObject();
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o->getInteger("nodes"), 1);
+  EXPECT_EQ((*(*o->getArray("inputs"))[0].getAsObject()->getArray("shape"))[1], 4);
+}
+
+TEST_F(Driver, filesThatAreNoModelAreInvalid) {
+  cantFail(writeFile(in("m.onnx"), {'h', 'e', 'l', 'l', 'o'}));
+  for (const char *arguments : {"inspect m.onnx"}) {
+    lathe(arguments);
+    EXPECT_EQ(status, 3) << err;
+    EXPECT_EQ(out, "");
+    EXPECT_NE(err.find("m.onnx"), std::string::npos) << err;
+  }
 }
 
 TEST_F(Driver, inspectsArtifacts) {
