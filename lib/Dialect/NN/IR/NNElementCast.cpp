@@ -70,6 +70,18 @@ static Value narrowDouble(Emitter &e, Value x, Type element) {
   return e.toFloat(e.fromBits(e.add(bits, step), b.getF32Type()), element);
 }
 
+/// A finite f32 to bf16, by its bits: arith would fold a truncation into the conversion from an integer
+/// before it, which LLVM has no instruction for.
+static Value roundToBF16(Emitter &e, Value x) {
+  OpBuilder &b = e.builder();
+  Value bits = e.bits(x);
+  Value isOdd = e.bitAnd(e.shiftRight(bits, 16), 1);
+  Value rounded = e.add(bits, e.add(isOdd, e.integer(bits.getType(), 0x7fff)));
+  Type i16 = withElement(x.getType(), b.getI16Type());
+  Value high = arith::TruncIOp::create(b, e.location(), i16, e.shiftRight(rounded, 16));
+  return e.fromBits(high, b.getBF16Type());
+}
+
 Value CastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
   Emitter e(builder, loc);
   Value x = operands[0];
@@ -88,7 +100,7 @@ Value CastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands
     Type type = withElement(x.getType(), wide);
     Value result = fromUnsigned ? Value(arith::UIToFPOp::create(builder, loc, type, x))
                                 : Value(arith::SIToFPOp::create(builder, loc, type, x));
-    return e.toFloat(result, toFloat);
+    return toFloat.isBF16() ? roundToBF16(e, result) : e.toFloat(result, toFloat);
   }
 
   auto to = IntegerType::get(builder.getContext(), declaredTo.getIntOrFloatBitWidth());
