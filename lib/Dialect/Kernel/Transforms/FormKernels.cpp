@@ -4,9 +4,9 @@
 /// \file
 /// Groups the nn ops of a function into kernels.
 ///
-/// Roots come first, in program order: each takes the pointwise ops after it as long as its result has one user, and
-/// what is cheap before it. What is left is grouped from consumers to producers. Reshapes between kernels stay outside:
-/// the host program treats them as another name for the same bytes.
+/// Roots come first, in program order: each takes the pointwise ops after it as long as its result has one
+/// user, and what is cheap before it. What is left is grouped from consumers to producers. Reshapes between
+/// kernels stay outside: the host program treats them as another name for the same bytes.
 
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
@@ -41,6 +41,7 @@ public:
       : function(function), fuse(fuse), builder(function.getContext()), shapes(builder) {}
 
   LogicalResult run() {
+    decompose();
     collectOps();
     if (fuse) {
       for (Operation *op : ops) {
@@ -69,6 +70,47 @@ public:
   }
 
 private:
+  /// Replaces composite ops that no kernel computes as a whole by simpler ones.
+  void decompose() {
+    IRRewriter rewriter(function.getContext());
+    SmallVector<nn::ReferenceOpInterface> worklist;
+    for (auto op : function.getBody().front().getOps<nn::ReferenceOpInterface>()) {
+      worklist.push_back(op);
+    }
+    while (!worklist.empty()) {
+      nn::ReferenceOpInterface op = worklist.pop_back_val();
+      std::string whyNot;
+      if (fuse && getRootKind(op, whyNot)) {
+        continue;
+      }
+      rewriter.setInsertionPoint(op);
+      Operation *before = op->getPrevNode();
+      FailureOr<SmallVector<Value>> results = op.decompose(rewriter);
+      if (failed(results)) {
+        continue;
+      }
+      for (auto [result, old] : llvm::zip_equal(*results, op->getResults())) {
+        if (result.getType() == old.getType()) {
+          continue;
+        }
+        // More may be known of the sizes of the parts than of the whole.
+        nn::ShapeTracker tracker(rewriter);
+        if (auto dims = tracker.getDims(old); succeeded(dims)) {
+          SmallVector<OpFoldResult> sizes(*dims);
+          rewriter.setInsertionPoint(op);
+          result = nn::ReshapeOp::create(rewriter, op.getLoc(), result, sizes);
+        }
+      }
+      Operation *first = before ? before->getNextNode() : &op->getBlock()->front();
+      for (Operation *made = first; made != op.getOperation(); made = made->getNextNode()) {
+        if (auto reference = dyn_cast<nn::ReferenceOpInterface>(made)) {
+          worklist.push_back(reference);
+        }
+      }
+      rewriter.replaceOp(op, *results);
+    }
+  }
+
   /// All ops with a tensor result that a kernel must compute.
   void collectOps() {
     for (Operation &op : function.getBody().front()) {
@@ -149,8 +191,8 @@ private:
     }
   }
 
-  /// Adds the producers of the cluster's ops that can be evaluated where they are used and are used nowhere else.
-  /// In a kernel of rows, only what has the row's shape or broadcasts into it.
+  /// Adds the producers of the cluster's ops that can be evaluated where they are used and are used nowhere
+  /// else. In a kernel of rows, only what has the row's shape or broadcasts into it.
   void pullProducers(Cluster &cluster) {
     for (size_t i = 0; i < cluster.ops.size(); ++i) {
       // A gather's table and a norm's scale are read where they lie.
@@ -164,9 +206,8 @@ private:
         if (getRootKind(producer, whyNot) || isa<nn::ReshapeOp>(producer)) {
           continue;
         }
-        bool usedHereOnly = llvm::all_of(producer->getUsers(), [&](Operation *user) {
-          return cluster.ops.contains(user);
-        });
+        bool usedHereOnly =
+            llvm::all_of(producer->getUsers(), [&](Operation *user) { return cluster.ops.contains(user); });
         // Computed once per element, or not at all: a producer that is broadcast is a kernel of its own.
         bool oncePerElement = sameSizes(operand, cluster.ops[i]->getResult(0)) || isView(producer) ||
                               isa<nn::GatherOp>(cluster.ops[i]) || isa<nn::ReduceOp>(cluster.ops[i]) ||
