@@ -10,7 +10,7 @@ using namespace mlir;
 using namespace lathe;
 
 llvm::SmallVector<std::pair<StringRef, const pb::AttributeProto *>>
-Emitter::resolved(const pb::NodeProto &node) {
+ModelEmitter::resolved(const pb::NodeProto &node) {
   llvm::SmallVector<std::pair<StringRef, const pb::AttributeProto *>> attributes;
   for (const pb::AttributeProto &attribute : node.attribute()) {
     const pb::AttributeProto *value = &attribute;
@@ -25,7 +25,7 @@ Emitter::resolved(const pb::NodeProto &node) {
   return attributes;
 }
 
-llvm::Expected<Attribute> Emitter::attribute(const pb::AttributeProto &proto, StringRef name) {
+llvm::Expected<Attribute> ModelEmitter::attribute(const pb::AttributeProto &proto, StringRef name) {
   auto unsupported = [&](const char *what) {
     return modelError(ErrorCode::E0308, "attribute " + quoteText(name) + " is " + what).attribute(name);
   };
@@ -94,7 +94,7 @@ llvm::Expected<Attribute> Emitter::attribute(const pb::AttributeProto &proto, St
   }
 }
 
-llvm::Error Emitter::emitConstant(const pb::NodeProto &node, Location loc) {
+llvm::Error ModelEmitter::emitConstant(const pb::NodeProto &node, Location loc) {
   auto attributes = resolved(node);
   if (attributes.size() != 1) {
     return modelError(ErrorCode::E0303,

@@ -16,7 +16,7 @@ using namespace lathe;
 // Names
 //===----------------------------------------------------------------------===//
 
-Value Emitter::none() {
+Value ModelEmitter::none() {
   if (!noneValue) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(&main.getBody().front());
@@ -25,7 +25,7 @@ Value Emitter::none() {
   return noneValue;
 }
 
-Value Emitter::lookup(const std::string &name) {
+Value ModelEmitter::lookup(const std::string &name) {
   if (name.empty()) {
     return none();
   }
@@ -33,20 +33,20 @@ Value Emitter::lookup(const std::string &name) {
   return found == frame->values.end() || found->second.empty() ? Value() : found->second.back();
 }
 
-void Emitter::bind(const std::string &name, Value value) {
+void ModelEmitter::bind(const std::string &name, Value value) {
   if (!name.empty()) {
     frame->values[name].push_back(value);
     bound.push_back(name);
   }
 }
 
-void Emitter::unbind(size_t mark) {
+void ModelEmitter::unbind(size_t mark) {
   for (; bound.size() > mark; bound.pop_back()) {
     frame->values[bound.back()].pop_back();
   }
 }
 
-std::string Emitter::symbolName(StringRef name) {
+std::string ModelEmitter::symbolName(StringRef name) {
   std::string base;
   for (char c : name.take_back(100)) {
     base += llvm::isAlnum(c) || c == '_' || c == '.' ? c : '_';
@@ -65,7 +65,7 @@ std::string Emitter::symbolName(StringRef name) {
   return unique;
 }
 
-Location Emitter::locationOf(const pb::NodeProto &node, const Place &place) {
+Location ModelEmitter::locationOf(const pb::NodeProto &node, const Place &place) {
   SmallVector<Attribute> graphs;
   for (const std::string &step : path) {
     graphs.push_back(builder.getStringAttr(step));
@@ -82,7 +82,7 @@ Location Emitter::locationOf(const pb::NodeProto &node, const Place &place) {
   return FusedLoc::get(builder.getContext(), {NameLoc::get(name)}, builder.getDictionaryAttr(entries));
 }
 
-DictionaryAttr Emitter::valueAttrs(const pb::ValueInfoProto &info) {
+DictionaryAttr ModelEmitter::valueAttrs(const pb::ValueInfoProto &info) {
   NamedAttrList attrs;
   attrs.set(onnx::OnnxDialect::kNameAttr, builder.getStringAttr(info.name()));
   std::vector<std::string> names = dimensionNames(info.type());
@@ -96,8 +96,8 @@ DictionaryAttr Emitter::valueAttrs(const pb::ValueInfoProto &info) {
   return attrs.getDictionary(builder.getContext());
 }
 
-llvm::Error Emitter::collectTypes(const google::protobuf::RepeatedPtrField<pb::ValueInfoProto> &infos,
-                                  ValueTypes &types) {
+llvm::Error ModelEmitter::collectTypes(const google::protobuf::RepeatedPtrField<pb::ValueInfoProto> &infos,
+                                       ValueTypes &types) {
   for (const pb::ValueInfoProto &info : infos) {
     llvm::Expected<Type> type = declaredType(builder.getContext(), info.type(), options);
     if (!type) {
@@ -116,7 +116,8 @@ llvm::Error Emitter::collectTypes(const google::protobuf::RepeatedPtrField<pb::V
 // Tensors
 //===----------------------------------------------------------------------===//
 
-llvm::Expected<Value> Emitter::emitTensor(TensorData data, StringRef name, Location loc, const void *key) {
+llvm::Expected<Value> ModelEmitter::emitTensor(TensorData data, StringRef name, Location loc,
+                                               const void *key) {
   Operation *op = nullptr;
   if (data.isStrings()) {
     ElementsAttr value = tensors.attribute(std::move(data), name);
@@ -142,7 +143,7 @@ llvm::Expected<Value> Emitter::emitTensor(TensorData data, StringRef name, Locat
   return op->getResult(0);
 }
 
-llvm::Error Emitter::emitInitializers(const pb::GraphProto &graph) {
+llvm::Error ModelEmitter::emitInitializers(const pb::GraphProto &graph) {
   auto emit = [&](const auto &tensor, const std::string &name) -> llvm::Error {
     Place place;
     place.path = &path;
@@ -171,7 +172,7 @@ llvm::Error Emitter::emitInitializers(const pb::GraphProto &graph) {
   return llvm::Error::success();
 }
 
-void Emitter::eraseUnused() {
+void ModelEmitter::eraseUnused() {
   llvm::DenseSet<StringAttr> used;
   for (Operation *op : constants) {
     if (op->use_empty()) {
@@ -194,8 +195,8 @@ void Emitter::eraseUnused() {
 // Nodes
 //===----------------------------------------------------------------------===//
 
-llvm::Error Emitter::emitNodes(const google::protobuf::RepeatedPtrField<pb::NodeProto> &nodes,
-                               const void *key, const ValueTypes &types) {
+llvm::Error ModelEmitter::emitNodes(const google::protobuf::RepeatedPtrField<pb::NodeProto> &nodes,
+                                    const void *key, const ValueTypes &types) {
   llvm::ArrayRef<int> order = orders.of(key);
   for (int i = 0; i < nodes.size(); ++i) {
     int index = order.empty() ? i : order[size_t(i)];
@@ -215,7 +216,7 @@ llvm::Error Emitter::emitNodes(const google::protobuf::RepeatedPtrField<pb::Node
   return llvm::Error::success();
 }
 
-llvm::Error Emitter::emitNode(const pb::NodeProto &node, const Place &place, const ValueTypes &types) {
+llvm::Error ModelEmitter::emitNode(const pb::NodeProto &node, const Place &place, const ValueTypes &types) {
   Location loc = locationOf(node, place);
   if (node.op_type() == "Constant" && canonicalDomain(node.domain()).empty()) {
     return emitConstant(node, loc);
@@ -283,7 +284,7 @@ llvm::Error Emitter::emitNode(const pb::NodeProto &node, const Place &place, con
   return llvm::Error::success();
 }
 
-llvm::Error Emitter::emitSubgraph(const pb::GraphProto &graph, Region &region) {
+llvm::Error ModelEmitter::emitSubgraph(const pb::GraphProto &graph, Region &region) {
   OpBuilder::InsertionGuard guard(builder);
   size_t mark = bound.size();
   ValueTypes types;
@@ -319,8 +320,8 @@ llvm::Error Emitter::emitSubgraph(const pb::GraphProto &graph, Region &region) {
   return llvm::Error::success();
 }
 
-llvm::Error Emitter::emitCall(const pb::NodeProto &node, const pb::FunctionProto &function,
-                              const ValueTypes &types) {
+llvm::Error ModelEmitter::emitCall(const pb::NodeProto &node, const pb::FunctionProto &function,
+                                   const ValueTypes &types) {
   Frame inner;
   OpsetScope opsets(function, *frame->opsets);
   inner.opsets = &opsets;
@@ -379,7 +380,7 @@ llvm::Error Emitter::emitCall(const pb::NodeProto &node, const pb::FunctionProto
 // The model
 //===----------------------------------------------------------------------===//
 
-llvm::Error Emitter::emitMain(const pb::ModelProto &model) {
+llvm::Error ModelEmitter::emitMain(const pb::ModelProto &model) {
   const pb::GraphProto &graph = model.graph();
   ValueTypes types;
   for (const auto *infos : {&graph.input(), &graph.output(), &graph.value_info()}) {
@@ -431,7 +432,7 @@ llvm::Error Emitter::emitMain(const pb::ModelProto &model) {
   return llvm::Error::success();
 }
 
-llvm::Error Emitter::run(const pb::ModelProto &model, const OpsetScope &opsets) {
+llvm::Error ModelEmitter::run(const pb::ModelProto &model, const OpsetScope &opsets) {
   Frame outermost;
   outermost.opsets = &opsets;
   frame = &outermost;

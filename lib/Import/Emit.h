@@ -16,10 +16,10 @@
 
 namespace lathe {
 
-class Emitter {
+class ModelEmitter {
 public:
-  Emitter(mlir::ModuleOp module, const FunctionTable &functions, const NodeOrders &orders,
-          TensorReader &tensors, const ImportOptions &options)
+  ModelEmitter(mlir::ModuleOp module, const FunctionTable &functions, const NodeOrders &orders,
+               TensorReader &tensors, const ImportOptions &options)
       : builder(module.getContext()), module(module), functions(functions), orders(orders), tensors(tensors),
         options(options) {}
 

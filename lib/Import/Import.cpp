@@ -96,7 +96,7 @@ static llvm::Expected<OwningOpRef<ModuleOp>> importFile(MLIRContext &context, Mo
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   TensorReader tensors(&context, file, options);
   if (llvm::Error error =
-          Emitter(*module, functions, orders, tensors, options).run(model, checker.modelOpsets())) {
+          ModelEmitter(*module, functions, orders, tensors, options).run(model, checker.modelOpsets())) {
     return error;
   }
   if (options.fingerprint) {
