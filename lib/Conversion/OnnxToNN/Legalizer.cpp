@@ -92,7 +92,7 @@ Sizes LegalizeContext::shapeOf(Value tensor) {
     // The rank is right, so nobody indexes out of bounds.
     return Sizes(nn::getRank(tensor), one());
   }
-  return Sizes(*dims);
+  return llvm::map_to_vector(*dims, [&](Size size) { return sizes.resolve(size); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -251,7 +251,50 @@ Value LegalizeContext::binary(nn::BinaryKind kind, Value lhs, Value rhs) {
                              .str());
     return lhs;
   }
+  boundSymbols({lhs, rhs});
+  // The smaller operand, a bias most often, stands on the right.
+  bool isCommutative = kind == nn::BinaryKind::Add || kind == nn::BinaryKind::Mul;
+  if (isCommutative && nn::getRank(lhs) < nn::getRank(rhs)) {
+    std::swap(lhs, rhs);
+  }
   return nn::buildBinary(b, loc, kind, lhs, rhs);
+}
+
+/// If `size` is the minimum of `symbol` and a number above 1, that number.
+static std::optional<int64_t> getLimit(Size size, nn::DimSymbolOp symbol) {
+  auto value = dyn_cast<Value>(size);
+  auto min = value ? value.getDefiningOp<arith::MinSIOp>() : arith::MinSIOp();
+  if (!min || (min.getLhs() != symbol.getResult() && min.getRhs() != symbol.getResult())) {
+    return std::nullopt;
+  }
+  std::optional<int64_t> limit =
+      getConstantIntValue(min.getLhs() == symbol.getResult() ? min.getRhs() : min.getLhs());
+  return limit && *limit > 1 ? limit : std::nullopt;
+}
+
+void LegalizeContext::boundSymbols(ValueRange operands) {
+  SmallVector<Sizes> shapes = llvm::map_to_vector(operands, [&](Value operand) { return shapeOf(operand); });
+  bool hasChanged = false;
+  for (const Sizes &first : shapes) {
+    for (const Sizes &second : shapes) {
+      size_t rank = std::min(first.size(), second.size());
+      for (auto [size, other] :
+           llvm::zip_equal(ArrayRef<Size>(first).take_back(rank), ArrayRef<Size>(second).take_back(rank))) {
+        auto value = dyn_cast<Value>(size);
+        auto symbol = value ? value.getDefiningOp<nn::DimSymbolOp>() : nn::DimSymbolOp();
+        std::optional<int64_t> limit = symbol ? getLimit(other, symbol) : std::nullopt;
+        if (limit && *limit >= int64_t(symbol.getMin())) {
+          symbol.setMax(std::min<int64_t>(symbol.getMax(), *limit));
+          sizes.setAlias(cast<Value>(other), symbol);
+          hasChanged = true;
+        }
+      }
+    }
+  }
+  // Whoever asks for these shapes later gets the symbol.
+  for (Value operand : hasChanged ? operands : ValueRange()) {
+    tracker.setDims(operand, shapeOf(operand));
+  }
 }
 
 Value LegalizeContext::reshape(Value x, ArrayRef<Size> dims) {

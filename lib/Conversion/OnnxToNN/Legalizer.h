@@ -117,11 +117,17 @@ public:
   mlir::Value add(mlir::Value lhs, mlir::Value rhs) { return binary(nn::BinaryKind::Add, lhs, rhs); }
   mlir::Value mul(mlir::Value lhs, mlir::Value rhs) { return binary(nn::BinaryKind::Mul, lhs, rhs); }
   mlir::Value compare(nn::CompareKind kind, mlir::Value lhs, mlir::Value rhs) {
+    boundSymbols({lhs, rhs});
     return nn::buildCompare(b, loc, kind, lhs, rhs);
   }
   mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs) {
+    boundSymbols({condition, lhs, rhs});
     return nn::buildSelect(b, loc, condition, lhs, rhs);
   }
+  /// Operands that broadcast with each other: where one has a dimension S and another min(S, 512), as models
+  /// with a table of positions do, they fit only if S is at most 512. The symbol gets that bound, and both
+  /// are S.
+  void boundSymbols(mlir::ValueRange operands);
   mlir::Value cast(mlir::Value x, mlir::Type elementType) { return nn::buildCast(b, loc, x, elementType); }
   /// A scalar of the element type of `like`.
   mlir::Value scalar(double value, mlir::Value like) {

@@ -238,6 +238,7 @@ LogicalResult Conversion::run() {
   if (failed(reportUnsupported()) || hasErrors || failed(convertReturn())) {
     return failure();
   }
+  sizes.replaceAliases();
   eraseOld();
   return success();
 }

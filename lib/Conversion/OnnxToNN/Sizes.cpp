@@ -30,6 +30,18 @@ OpFoldResult SizeArith::create(OpFoldResult lhs, OpFoldResult rhs) {
   return OpTy::create(builder, *loc, getValue(lhs), getValue(rhs)).getResult();
 }
 
+OpFoldResult SizeArith::resolve(OpFoldResult size) const {
+  auto value = dyn_cast<Value>(size);
+  auto alias = value ? aliases.find(value) : aliases.end();
+  return alias == aliases.end() ? size : OpFoldResult(alias->second);
+}
+
+void SizeArith::replaceAliases() {
+  for (auto &[value, symbol] : aliases) {
+    value.replaceAllUsesWith(symbol);
+  }
+}
+
 //===----------------------------------------------------------------------===//
 // Normal form
 //===----------------------------------------------------------------------===//
@@ -74,7 +86,7 @@ std::optional<SizeArith::Polynomial> SizeArith::normalize(OpFoldResult size, int
   if (std::optional<int64_t> number = getConstantIntValue(size)) {
     return *number == 0 ? Polynomial() : Polynomial{{{}, *number}};
   }
-  Value value = cast<Value>(size);
+  Value value = cast<Value>(resolve(size));
   Operation *op = value.getDefiningOp();
   if (op && depth < kMaxDepth && isa<arith::AddIOp, arith::SubIOp, arith::MulIOp>(op)) {
     std::optional<Polynomial> lhs = normalize(op->getOperand(0), depth + 1);
@@ -148,7 +160,7 @@ SizeRange SizeArith::rangeOf(OpFoldResult size, int depth) {
     int64_t clamped = saturate(*number);
     return {clamped, clamped};
   }
-  Operation *op = cast<Value>(size).getDefiningOp();
+  Operation *op = cast<Value>(resolve(size)).getDefiningOp();
   if (!op || depth > kMaxDepth) {
     return unknown;
   }

@@ -10,6 +10,7 @@
 #include "lathe/Dialect/NN/IR/ShapeArith.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/MapVector.h"
 #include <map>
 #include <optional>
 #include <vector>
@@ -49,6 +50,13 @@ public:
   llvm::FailureOr<mlir::OpFoldResult> divideProducts(llvm::ArrayRef<mlir::OpFoldResult> sizes,
                                                      llvm::ArrayRef<mlir::OpFoldResult> divisors);
 
+  /// States that `value`, a minimum of `symbol` and a number, is `symbol`.
+  void setAlias(mlir::Value value, mlir::Value symbol) { aliases[value] = symbol; }
+  /// What `size` is by `setAlias`, or itself.
+  mlir::OpFoldResult resolve(mlir::OpFoldResult size) const;
+  /// Puts the symbols in the place of all their aliases.
+  void replaceAliases();
+
   /// Whether the two are equal for all values of the symbols.
   bool isSame(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
   SizeRange rangeOf(mlir::OpFoldResult size) { return rangeOf(size, /*depth=*/0); }
@@ -74,6 +82,7 @@ private:
 
   mlir::OpBuilder &builder;
   std::optional<mlir::Location> loc;
+  llvm::MapVector<mlir::Value, mlir::Value> aliases;
   llvm::SmallVector<mlir::Value> atoms;
   llvm::DenseMap<mlir::Value, unsigned> atomNumbers;
   std::map<std::pair<const void *, std::vector<int64_t>>, unsigned> atomKeys;

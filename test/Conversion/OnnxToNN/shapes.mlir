@@ -176,3 +176,23 @@ func.func @main(%mask: tensor<?x?xi1> {lathe.name = "m", lathe.dims = ["B", "S"]
   %y = onnx.node "GatherND"(%mask, %i) version 17 {} outputs ["y"] : (tensor<?x?xi1>, tensor<*xi64>) -> tensor<*xi1>
   return %y : tensor<*xi1>
 }
+
+// -----
+
+// A table of 512 positions is cut to the sequence's length: the sequence is no longer than that.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x?x4xf32> {lathe.name = "x", lathe.dims = ["B", "S", ""]},
+                %table: tensor<512x4xf32> {lathe.name = "table"}) -> tensor<*xf32> {
+  // CHECK: %[[S:.*]] = nn.dim_symbol "S" max 512
+  // CHECK-NOT: arith
+  // CHECK: %[[P:.*]] = nn.slice %{{.*}} offsets [0, 0] sizes [%[[S]], 4] strides [1, 1]
+  // CHECK: nn.binary add %{{.*}}, %[[P]]
+  %zero = arith.constant dense<0> : tensor<1xi64>
+  %one = arith.constant dense<1> : tensor<1xi64>
+  %s = onnx.node "Shape"(%x) version 17 {start = 1 : i64, end = 2 : i64} outputs ["s"]
+    : (tensor<?x?x4xf32>) -> tensor<1xi64>
+  %p = onnx.node "Slice"(%table, %zero, %s, %zero) version 17 {} outputs ["p"]
+    : (tensor<512x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xf32>
+  %y = onnx.node "Add"(%x, %p) version 17 {} outputs ["y"] : (tensor<?x?x4xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}

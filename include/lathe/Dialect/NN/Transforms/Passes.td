@@ -31,4 +31,60 @@ def OutlineLayersPass : Pass<"nn-outline-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
+def FoldWeightsPass : Pass<"nn-fold-weights", "::mlir::ModuleOp"> {
+  let summary = "transpose weights when the artifact is written";
+  let description = [{
+    `nn.transpose` of an `nn.weight_use` becomes the use of a weight whose `#nn.source` is the transposed one. Nothing is
+    copied here.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
+def FuseNormPass : Pass<"nn-fuse-norm", "::mlir::func::FuncOp"> {
+  let summary = "recognize layer norms and root-mean-square norms";
+  let description = [{
+    `(x - mean) / sqrt(mean((x - mean)^2) + epsilon) * scale + bias` becomes `nn.layer_norm`, the same without a mean
+    `nn.rms_norm`, in the spellings of exporters: `x * x` or `pow`, division by a square root or product with its
+    reciprocal. A norm that is refused is a remark.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
+def FuseGeluPass : Pass<"nn-fuse-gelu", "::mlir::func::FuncOp"> {
+  let summary = "recognize gelu";
+  let description = [{
+    `x / 2 * (1 + erf(x / sqrt 2))` and the approximation by tanh become `nn.unary`, whatever the order of their factors.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
+def FuseAttentionPass : Pass<"nn-fuse-attention", "::mlir::func::FuncOp"> {
+  let summary = "recognize attention";
+  let description = [{
+    `softmax(scale * q @ k^T + mask) @ v` becomes `nn.attention`: the scale before the product (on one or both sides) or
+    after it, a mask that is added or selects, a guard of rows that are NaN, with and without a dimension of heads.
+    Transposes are put around, and cancel with those of the exporter. What looks like attention and is refused is a
+    remark that says why.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
+def FuseProjectionsPass : Pass<"nn-fuse-projections", "::mlir::ModuleOp"> {
+  let summary = "compute products with the same left side as one";
+  let description = [{
+    Products of one tensor with several weights become one product with the weights side by side (`#nn.source<concat>`),
+    of which each takes a slice; biases likewise.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
+def PropagateTransposesPass : Pass<"nn-propagate-transposes", "::mlir::func::FuncOp"> {
+  let summary = "move transposes behind ops that do not mind, until they cancel";
+  let description = [{
+    A transpose moves from the operand of a pointwise op, a reduction or a softmax to its result; two in a row become one
+    or none.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
 #endif // LATHE_NN_PASSES_TD

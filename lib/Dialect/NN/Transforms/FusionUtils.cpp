@@ -1,0 +1,79 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "FusionUtils.h"
+
+#include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace lathe::nn;
+
+std::optional<double> lathe::nn::getSplatNumber(Value value) {
+  DenseElementsAttr elements;
+  if (!matchPattern(value, m_Constant(&elements)) || !elements.isSplat()) {
+    return std::nullopt;
+  }
+  if (isa<FloatType>(elements.getElementType())) {
+    APFloat number = elements.getSplatValue<APFloat>();
+    bool losesInfo;
+    number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &losesInfo);
+    return number.convertToDouble();
+  }
+  if (elements.getElementType().isSignlessInteger()) {
+    return double(elements.getSplatValue<APInt>().getSExtValue());
+  }
+  return std::nullopt;
+}
+
+bool lathe::nn::isClose(double lhs, double rhs) {
+  // Constants are often written with 5 or 6 digits.
+  return std::abs(lhs - rhs) <= 1e-4 * std::max(std::abs(lhs), std::abs(rhs));
+}
+
+BinaryOp lathe::nn::getBinary(Value value, BinaryKind kind) {
+  auto op = value.getDefiningOp<BinaryOp>();
+  return op && op.getKind() == kind ? op : BinaryOp();
+}
+
+Value lathe::nn::stripFactor(Value value, double &factor) {
+  Value rest;
+  double number = 1;
+  if (BinaryOp mul = getBinary(value, BinaryKind::Mul)) {
+    std::optional<double> right = getSplatNumber(mul.getRhs()), left = getSplatNumber(mul.getLhs());
+    if (right || left) {
+      rest = right ? mul.getLhs() : mul.getRhs();
+      number = right ? *right : *left;
+    }
+  } else if (BinaryOp div = getBinary(value, BinaryKind::Div)) {
+    if (std::optional<double> right = getSplatNumber(div.getRhs()); right && *right != 0) {
+      rest = div.getLhs();
+      number = 1 / *right;
+    }
+  }
+  if (!rest || rest.getType() != value.getType() || !isa<FloatType>(getElementType(value))) {
+    return Value();
+  }
+  factor *= number;
+  return rest;
+}
+
+void lathe::nn::remarkMissed(Operation *op, StringRef pass, const Twine &reason) {
+  op->emitRemark() << "[" << pass << "] missed: " << reason.str();
+}
+
+void lathe::nn::remarkPassed(Operation *op, StringRef pass, const Twine &what) {
+  op->emitRemark() << "[" << pass << "] " << what.str();
+}
+
+void lathe::nn::eraseDeadOps(func::FuncOp function) {
+  for (Block &block : function.getBody()) {
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block))) {
+      if (!isa<DimSymbolOp>(op) && isOpTriviallyDead(&op)) {
+        op.erase();
+      }
+    }
+  }
+}

@@ -1,0 +1,41 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What the fusion passes share: constants, factors, remarks.
+
+#ifndef LATHE_LIB_DIALECT_NN_TRANSFORMS_FUSIONUTILS_H
+#define LATHE_LIB_DIALECT_NN_TRANSFORMS_FUSIONUTILS_H
+
+#include "lathe/Dialect/NN/IR/Builders.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <optional>
+
+namespace lathe::nn {
+
+/// The number of which all elements of a constant are, if it is one.
+std::optional<double> getSplatNumber(mlir::Value value);
+
+/// Whether two numbers are the same but for the rounding of an exporter.
+bool isClose(double lhs, double rhs);
+
+/// `value` as a binary op of `kind`, or null.
+BinaryOp getBinary(mlir::Value value, BinaryKind kind);
+
+/// If `value` is a product with a constant number (or a quotient by one), the other factor; multiplies
+/// `factor`. The shape is unchanged. Null if not.
+mlir::Value stripFactor(mlir::Value value, double &factor);
+
+/// Reports that a pattern was recognized but not fused, and why.
+void remarkMissed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &reason);
+/// Reports what was fused.
+void remarkPassed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &what);
+
+/// Erases the ops of `function` that nobody uses any more, symbols of dimensions excepted.
+void eraseDeadOps(mlir::func::FuncOp function);
+
+} // namespace lathe::nn
+
+#endif // LATHE_LIB_DIALECT_NN_TRANSFORMS_FUSIONUTILS_H
