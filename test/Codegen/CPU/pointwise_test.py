@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Pointwise kernels against numpy: every tail, broadcasting, views, gathers, several outputs."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
-from kernel_harness import Kernel, build, function
+from kernel_harness import LATHE_OPT, Kernel, build, function
 
 rng = np.random.default_rng(3)
 TARGETS = ["x86-64-v4", "x86-64-v3"]
@@ -249,3 +251,12 @@ def test_concatenations(library):
 def test_dimensions_that_only_some_operands_have(library):
     a, b, c = normal(4, 3, 1, 21), normal(3, 1, 1), normal(4, 1, 1, 1)
     assert np.allclose(Kernel(library, "collapse")([a, b, c], (4, 3, 1, 21), (4, 21)), a * c + b, atol=1e-6)
+
+
+def test_long_chains_are_cut_into_kernels():
+    lines = [f"  %x{i + 1} = nn.unary {('abs', 'neg')[i % 2]} %x{i} : tensor<?xf32> -> tensor<?xf32>" for i in range(20000)]
+    source = "\n".join(['func.func @main(%x0: tensor<?xf32> {nn.dims = ["N"]}) -> tensor<?xf32> {', *lines,
+                        "  return %x20000 : tensor<?xf32>", "}"])
+    passes = "builtin.module(func.func(kernel-form),kernel-outline,emit-cpu-kernels)"
+    result = subprocess.run([LATHE_OPT, f"--pass-pipeline={passes}"], input=source, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.count("kernel.launch") == -(-20000 // 256)

@@ -28,6 +28,9 @@ using namespace lathe::kernel;
 
 namespace {
 
+/// The most ops that are fused into one kernel: emitters recurse over them, and their code grows with them.
+constexpr size_t kMaxOps = 256;
+
 /// The ops of one kernel. `last` computes its only result; the others are used within the kernel alone.
 struct Cluster {
   RootKind kind;
@@ -172,7 +175,7 @@ private:
     }
     // After it: pointwise ops of the same shape, one user at a time.
     bool keepsShape = *kind != RootKind::Attention;
-    while (keepsShape && cluster.last->getResult(0).hasOneUse()) {
+    while (keepsShape && cluster.ops.size() < kMaxOps && cluster.last->getResult(0).hasOneUse()) {
       Operation *user = *cluster.last->getResult(0).getUsers().begin();
       if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
           !sameSizes(cluster.last->getResult(0), user->getResult(0))) {
@@ -198,6 +201,9 @@ private:
       // A gather's table and a norm's scale are read where they lie.
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
+        if (cluster.ops.size() >= kMaxOps) {
+          return;
+        }
         if (!producer || owner.contains(producer) || !isa<RankedTensorType>(operand.getType()) ||
             !(isFusible(producer) || isView(producer))) {
           continue;
