@@ -126,9 +126,11 @@ int lathe::benchCommand(const CommandContext &context) {
 
 int lathe::verifyCommand(const CommandContext &context) {
   std::string model, artifact, inputs;
-  std::vector<std::string> shapes;
-  bool json = false;
+  // Checked here, passed on as they are.
+  std::vector<std::pair<std::string, std::string>> inputFiles;
+  bool json = false, random = false;
   unsigned threads = 0;
+  uint64_t seed = 0;
   double tolerance = 0;
   Arguments arguments(
       "verify", "MODEL.onnx [options]",
@@ -137,6 +139,10 @@ int lathe::verifyCommand(const CommandContext &context) {
   arguments.positional("a model", model);
   arguments.text("--artifact", "MODEL.so", "take this instead of compiling", artifact);
   arguments.text("--inputs", "FILE.npz", "inputs by name (default: random ones)", inputs);
+  arguments.value("--input", "NAME=FILE.npy", "one input; may be repeated",
+                  [&](StringRef text) { return splitNamedFile("--input", text, inputFiles); });
+  arguments.flag("--random", "random values for inputs that are not given", random);
+  arguments.number("--seed", "N", "of the random values (default 0)", seed);
   arguments.value("--shape", "NAME=SIZES", "S=128 or x=1x128, for random inputs; may be repeated",
                   [&](StringRef text) { return ShapeOption::parse(text).takeError(); });
   arguments.number("--threads", "N", "0: one per core (default)", threads, 0, 4096);

@@ -17,6 +17,8 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
+#include <cerrno>
+#include <unistd.h>
 
 using namespace llvm;
 using namespace lathe;
@@ -117,6 +119,18 @@ std::vector<std::string> filesOf(const CompileOptions &options) {
   return {options.output};
 }
 
+/// Finds out before the work whether its results can be written.
+Error checkFolder(const CompileOptions &options) {
+  for (const std::string &file : filesOf(options)) {
+    StringRef folder = sys::path::parent_path(file);
+    std::string path = folder.empty() ? "." : folder.str();
+    if (access(path.c_str(), W_OK | X_OK) != 0) {
+      return systemError(ErrorCode::E0003, "cannot write " + quoteText(file), errno);
+    }
+  }
+  return Error::success();
+}
+
 /// One line on what is compiled for, and a loud one where this machine cannot run it.
 Error describeTargets(const CompileOptions &options, std::string &line, std::vector<std::string> &warnings) {
   cpu::HostProcessor host = cpu::detectHost();
@@ -207,6 +221,9 @@ int lathe::compileCommand(const CommandContext &context) {
   std::string targetLine;
   std::vector<std::string> warnings;
   Error error = completeOptions(options);
+  if (!error) {
+    error = checkFolder(options);
+  }
   if (!error) {
     error = describeTargets(options, targetLine, warnings);
   }

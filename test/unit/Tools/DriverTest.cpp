@@ -122,6 +122,13 @@ TEST_F(Driver, missingModelIsAnErrorWithoutOutput) {
   EXPECT_EQ((*errors)[0].getAsObject()->getString("code"), "E0002");
 }
 
+TEST_F(Driver, missingFolderIsFoundBeforeTheWork) {
+  cantFail(writeFile(in("m.onnx"), {}));
+  lathe("compile m.onnx -o no/such/m.so");
+  EXPECT_EQ(status, 1);
+  EXPECT_EQ(err, "error[E0003]: cannot write \"no/such/m.so\": no such file or directory\n");
+}
+
 TEST_F(Driver, timeLimitIsAnErrorWithReproducer) {
   cantFail(writeFile(in("m.mlir"), {}));
   // The first look at the clock comes after the start of the process.
@@ -205,9 +212,41 @@ TEST_F(Driver, inspectsModels) {
   EXPECT_EQ((*(*o->getArray("inputs"))[0].getAsObject()->getArray("shape"))[1], 4);
 }
 
+TEST_F(Driver, compilesAndRuns) {
+  cantFail(writeFile(in("m.onnx"), reluModel()));
+  lathe("check m.onnx");
+  EXPECT_EQ(status, 0) << err;
+  EXPECT_EQ(out, "");
+  lathe("compile m.onnx -o m.so --report r.json");
+  ASSERT_EQ(status, 0) << err;
+  EXPECT_EQ(out, "");
+  EXPECT_NE(err.find("wrote m.so"), std::string::npos) << err;
+  Expected<json::Value> report = json::parse(slurp(in("r.json")));
+  ASSERT_TRUE(bool(report));
+  EXPECT_GT(report->getAsObject()->getObject("numbers")->getInteger("peak_memory_bytes").value_or(0), 0);
+  float x[4] = {-1, 2, -3, 4};
+  int64_t dims[] = {1, 4};
+  cantFail(
+      writeNpy(in("x.npy"), {"x", LATHE_FLOAT32, dims, ArrayRef(reinterpret_cast<char *>(x), sizeof x)}));
+  lathe("run m.so --input x=x.npy --output y=y.npy --threads=1");
+  ASSERT_EQ(status, 0) << err;
+  Array y = cantFail(readNpy(in("y.npy")));
+  EXPECT_EQ(reinterpret_cast<float *>(y.bytes.data())[0], 0);
+  EXPECT_EQ(reinterpret_cast<float *>(y.bytes.data())[3], 4);
+}
+
+TEST_F(Driver, twoCompilationsGiveTheSameBytes) {
+  cantFail(writeFile(in("m.onnx"), reluModel()));
+  lathe("compile m.onnx -o a.so --target=x86-64-v3,x86-64-v4 --quiet");
+  ASSERT_EQ(status, 0) << err;
+  lathe("compile ./m.onnx -o b.so --target=x86-64-v3,x86-64-v4 --quiet");
+  EXPECT_FALSE(slurp(in("a.so")).empty());
+  EXPECT_EQ(slurp(in("a.so")), slurp(in("b.so")));
+}
+
 TEST_F(Driver, filesThatAreNoModelAreInvalid) {
   cantFail(writeFile(in("m.onnx"), {'h', 'e', 'l', 'l', 'o'}));
-  for (const char *arguments : {"inspect m.onnx"}) {
+  for (const char *arguments : {"inspect m.onnx", "check m.onnx", "compile m.onnx -o m.so"}) {
     lathe(arguments);
     EXPECT_EQ(status, 3) << err;
     EXPECT_EQ(out, "");
