@@ -63,8 +63,10 @@ class _Search:
             inferred = self.model
         graph = inferred.graph
         self.types = {value.name: value for value in (*graph.value_info, *graph.output)}
+        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
         self.values = [(name, node) for node in self.model.graph.node for name in node.output
-                       if name and name in self.types and node.op_type != "Constant"]
+                       if name in self.types and node.op_type != "Constant" and
+                       self.types[name].type.tensor_type.elem_type in floats]
 
     def _with_outputs(self, names):
         """The path of a copy of the model that has these outputs; what they do not need is dropped."""
@@ -104,17 +106,30 @@ class _Search:
 
     def first(self):
         """With all values visible nothing is fused; if that makes the difference go, single values are looked at."""
-        found = self._differs(self.values)
+        try:
+            found = self._differs(self.values)
+        except ModelError:  # some value cannot be an output
+            found = None
         if found or not self.values:
             return found
-        low, high = 0, len(self.values) - 1
-        while low < high:
+        low, high, best = 0, len(self.values) - 1, None
+        while low <= high:
             middle = (low + high) // 2
-            if self._differs(self.values[middle:middle + 1]):
-                high = middle
+            found, at = self._probe(range(middle, high + 1))
+            if found:
+                best, high = found, middle - 1
             else:
-                low = middle + 1
-        return self._differs(self.values[low:low + 1])
+                low = at + 1
+        return best
+
+    def _probe(self, candidates):
+        """What differs in the first of some values that can be an output, and which one that is."""
+        for index in candidates:
+            try:
+                return self._differs(self.values[index:index + 1]), index
+            except ModelError:
+                continue
+        return None, candidates[-1]
 
 
 def verify(model, artifact, inputs, tolerance):
