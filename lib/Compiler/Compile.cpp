@@ -14,8 +14,10 @@
 #include "lathe/Compiler/Seal.h"
 #include "lathe/Compiler/Table.h"
 #include "lathe/Import/Import.h"
+#include "lathe/Import/ModelFile.h"
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/Support/Error.h"
+#include "lathe/Support/OutputFile.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
@@ -33,6 +35,20 @@ using llvm::Error;
 using llvm::Expected;
 
 namespace {
+
+/// A path as rules of make spell it.
+std::string escapeForMake(llvm::StringRef path) {
+  std::string text;
+  for (char c : path) {
+    if (c == '$') {
+      text += '$';
+    } else if (c == ' ' || c == '#' || c == '\\') {
+      text += '\\';
+    }
+    text += c;
+  }
+  return text;
+}
 
 /// One compilation.
 class Compilation {
@@ -64,7 +80,7 @@ public:
       return error;
     }
     report.endPhases();
-    return Error::success();
+    return options.depFile.empty() || !writes ? Error::success() : writeDepFile();
   }
 
   /// Whether to write what was asked for, or only to find out whether that is possible.
@@ -242,7 +258,13 @@ private:
     for (const cpu::TargetSpec &target : targets) {
       info.targets.push_back({target.name, target.cpuFeatures});
     }
-    auto weights = [&](ByteSink sink) { return codegen::writeWeights(*module, sink); };
+    auto weights = [&](ByteSink sink) -> Error {
+      if (Error error = codegen::writeWeights(*module, sink)) {
+        return error;
+      }
+      // What was read last may differ from what was compiled.
+      return modelFile ? modelFile->verifyUnchanged() : Error::success();
+    };
     if (Error error = checkUndefinedSymbols(object)) {
       return error;
     }
@@ -257,6 +279,17 @@ private:
     }
     report.beginPhase("seal");
     return sealArtifact(*library, info, weights, options.output);
+  }
+
+  /// The output's dependencies: the model and its external data.
+  Error writeDepFile() {
+    std::string text = escapeForMake(options.output) + ": " + escapeForMake(options.input);
+    if (modelFile) {
+      for (const std::unique_ptr<MappedFile> &file : modelFile->externalFiles()) {
+        text += " \\\n  " + escapeForMake(file->path());
+      }
+    }
+    return writeFile(options.depFile, text + "\n");
   }
 
   const CompileOptions &options;

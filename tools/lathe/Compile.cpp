@@ -208,6 +208,8 @@ int lathe::compileCommand(const CommandContext &context) {
                     return Error::success();
                   });
   arguments.flag("--unchecked-indices", "trust indices among the data", options.uncheckedIndices);
+  arguments.text("--depfile", "FILE", "write the files that the output depends on, for make and ninja",
+                 options.depFile);
   addSupervisionOptions(arguments, supervision);
   arguments.flag("--quiet", "print nothing but errors and warnings", quiet);
   addStageOptions(arguments, options);

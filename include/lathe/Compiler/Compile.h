@@ -70,6 +70,8 @@ struct CompileOptions {
   bool weightsAsObject = false;
   bool allowLinkedData = false;
   bool uncheckedIndices = false;
+  /// Where to write what the output depends on, as a rule for make and ninja; empty: nowhere.
+  std::string depFile;
   uint64_t maxNodes = 200'000;
   /// For researchers: print the IR on standard error after every pass of this argument ("nn-fuse-attention"),
   /// run only the first passes and print the IR to `output`, verify after every pass.
