@@ -302,6 +302,10 @@ private:
       return;
     }
     for (size_t i = 0; i < cluster.ops.size(); ++i) {
+      // The windows of a convolution overlap in memory only if its input and filter are dense.
+      if (isa<nn::ConvOp>(cluster.ops[i])) {
+        continue;
+      }
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         if (producer && isView(producer) && !cluster.ops.contains(producer) && !onlyRenames(producer) &&
