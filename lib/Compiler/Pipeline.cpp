@@ -30,6 +30,18 @@ void lathe::buildLegalizePipeline(OpPassManager &pm, const PipelineOptions &opti
 
 void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
+  if (options.optLevel > 0) {
+    // Patterns of many ops first, while they stand as the exporter wrote them.
+    pm.addNestedPass<func::FuncOp>(nn::createFuseNormPass());
+    pm.addNestedPass<func::FuncOp>(nn::createFuseGeluPass());
+    pm.addNestedPass<func::FuncOp>(nn::createFuseAttentionPass());
+    // Attention has taken its own transposes; those that are left cancel or move to where they cost least.
+    pm.addNestedPass<func::FuncOp>(nn::createPropagateTransposesPass());
+    addCleanup(pm);
+    pm.addPass(nn::createFuseProjectionsPass());
+    pm.addPass(nn::createFoldWeightsPass());
+    addCleanup(pm);
+  }
   pm.addPass(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
     pm.addPass(nn::createOutlineLayersPass());

@@ -58,7 +58,9 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "expects less than 2^63 bits, but it is " << type;
   }
   if (PanelAttr panel = getPanelAttr()) {
-    if (type.getRank() != 2 || type.getDimSize(0) % panel.getInterleave() != 0) {
+    // All dimensions but the last are the rows: the filter of a convolution is such a matrix too.
+    int64_t columns = type.getRank() ? type.getShape().back() : 0;
+    if (type.getRank() < 2 || columns == 0 || *count / columns % panel.getInterleave() != 0) {
       return emitOpError() << "expects a matrix with a multiple of " << panel.getInterleave()
                            << " rows for its panel, but it is " << type;
     }
