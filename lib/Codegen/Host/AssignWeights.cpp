@@ -71,7 +71,7 @@ private:
         auto layer = symbols.lookup<func::FuncOp>(call.getLayer());
         follow(weight, layer.getArgument(use.getOperandNumber()));
       } else {
-        other.insert(weight);
+        other.insert(weight); // read under another shape: it stays row-major
       }
     }
   }
@@ -165,7 +165,7 @@ private:
     Builder builder(module.getContext());
     // A weight may be the source of another; those that no kernel reads are not stored.
     for (auto weight : llvm::make_early_inc_range(module.getOps<nn::WeightOp>())) {
-      if (!uses.contains(weight)) {
+      if (!uses.contains(weight) && !other.contains(weight)) {
         continue;
       }
       weight->setAttr(codegen::kOffsetAttr, builder.getI64IntegerAttr(offset));
