@@ -90,9 +90,6 @@ static LogicalResult legalizeVariadic(LegalizeContext &c, BinaryKind kind, bool 
 
 static LogicalResult legalizeMod(LegalizeContext &c) {
   bool fmod = c.intAttr("fmod", 0) != 0;
-  if (!fmod && isa<FloatType>(c.elementType(0))) {
-    return c.error("E0304", "fmod is 0, but floats have only the remainder of fmod 1", "fmod");
-  }
   return legalizeBinary(c, fmod ? BinaryKind::FMod : BinaryKind::Mod);
 }
 
