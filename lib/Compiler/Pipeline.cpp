@@ -38,8 +38,9 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     // Attention has taken its own transposes; those that are left cancel or move to where they cost least.
     pm.addNestedPass<func::FuncOp>(nn::createPropagateTransposesPass());
     addCleanup(pm);
-    pm.addPass(nn::createFuseProjectionsPass());
+    // Weights that were exported transposed join, too.
     pm.addPass(nn::createFoldWeightsPass());
+    pm.addPass(nn::createFuseProjectionsPass());
     addCleanup(pm);
   }
   pm.addPass(nn::createOutlineConstantsPass());
