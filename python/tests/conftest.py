@@ -2,52 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Models that several tests use, compiled once a session."""
 
-import os
-import pathlib
-
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
 
 import lathe
 from lathe.zoo import build_models
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def build_folder():
-    return pathlib.Path(os.environ.get("LATHE_BUILD_DIR", ROOT / "build"))
-
-
-def value(name, dtype, *dims):
-    return helper.make_tensor_value_info(name, dtype, dims)
-
-
-def model(nodes, inputs, outputs, **initializers):
-    graph = helper.make_graph(nodes, "graph", inputs, outputs,
-                              [onnx.numpy_helper.from_array(array, name) for name, array in initializers.items()])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def scale_add_relu():
-    """z = relu(x * [0, 1, 2, 3] + y), any number of rows."""
-    nodes = [helper.make_node("Mul", ["x", "c"], ["t"], name="/mul"),
-             helper.make_node("Add", ["t", "y"], ["u"], name="/add"),
-             helper.make_node("Relu", ["u"], ["z"], name="/relu")]
-    return model(nodes, [value("x", TensorProto.FLOAT, "N", 4), value("y", TensorProto.FLOAT, "N", 4)],
-                 [value("z", TensorProto.FLOAT, "N", 4)], c=np.arange(4, dtype=np.float32))
-
-
-def expected_scale_add_relu(x, y):
-    return np.maximum(x * np.arange(4, dtype=np.float32) + y, 0)
-
-
-def gather_rows():
-    """Rows of a 5x4 table by index."""
-    table = np.arange(20, dtype=np.float32).reshape(5, 4)
-    return model([helper.make_node("Gather", ["table", "i"], ["rows"], name="/look/up")],
-                 [value("i", TensorProto.INT64, "N")], [value("rows", TensorProto.FLOAT, "N", 4)], table=table)
+from small_models import build_folder, scale_add_relu
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from small_models import ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
 import gate  # noqa: E402

@@ -15,7 +15,7 @@ import sys
 import onnx
 import pytest
 
-from conftest import ROOT, build_folder, scale_add_relu
+from small_models import ROOT, build_folder, scale_add_relu
 from lathe.compiler import driver
 
 DOCUMENTS = ["README.md", "docs/guide.md"]

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import lathe
-from conftest import ROOT
+from small_models import ROOT
 from lathe.compiler import driver
 
 TOLERANCE = 1e-4

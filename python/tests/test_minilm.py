@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lathe
-from conftest import ROOT
+from small_models import ROOT
 from lathe import _demo
 from lathe._verify import compare, run_reference
 

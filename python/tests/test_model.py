@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lathe
-from conftest import expected_scale_add_relu, gather_rows, scale_add_relu
+from small_models import expected_scale_add_relu, gather_rows, scale_add_relu
 
 rng = np.random.default_rng(3)
 

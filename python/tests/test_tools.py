@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from conftest import ROOT, scale_add_relu
+from small_models import ROOT, scale_add_relu
 from lathe import _verify
 from lathe.compiler import driver
 

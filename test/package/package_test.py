@@ -24,7 +24,7 @@ def call(*command, **options):
 
 
 def save_model(path, factor, external=False):
-    """z = relu(x * factor + y)"""
+    """z = relu(x * factor + y); a splat factor becomes part of the code, others are weights."""
     nodes = [helper.make_node("Mul", ["x", "c"], ["t"]), helper.make_node("Add", ["t", "y"], ["u"]),
              helper.make_node("Relu", ["u"], ["z"])]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in "xyz"]

@@ -398,4 +398,13 @@ TEST_F(Artifact, staticFiles) {
   EXPECT_EQ(system(command.c_str()), 0);
 }
 
+TEST_F(Artifact, withoutWeightsTheObjectStillLinks) {
+  SmallVector<char, 0> object = cantFail(compile(source));
+  ASSERT_TRUE(succeeds(writeStaticArchive(object, info(0), stream({}, 100), /*weightsAsObject=*/true, in("n.a"))));
+  ASSERT_TRUE(succeeds(writeFile(in("n.c"), StringRef("int main(void) { return 0; }"))));
+  std::string prefix = in("");
+  std::string command = "cc -o " + prefix + "n " + prefix + "n.c " + prefix + "n.weights.o " + prefix + "n.a";
+  EXPECT_EQ(system(command.c_str()), 0);
+}
+
 } // namespace
