@@ -153,8 +153,18 @@ Error describeTargets(const CompileOptions &options, std::string &line, std::vec
 
 void printDigest(const CompileOptions &options, const Report &report, StringRef targetLine, double seconds) {
   errs() << targetLine << '\n';
-  if (!report.digest.empty()) {
-    errs() << join(report.digest, " · ") << '\n';
+  std::vector<std::string> clauses = report.digest;
+  for (const auto &[name, value] : report.numbers) {
+    if (name == "kernels") {
+      clauses.push_back(std::to_string(value) + (value == 1 ? " kernel" : " kernels"));
+    } else if (name == "code_bytes") {
+      clauses.push_back("code " + formatBytes(uint64_t(value)));
+    } else if (name == "weight_bytes") {
+      clauses.push_back("weights " + formatBytes(uint64_t(value)));
+    }
+  }
+  if (!clauses.empty()) {
+    errs() << join(clauses, " · ") << '\n';
   }
   SmallVector<std::string> written;
   for (const std::string &file : filesOf(options)) {
