@@ -54,7 +54,7 @@ private:
   /// firstColumn) on, into a buffer with rows of `width` elements, a multiple of the lanes.
   void packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
                      OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns, Value buffer,
-                     int64_t width);
+                     int64_t width, ArrayRef<OpFoldResult> rowSizes = {});
   /// The rows of the left-hand side that a task reads, from column `firstDepth` on, where no strides describe
   /// it.
   void packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
@@ -136,6 +136,26 @@ LogicalResult MatMulEmitter::findLhs() {
   return success();
 }
 
+/// Whether all dimensions but the last lie like one.
+static bool rowsAreOneDimension(const StridedView &view) {
+  OpFoldResult next;
+  for (int64_t dim = int64_t(view.sizes.size()) - 2; dim >= 0; --dim) {
+    if (isConstantSize(view.sizes[dim], 1)) {
+      continue;
+    }
+    std::optional<int64_t> stride = getConstantIntValue(view.strides[dim]);
+    if (next && (!stride || stride != getConstantIntValue(next))) {
+      return false;
+    }
+    std::optional<int64_t> size = getConstantIntValue(view.sizes[dim]);
+    if (!stride || !size) {
+      return false;
+    }
+    next = Builder(view.base.getContext()).getIndexAttr(*stride * *size);
+  }
+  return true;
+}
+
 LogicalResult MatMulEmitter::findRhs() {
   auto input = problem.rhs.getDefiningOp<kernel::InputOp>();
   if (auto argument = input ? dyn_cast<BlockArgument>(input.getBytes()) : BlockArgument()) {
@@ -164,10 +184,7 @@ LogicalResult MatMulEmitter::findRhs() {
   }
   rhsDims.assign(dims->begin(), dims->end());
   FailureOr<StridedView> view = getStridedView(context, problem.rhs);
-  if (failed(view)) {
-    if (isConv()) {
-      return problem.root->emitOpError("expects its filter to be a view of an input");
-    }
+  if (failed(view) || (isConv() && !rowsAreOneDimension(*view))) {
     packs = evaluatesRhs = true;
     return success();
   }
@@ -290,12 +307,16 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
   }
   MatrixRef packed{packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
   if (evaluatesRhs) {
-    SmallVector<OpFoldResult> leading =
-        broadcastIndex(ArrayRef(rhsDims).take_front(leadingDims(rhsDims)), task.batchIndex);
     OpFoldResult columns =
         math().min(math().constant(tiling.columns()), math().sub(problem.n, task.firstColumn));
+    // The rows of a filter are all its dimensions but the last.
+    auto rowSizes = isConv() ? ArrayRef(rhsDims).drop_back() : ArrayRef<OpFoldResult>();
+    SmallVector<OpFoldResult> leading;
+    if (!isConv()) {
+      leading = broadcastIndex(ArrayRef(rhsDims).take_front(leadingDims(rhsDims)), task.batchIndex);
+    }
     packEvaluated(problem.rhs, leading, firstDepth, task.firstColumn, depth, columns, packScratch,
-                  tiling.columns());
+                  tiling.columns(), rowSizes);
     return packed;
   }
   size_t rank = rhs.strides.size();
@@ -317,13 +338,15 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
 
 void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
                                   OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns,
-                                  Value buffer, int64_t width) {
+                                  Value buffer, int64_t width, ArrayRef<OpFoldResult> rowSizes) {
   auto maskType = VectorType::get({tiling.lanes}, builder.getI1Type());
   size_t rank = cast<RankedTensorType>(tensor.getType()).getRank();
   emitLoop(math().constant(0), rows, 1, [&](Value row) {
     emitLoop(math().constant(0), columns, tiling.lanes, [&](Value column) {
       SmallVector<OpFoldResult> index(leading);
-      index.push_back(math().add(firstRow, row));
+      OpFoldResult number = math().add(firstRow, row);
+      llvm::append_range(index, rowSizes.empty() ? SmallVector<OpFoldResult>{number}
+                                                 : math().delinearize(number, rowSizes));
       index.resize(rank - 1, math().constant(0));
       index.push_back(math().add(firstColumn, column));
       Value mask =

@@ -216,3 +216,22 @@ func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: i
     windows = np.lib.stride_tricks.sliding_window_view(x, 5, axis=2)  # [B, 32, 146, 5]
     expected = np.einsum("bclw,wcm->blm", windows, w)
     check(kernel([x, to_panels(w.reshape(160, 40))], (3, 146, 40), (3,)), expected, 160)
+
+
+def test_convolution_with_a_transposed_filter():
+    """A filter as ONNX has it, [M, C, window, 1]: the rows of its matrix lie at two distances."""
+    kernel = Kernel("""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>, %B: index) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x50x12x1xf32>
+  %1 = nn.transpose %0 perm([0, 1, 3, 2]) : tensor<?x50x12x1xf32> -> tensor<?x50x1x12xf32>
+  %2 = kernel.input %w[] : memref<?xi8> -> tensor<40x12x5x1xf32>
+  %3 = nn.transpose %2 perm([2, 3, 1, 0]) : tensor<40x12x5x1xf32> -> tensor<5x1x12x40xf32>
+  %4 = nn.conv %1, %3 strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<?x50x1x12xf32>, tensor<5x1x12x40xf32> -> tensor<?x46x1x40xf32>
+  kernel.output %4, %y[%B] : tensor<?x46x1x40xf32>, memref<?xi8>
+  return
+}""", "f")
+    x, w = normal(3, 50, 12, 1), normal(40, 12, 5, 1)
+    windows = np.lib.stride_tricks.sliding_window_view(x[..., 0], 5, axis=1)  # [B, 46, 12, 5]
+    expected = np.einsum("blcw,mcw->blm", windows, w[..., 0])
+    check(kernel([x, w], (3, 46, 1, 40), (3,)), expected[:, :, None], 60)
