@@ -5,6 +5,7 @@
 
 #include "OpTable.h"
 #include "lathe/Support/Text.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace lathe;

@@ -6,7 +6,9 @@
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 #include "lathe/Support/Text.h"
 #include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include <complex>
 
 using namespace mlir;

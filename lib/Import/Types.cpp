@@ -7,6 +7,8 @@
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 #include "lathe/Support/Text.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace lathe;
