@@ -1,6 +1,6 @@
 # Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The tool under test: LATHE_BUILD names the build folder, by default `build` beside the sources."""
+"""The tool under test: LATHE_BUILD_DIR names the build folder, by default `build` beside the sources."""
 
 import os
 import pathlib
@@ -19,9 +19,9 @@ class Run:
 def importer():
     """Runs lathe-import; `.seconds` is processor time, which does not depend on what else the machine does."""
     root = pathlib.Path(__file__).resolve().parents[1]
-    tool = pathlib.Path(os.environ.get("LATHE_BUILD", root / "build")) / "tools/lathe-import/lathe-import"
+    tool = pathlib.Path(os.environ.get("LATHE_BUILD_DIR", root / "build")) / "tools/lathe-import/lathe-import"
     if not tool.exists():
-        pytest.skip(f"{tool} is not built")
+        pytest.fail(f"{tool} is not built")
 
     def run(*arguments, timeout=60):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-import models
+import hostile_models as models
 
 CLASSES = {"Usage": 1, "Unsupported": 2, "Invalid": 3, "Internal": 4}
 
