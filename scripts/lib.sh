@@ -14,3 +14,39 @@ die() {
   echo "error: $*" >&2
   exit 1
 }
+
+# run_lit BUILD RESULTS
+run_lit() {
+  say "lit"
+  "$LLVM_BIN/lit" -q -j "$JOBS" --xunit-xml-output "$2/lit.xml" "$1/test"
+}
+
+# run_gtests BUILD RESULTS [NAME...]: all test programs of a build, or some. One that dies leaves no file, which
+# sum_results takes for a failure: the names are listed before anything runs.
+run_gtests() {
+  local build=$1 results=$2 binary name
+  shift 2
+  while read -r binary; do
+    name=$(basename "$binary")
+    [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
+    echo "$name" >>"$results/expected"
+    say "$name"
+    "$binary" --gtest_brief=1 --gtest_output="xml:$results/$name.xml"
+  done < <(find "$build/runtime/test" "$build/test" -name '*_tests' -type f -perm -u+x 2>/dev/null | sort)
+}
+
+# run_pytest BUILD RESULT.xml ARGUMENT...
+run_pytest() {
+  local build=$1 result=$2
+  shift 2
+  LATHE_BUILD_DIR=$build LATHE_BUILD=$build LATHE_OPT=$build/tools/lathe-opt/lathe-opt PYTHONPATH=$ROOT/python \
+    "$VENV/bin/python" -m pytest -q -p no:cacheprovider --junit-xml "$result" "$@"
+}
+
+# sum_results RESULTS: of everything in the folder, and of what should be there.
+sum_results() {
+  local names
+  names=$({ cat "$1/expected" 2>/dev/null; find "$1" -name '*.xml' -printf '%f\n' | sed 's/\.xml$//'; } | sort -u)
+  # shellcheck disable=SC2086
+  "$VENV/bin/python" "$ROOT/scripts/sum-results.py" "$1" $names
+}
