@@ -174,6 +174,8 @@ def test_all_scores_in_one_batch(identifiers, tmp_path):
         beginning = list(content.lstrip()[:1024])
         end = list(content.rstrip()[-1024:])
         batch.append(beginning + [256] * (1024 - len(beginning)) + [256] * (1024 - len(end)) + end)
-    scores = [np.asarray(one._onnx_session.run(["target_label"], {"bytes": batch})[0]) for one in (ours, theirs)]
-    assert scores[0].shape == scores[1].shape
-    np.testing.assert_allclose(scores[0], scores[1], atol=TOLERANCE, rtol=0)
+    scores = ours._onnx_session.run(["target_label"], {"bytes": batch})[0]
+    # One file at a time: the variance is a difference of large numbers, and in a batch ONNX Runtime's own scores
+    # move by 3e-3.
+    expected = [theirs._onnx_session.run(["target_label"], {"bytes": [one]})[0][0] for one in batch]
+    np.testing.assert_allclose(scores, expected, atol=TOLERANCE, rtol=0)

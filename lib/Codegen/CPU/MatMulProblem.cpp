@@ -137,8 +137,8 @@ static LogicalResult analyzeConv(EmitContext &context, nn::ConvOp op, MatMulProb
   if (failed(result)) {
     return failure();
   }
-  if (!op.getX().getDefiningOp<kernel::InputOp>() || !op.getFilter().getDefiningOp<kernel::InputOp>()) {
-    return op.emitOpError("expects a dense input and a dense filter");
+  if (!op.getFilter().getDefiningOp<kernel::InputOp>()) {
+    return op.emitOpError("expects a dense filter");
   }
   RankedTensorType filter = typeOf(op.getFilter());
   problem.lhs = op.getX();

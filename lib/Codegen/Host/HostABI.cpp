@@ -22,14 +22,13 @@ llvm::SmallVector<codegen::Symbol> codegen::collectSymbols(func::FuncOp main) {
       }
     }
   }
-  main.walk([&](nn::DimSymbolOp op) {
-    auto found = known.find(op.getName());
-    if (found != known.end()) {
-      Symbol &symbol = symbols[found->second];
-      symbol.min = std::max(symbol.min, int64_t(op.getMin()));
-      symbol.max = std::min(symbol.max, int64_t(op.getMax()));
+  auto bounds = main->getAttrOfType<DictionaryAttr>(nn::NNDialect::kBoundsAttr);
+  for (Symbol &symbol : symbols) {
+    if (auto range = bounds ? bounds.getAs<DenseI64ArrayAttr>(symbol.name) : DenseI64ArrayAttr()) {
+      symbol.min = range[0];
+      symbol.max = range[1];
     }
-  });
+  }
   return symbols;
 }
 

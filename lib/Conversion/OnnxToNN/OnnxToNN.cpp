@@ -41,6 +41,8 @@ private:
   LogicalResult convertReturn();
   LogicalResult reportUnsupported();
   void eraseOld();
+  /// Writes down the symbols' bounds where no pass drops them.
+  void recordBounds();
 
   func::FuncOp main;
   const LegalizerRegistry &registry;
@@ -240,7 +242,21 @@ LogicalResult Conversion::run() {
   }
   sizes.replaceAliases();
   eraseOld();
+  recordBounds();
   return success();
+}
+
+void Conversion::recordBounds() {
+  SmallVector<NamedAttribute> bounds;
+  for (auto symbol : main.front().getOps<nn::DimSymbolOp>()) {
+    int64_t range[] = {int64_t(symbol.getMin()), int64_t(symbol.getMax())};
+    if (range[0] > 0 || range[1] < nn::kMaxDim) {
+      bounds.emplace_back(symbol.getNameAttr(), builder.getDenseI64ArrayAttr(range));
+    }
+  }
+  if (!bounds.empty()) {
+    main->setAttr(nn::NNDialect::kBoundsAttr, builder.getDictionaryAttr(bounds));
+  }
 }
 
 namespace {

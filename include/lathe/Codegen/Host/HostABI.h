@@ -26,8 +26,8 @@ struct Symbol {
   int64_t min = 0, max = nn::kMaxDim;
 };
 
-/// All symbols of `main`'s arguments in the order in which they first occur, with the bounds of their
-/// `nn.dim_symbol`s.
+/// All symbols of `main`'s arguments in the order in which they first occur, with the bounds of
+/// `nn.bounds`.
 llvm::SmallVector<Symbol> collectSymbols(mlir::func::FuncOp main);
 
 /// The kernels of a module, in the order of lathe_table.kernels.

@@ -32,6 +32,9 @@ def NN_Dialect : Dialect {
     static constexpr llvm::StringLiteral kNameAttr = "nn.name";
     /// Argument attribute: one string per dimension, the symbol's name where it is dynamic, else empty.
     static constexpr llvm::StringLiteral kDimsAttr = "nn.dims";
+    /// Function attribute: a dictionary from symbols to their bounds, [smallest, largest]; what is not there lies in
+    /// [0, kMaxDim].
+    static constexpr llvm::StringLiteral kBoundsAttr = "nn.bounds";
   }];
 }
 
