@@ -13,7 +13,7 @@ def main():
     os.environ.setdefault("LATHE_PYTHON", sys.executable)
     try:
         path = driver()
-        if os.path.samefile(path, sys.argv[0]):  # this very script, found on the PATH
+        if os.path.realpath(path) == os.path.realpath(sys.argv[0]):  # this very script, found on the PATH
             raise ModelError("E0005", "the compiler is not part of this installation")
     except ModelError as error:
         print(f"error[{error.code}]: {error}", file=sys.stderr)
