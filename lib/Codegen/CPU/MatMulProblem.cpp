@@ -137,9 +137,6 @@ static LogicalResult analyzeConv(EmitContext &context, nn::ConvOp op, MatMulProb
   if (failed(result)) {
     return failure();
   }
-  if (!op.getFilter().getDefiningOp<kernel::InputOp>()) {
-    return op.emitOpError("expects a dense filter");
-  }
   RankedTensorType filter = typeOf(op.getFilter());
   problem.lhs = op.getX();
   problem.rhs = op.getFilter();

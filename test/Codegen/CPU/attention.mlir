@@ -21,12 +21,11 @@ func.func @mask_per_key(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %m
 
 // -----
 
-func.func @wide_mask(%q: memref<?xi8>, %m: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "attention"} {
-  %0 = kernel.input %q[] : memref<?xi8> -> tensor<1x4x2x32xf32>
-  %1 = kernel.input %m[] : memref<?xi8> -> tensor<4x4xf64>
-  // expected-error @+1 {{only bool and f32 masks are fused}}
-  %2 = nn.attention %0, %0, %0 mask(%1) scale(0.125)
-    : tensor<1x4x2x32xf32>, tensor<1x4x2x32xf32>, tensor<1x4x2x32xf32>, tensor<4x4xf64> -> tensor<1x4x2x32xf32>
-  kernel.output %2, %y[] : tensor<1x4x2x32xf32>, memref<?xi8>
+func.func @wide_elements(%q: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[] : memref<?xi8> -> tensor<1x4x2x32xf64>
+  // expected-error @+1 {{only f32 attention is fused}}
+  %1 = nn.attention %0, %0, %0 scale(0.125)
+    : tensor<1x4x2x32xf64>, tensor<1x4x2x32xf64>, tensor<1x4x2x32xf64> -> tensor<1x4x2x32xf64>
+  kernel.output %1, %y[] : tensor<1x4x2x32xf64>, memref<?xi8>
   return
 }
