@@ -108,7 +108,7 @@ def print_table(records, markdown=False):
         results = record["results"]
         # The best of all measurements: a neighbour may have slowed the others.
         roof = max(other["profile"]["roof_gflops"] for other in records if other["threads"] == record["threads"])
-        share = record["flops"] / (results["lathe"]["p50_ms"] * 1e6) / roof
+        share = record.get("flops", CASES[record["case"]][2]) / (results["lathe"]["p50_ms"] * 1e6) / roof
         rows.append([record["case"], str(record["threads"]),
                      *(f"{results[name]['p50_ms']:.3f}" for name in ("lathe", *_peers.PEERS)),
                      f"{record['ratio']:.2f} ± {record['spread']:.2f}", f"{100 * share:.0f} %"])
