@@ -62,6 +62,7 @@ public:
       pipeline.shapes.push_back(shape.str());
     }
     pipeline.optLevel = options.optLevel;
+    pipeline.strict = options.verifyEach;
   }
 
   Error run() {

@@ -33,6 +33,18 @@ def EmitCPUKernelsPass : Pass<"emit-cpu-kernels", "::mlir::ModuleOp"> {
                            "::mlir::affine::AffineDialect"];
 }
 
+def CheckKernelsPass : Pass<"check-cpu-kernels", "::mlir::func::FuncOp"> {
+  let summary = "find what makes emitted kernels slow or unsafe";
+  let description = [{
+    An emitted kernel must not allocate from the heap and must not allocate stack in a loop (errors). It should not copy
+    whole buffers, and its vectors should be one-dimensional and fit registers: a vector of more or of odd lanes is taken
+    apart by the code generator, at a multiple of the cost (warnings, errors with `strict`).
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"",
+                        "native, x86-64-v3 or x86-64-v4">,
+                 Option<"strict", "strict", "bool", /*default=*/"false", "fail on what is only slow">];
+}
+
 def LowerHostPass : Pass<"lower-host", "::mlir::ModuleOp"> {
   let summary = "turn the program of launches into code over one arena";
   let description = [{

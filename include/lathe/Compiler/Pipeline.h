@@ -21,6 +21,8 @@ struct PipelineOptions {
   std::vector<std::string> shapes;
   /// Of the code generator.
   std::string target = "native";
+  /// Fail where generated code is only slow: for the compiler's own tests.
+  bool strict = false;
 };
 
 /// onnx → nn, opset-free.
