@@ -171,6 +171,17 @@ Value ReferenceLowering::fuseElementwise(Value value) {
   if (!hasProducers || last.getNumParallelLoops() != last.getNumLoops() || last.getNumLoops() == 0) {
     return value;
   }
+  // Upstream's tiling divides by sizes; without elements the temporaries of a static shape are small anyway.
+  bool isEmpty = false;
+  for (Operation &op : *last->getBlock()) {
+    for (Value operand : op.getOperands()) {
+      auto type = dyn_cast<RankedTensorType>(operand.getType());
+      isEmpty |= type && llvm::is_contained(type.getShape(), 0);
+    }
+  }
+  if (isEmpty) {
+    return value;
+  }
   scf::SCFTileAndFuseOptions options;
   SmallVector<OpFoldResult> sizes(last.getNumLoops(), rewriter.getIndexAttr(1));
   options.tilingOptions.setTileSizes(sizes);

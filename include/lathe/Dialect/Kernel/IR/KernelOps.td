@@ -73,11 +73,12 @@ def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, ReturnLike, HasParent
   let assemblyFormat = "$values attr-dict `:` type($values)";
 }
 
-def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments, Pure,
+def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments,
                                            DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                            DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "one execution of a kernel";
   let description = [{
+    Not pure on purpose: two equal launches may fill two results of the model, which cannot share their bytes.
     Runs `callee`, a function over bytes made from a kernel group: one `memref<?xi8>` per input and per result, then
     one index per size. `shapes` is that of the group.
 
