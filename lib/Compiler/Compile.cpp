@@ -6,6 +6,8 @@
 
 #include "lathe/Compiler/Compile.h"
 
+#include "RemarkCollector.h"
+
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Compiler/Codegen.h"
 #include "lathe/Compiler/Link.h"
@@ -77,9 +79,13 @@ public:
     if (Error error = read()) {
       return error;
     }
-    if (Error error = runStages()) {
-      return error;
+    {
+      RemarkCollector remarks(&context, report);
+      if (Error error = runStages()) {
+        return error;
+      }
     }
+    summarizeRemarks(report);
     report.endPhases();
     return options.depFile.empty() || !writes ? Error::success() : writeDepFile();
   }

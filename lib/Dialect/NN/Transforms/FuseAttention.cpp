@@ -263,6 +263,7 @@ void Fusion::run(SoftmaxOp softmax) {
       result = buildReshape(rewriter, loc, result, dims);
     }
     rewriter.replaceOp(match.context, result);
+    remarkPassed(softmax, "nn-fuse-attention", "fused attention");
     return true;
   };
   if (!fuse()) {

@@ -169,6 +169,7 @@ static void fuseAround(UnaryOp inner, RewriterBase &rewriter) {
                        ", each used once");
       return;
     }
+    remarkPassed(inner, "nn-fuse-gelu", "fused gelu");
     rewriter.setInsertionPoint(product);
     rewriter.replaceOp(
         product, buildUnary(rewriter, product.getLoc(), isErf ? UnaryKind::Gelu : UnaryKind::GeluTanh, x));

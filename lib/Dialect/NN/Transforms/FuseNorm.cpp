@@ -158,6 +158,7 @@ static void fuseAround(Operation *root, RewriterBase &rewriter) {
         DenseElementsAttr::get(scaleType, rewriter.getFloatAttr(type.getElementType(), 1)));
   }
   Location loc = final->getLoc();
+  remarkPassed(root, "nn-fuse-norm", isLayerNorm ? "fused layer norm" : "fused root-mean-square norm");
   rewriter.replaceOp(final, isLayerNorm ? buildLayerNorm(rewriter, loc, x, scale, bias, axis, *epsilon)
                                         : buildRMSNorm(rewriter, loc, x, scale, axis, *epsilon));
 }

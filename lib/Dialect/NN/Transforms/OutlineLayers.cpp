@@ -10,12 +10,13 @@
 /// same value for all. Of the possible first ops the one is taken that passes the fewest tensors from one instance to
 /// the next.
 
+#include "FusionUtils.h"
+
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/Remarks.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace lathe::nn {
@@ -74,8 +75,8 @@ public:
       return false;
     }
     replaceInstances(*best, function);
-    remark::passed(main.getLoc(), remark::RemarkOpts::name("OutlinedLayer").category("nn-outline-layers"))
-        << "outlined " << std::to_string(best->repeat.count) << " instances of " << function.getName();
+    remarkPassed(main, "nn-outline-layers",
+                 Twine(best->repeat.count) + " equal layers compiled once, as @" + function.getName());
     return true;
   }
 
@@ -324,8 +325,7 @@ private:
     }
     if (!llvm::all_of(names, [](ArrayAttr a) { return bool(a); }) ||
         !llvm::all_of(resultNames, [](ArrayAttr a) { return bool(a); })) {
-      remark::missed(main.getLoc(), remark::RemarkOpts::name("OutlineLayer").category("nn-outline-layers"))
-          << "a repeated block has a tensor whose sizes are no symbols";
+      remarkMissed(main, "nn-outline-layers", "a repeated block has a tensor whose sizes are no symbols");
       return {};
     }
     builder.setInsertionPointToEnd(module.getBody());
