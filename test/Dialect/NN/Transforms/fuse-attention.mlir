@@ -1,4 +1,4 @@
-// RUN: lathe-opt %s --split-input-file --nn-fuse-attention --canonicalize --verify-diagnostics | FileCheck %s
+// RUN: lathe-opt %s --split-input-file --nn-fuse-attention --canonicalize --verify-diagnostics=only-expected | FileCheck %s
 
 // PyTorch's older exporter: scale after the product, additive mask, k transposed at once. All transposes cancel.
 // CHECK-LABEL: func.func @scale_after

@@ -1,4 +1,4 @@
-// RUN: lathe-opt %s --split-input-file --nn-fuse-norm --verify-diagnostics | FileCheck %s
+// RUN: lathe-opt %s --split-input-file --nn-fuse-norm --verify-diagnostics=only-expected | FileCheck %s
 
 // CHECK-LABEL: func.func @layer_norm
 // CHECK-SAME:    (%[[X:.*]]: tensor<?x8xf32>, %[[S:.*]]: tensor<8xf32>, %[[B:.*]]: tensor<8xf32>)
