@@ -148,8 +148,9 @@ private:
     PassManager pm(&context);
     pm.enableVerifier(options.verifyEach);
     if (!options.dumpIRAfter.empty()) {
-      pm.enableIRPrinting([](Pass *, Operation *) { return false; },
-                          [this](Pass *pass, Operation *) { return pass->getArgument() == options.dumpIRAfter; });
+      pm.enableIRPrinting(
+          [](Pass *, Operation *) { return false; },
+          [this](Pass *pass, Operation *) { return pass->getArgument() == options.dumpIRAfter; });
     }
     build(pm, with);
     if (failed(pm.run(on)) || failed(mlir::verify(on))) {
@@ -177,7 +178,8 @@ private:
     });
   }
 
-  /// The kernels of all targets as one module of the LLVM dialect, each variant's functions with its own suffix.
+  /// The kernels of all targets as one module of the LLVM dialect, each variant's functions with its own
+  /// suffix.
   Expected<OwningOpRef<ModuleOp>> lowerVariants() {
     OwningOpRef<ModuleOp> all;
     for (auto [index, target] : llvm::enumerate(targets)) {
@@ -198,7 +200,8 @@ private:
           continue;
         }
         std::string renamed = (function.getName() + "." + Twine(index)).str();
-        if (failed(SymbolTable::replaceAllSymbolUses(function, StringAttr::get(&context, renamed), *variant))) {
+        if (failed(
+                SymbolTable::replaceAllSymbolUses(function, StringAttr::get(&context, renamed), *variant))) {
           return modelError(ErrorCode::E0901, "cannot rename " + function.getName());
         }
         function.setName(renamed);
@@ -210,7 +213,8 @@ private:
         continue;
       }
       for (Operation &op : llvm::make_early_inc_range(*variant->getBody())) {
-        if (auto symbol = dyn_cast<SymbolOpInterface>(op); !symbol || !SymbolTable::lookupSymbolIn(*all, symbol.getNameAttr())) {
+        if (auto symbol = dyn_cast<SymbolOpInterface>(op);
+            !symbol || !SymbolTable::lookupSymbolIn(*all, symbol.getNameAttr())) {
           op.moveBefore(all->getBody(), all->getBody()->end());
         }
       }

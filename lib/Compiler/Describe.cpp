@@ -44,7 +44,8 @@ static std::optional<uint32_t> dtypeOf(Type type) {
       .Default(std::optional<uint32_t>());
 }
 
-static llvm::Error describeValue(ValueDescription &value, StringAttr name, Type type, const llvm::Twine &fallback) {
+static llvm::Error describeValue(ValueDescription &value, StringAttr name, Type type,
+                                 const llvm::Twine &fallback) {
   value.name = name ? name.str() : fallback.str();
   auto tensor = dyn_cast<RankedTensorType>(type);
   std::optional<uint32_t> dtype = tensor ? dtypeOf(tensor.getElementType()) : std::nullopt;
@@ -126,7 +127,8 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     unsigned number = operand.getOperandNumber();
     ValueDescription &output = model.outputs.emplace_back();
     auto name = main.getResultAttrOfType<StringAttr>(number, nn::NNDialect::kNameAttr);
-    if (llvm::Error error = describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
+    if (llvm::Error error =
+            describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
       return std::move(error);
     }
     FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());

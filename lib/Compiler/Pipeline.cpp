@@ -61,7 +61,8 @@ void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &optio
   pm.addPass(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
   addCleanup(pm);
   pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
-  pm.addNestedPass<func::FuncOp>(codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
+  pm.addNestedPass<func::FuncOp>(
+      codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
   pm.addPass(codegen::createLowerHostPass());
 
   // Vector transfers become one-dimensional loads before anything knows of LLVM.

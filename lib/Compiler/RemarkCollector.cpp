@@ -10,7 +10,8 @@
 
 using namespace lathe;
 
-RemarkCollector::RemarkCollector(mlir::MLIRContext *context, Report &report) : context(context), report(report) {
+RemarkCollector::RemarkCollector(mlir::MLIRContext *context, Report &report)
+    : context(context), report(report) {
   handlerId = context->getDiagEngine().registerHandler(
       [this](mlir::Diagnostic &diagnostic) { return handle(diagnostic); });
 }
@@ -65,7 +66,8 @@ void lathe::summarizeRemarks(Report &report) {
       }
     }
     if (seen) {
-      clauses.push_back((llvm::Twine(done) + "/" + llvm::Twine(seen) + " " + noun + (seen == 1 ? "" : "s")).str());
+      clauses.push_back(
+          (llvm::Twine(done) + "/" + llvm::Twine(seen) + " " + noun + (seen == 1 ? "" : "s")).str());
     }
   }
   if (!clauses.empty()) {
@@ -76,9 +78,11 @@ void lathe::summarizeRemarks(Report &report) {
       report.digest.push_back(llvm::StringRef(remark.message).split(", as").first.str());
     }
   }
-  size_t reference = llvm::count_if(report.remarks, [](const Remark &remark) { return remark.pass == "kernel-form"; });
+  size_t reference =
+      llvm::count_if(report.remarks, [](const Remark &remark) { return remark.pass == "kernel-form"; });
   if (reference) {
     report.digest.push_back((llvm::Twine(reference) + (reference == 1 ? " node runs" : " nodes run") +
-                             " as plain loops (see the report)").str());
+                             " as plain loops (see the report)")
+                                .str());
   }
 }

@@ -13,9 +13,9 @@
 
 namespace lathe {
 
-/// While it lives, turns the remarks of a context ("[pass] what", "[pass] missed: why") into entries of a report, and
-/// warnings into its warnings. A later remark of the same pass about the same node takes the place of the earlier one:
-/// what was missed at first and done in the end stands there as done.
+/// While it lives, turns the remarks of a context ("[pass] what", "[pass] missed: why") into entries of a
+/// report, and warnings into its warnings. A later remark of the same pass about the same node takes the
+/// place of the earlier one: what was missed at first and done in the end stands there as done.
 class RemarkCollector {
 public:
   RemarkCollector(mlir::MLIRContext *context, Report &report);

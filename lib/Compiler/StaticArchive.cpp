@@ -100,8 +100,8 @@ Error lathe::writeStaticArchive(ArrayRef<char> object, const ArtifactInfo &info,
         .help("write them to a side file: --weights=file");
   }
   StaticPaths paths = staticPaths(path, weightsAsObject);
-  // The archive comes last: whoever waits for it finds the other files complete. An object is there even without
-  // weights: who links it need not know.
+  // The archive comes last: whoever waits for it finds the other files complete. An object is there even
+  // without weights: who links it need not know.
   if (info.weightBytes > 0 || weightsAsObject) {
     if (Error error = writeWeights(info, weights, weightsAsObject, paths.weights)) {
       return error;

@@ -20,15 +20,17 @@ std::string ModelDescription::tableName() const {
 
 namespace {
 
-/// Builds the global piece by piece; the pieces behind the header are globals of their own in the same section.
+/// Builds the global piece by piece; the pieces behind the header are globals of their own in the same
+/// section.
 class TableBuilder {
 public:
   TableBuilder(llvm::Module &module, llvm::StringRef name)
       : module(module), context(module.getContext()), i32(llvm::Type::getInt32Ty(context)),
         i64(llvm::Type::getInt64Ty(context)) {
     // The offsets refer to the table before it is complete.
-    table = new llvm::GlobalVariable(module, llvm::ArrayType::get(llvm::Type::getInt8Ty(context), sizeof(lathe_table)),
-                                     /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, nullptr, name);
+    table = new llvm::GlobalVariable(
+        module, llvm::ArrayType::get(llvm::Type::getInt8Ty(context), sizeof(lathe_table)),
+        /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, nullptr, name);
     table->setDSOLocal(true);
   }
 
@@ -63,7 +65,9 @@ public:
     return llvm::ConstantDataArray::getString(context, text, /*AddNull=*/false);
   }
 
-  llvm::Constant *u16(uint64_t value) { return llvm::ConstantInt::get(llvm::Type::getInt16Ty(context), value); }
+  llvm::Constant *u16(uint64_t value) {
+    return llvm::ConstantInt::get(llvm::Type::getInt16Ty(context), value);
+  }
 
   /// Gives the table its contents.
   void finish(llvm::Constant *contents) {
@@ -79,8 +83,9 @@ public:
 
 private:
   llvm::GlobalVariable *global(llvm::Constant *contents, unsigned alignment) {
-    auto *variable = new llvm::GlobalVariable(module, contents->getType(), /*isConstant=*/true,
-                                              llvm::GlobalValue::PrivateLinkage, contents, "lathe_table_part");
+    auto *variable =
+        new llvm::GlobalVariable(module, contents->getType(), /*isConstant=*/true,
+                                 llvm::GlobalValue::PrivateLinkage, contents, "lathe_table_part");
     variable->setAlignment(llvm::Align(alignment));
     return variable;
   }
@@ -94,8 +99,9 @@ private:
 } // namespace
 
 // The records below are written field by field, packed; these hold them to the C declarations.
-static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 && sizeof(lathe_kernel_info) == 16 &&
-              sizeof(lathe_variant_info) == 32 && sizeof(lathe_metadata_info) == 8);
+static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 &&
+              sizeof(lathe_kernel_info) == 16 && sizeof(lathe_variant_info) == 32 &&
+              sizeof(lathe_metadata_info) == 8);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
               offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 88);
 
@@ -117,12 +123,12 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
   TableBuilder builder(module, model.tableName());
   std::vector<llvm::Constant *> symbols, kernels, variantRecords, metadata;
   for (const codegen::Symbol &symbol : model.symbols) {
-    symbols.push_back(builder.record({builder.string(symbol.name), builder.u32(0), builder.u64(uint64_t(symbol.min)),
-                                      builder.u64(uint64_t(symbol.max))}));
+    symbols.push_back(builder.record({builder.string(symbol.name), builder.u32(0),
+                                      builder.u64(uint64_t(symbol.min)), builder.u64(uint64_t(symbol.max))}));
   }
   for (const KernelDescription &kernel : model.kernels) {
-    kernels.push_back(
-        builder.record({builder.string(kernel.name), builder.string(kernel.nodes), builder.u32(0), builder.u32(0)}));
+    kernels.push_back(builder.record(
+        {builder.string(kernel.name), builder.string(kernel.nodes), builder.u32(0), builder.u32(0)}));
   }
   for (const VariantDescription &variant : variants) {
     std::string isa = variant.target.name;
@@ -134,12 +140,24 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
   for (const auto &[key, value] : model.metadata) {
     metadata.push_back(builder.record({builder.string(key), builder.string(value)}));
   }
-  builder.finish(builder.record(
-      {builder.bytes(LATHE_TABLE_MAGIC), builder.u16(LATHE_ABI_MAJOR), builder.u16(LATHE_ABI_MINOR),
-       builder.u32(sizeof(lathe_table)), builder.u64(model.fingerprint), builder.u64(model.weightBytes),
-       builder.string(model.name), builder.u32(model.inputs.size()), builder.u32(model.outputs.size()),
-       builder.u32(model.symbols.size()), builder.u32(model.slotCount), builder.u32(model.kernels.size()),
-       builder.u32(variants.size()), builder.u32(model.metadata.size()), valueRecords(builder, model.inputs),
-       valueRecords(builder, model.outputs), builder.array(symbols), builder.array(kernels),
-       builder.array(variantRecords), builder.array(metadata)}));
+  builder.finish(builder.record({builder.bytes(LATHE_TABLE_MAGIC),
+                                 builder.u16(LATHE_ABI_MAJOR),
+                                 builder.u16(LATHE_ABI_MINOR),
+                                 builder.u32(sizeof(lathe_table)),
+                                 builder.u64(model.fingerprint),
+                                 builder.u64(model.weightBytes),
+                                 builder.string(model.name),
+                                 builder.u32(model.inputs.size()),
+                                 builder.u32(model.outputs.size()),
+                                 builder.u32(model.symbols.size()),
+                                 builder.u32(model.slotCount),
+                                 builder.u32(model.kernels.size()),
+                                 builder.u32(variants.size()),
+                                 builder.u32(model.metadata.size()),
+                                 valueRecords(builder, model.inputs),
+                                 valueRecords(builder, model.outputs),
+                                 builder.array(symbols),
+                                 builder.array(kernels),
+                                 builder.array(variantRecords),
+                                 builder.array(metadata)}));
 }

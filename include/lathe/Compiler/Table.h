@@ -56,9 +56,10 @@ struct VariantDescription {
   std::string run, layout;
 };
 
-/// Adds the table to `module`, where the variants' functions are. All references are offsets from the table, so that
-/// it needs no relocation.
-void buildTable(llvm::Module &module, const ModelDescription &model, llvm::ArrayRef<VariantDescription> variants);
+/// Adds the table to `module`, where the variants' functions are. All references are offsets from the table,
+/// so that it needs no relocation.
+void buildTable(llvm::Module &module, const ModelDescription &model,
+                llvm::ArrayRef<VariantDescription> variants);
 
 } // namespace lathe
 

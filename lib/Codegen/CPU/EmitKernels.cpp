@@ -84,7 +84,8 @@ static LogicalResult emitTasks(func::FuncOp kernel, const Emitter &emitter, cons
   if (failed(tasks.eraseArguments(buffers))) {
     return failure();
   }
-  tasks.setType(builder.getFunctionType(tasks.getArgumentTypes(), {builder.getIndexType(), builder.getIndexType()}));
+  tasks.setType(
+      builder.getFunctionType(tasks.getArgumentTypes(), {builder.getIndexType(), builder.getIndexType()}));
   return success();
 }
 

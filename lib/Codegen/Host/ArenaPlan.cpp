@@ -41,7 +41,8 @@ int64_t ArenaPlan::take(Tenant tenant, unsigned first, unsigned last) {
     if (busyUntil[i] >= first) {
       continue;
     }
-    bool same = llvm::any_of(slots[i].tenants, [&](const Tenant &other) { return sameFormula(other, tenant); });
+    bool same =
+        llvm::any_of(slots[i].tenants, [&](const Tenant &other) { return sameFormula(other, tenant); });
     if (best < 0 || (same && !bestSame) || (same == bestSame && busyUntil[i] > busyUntil[best])) {
       best = int64_t(i);
       bestSame = same;
@@ -59,7 +60,8 @@ int64_t ArenaPlan::take(Tenant tenant, unsigned first, unsigned last) {
   return best;
 }
 
-FailureOr<ArenaPlan> ArenaPlan::create(func::FuncOp function, nn::ShapeTracker &shapes, SymbolTable &symbols) {
+FailureOr<ArenaPlan> ArenaPlan::create(func::FuncOp function, nn::ShapeTracker &shapes,
+                                       SymbolTable &symbols) {
   ArenaPlan plan;
   Block &block = function.getBody().front();
 
@@ -78,7 +80,8 @@ FailureOr<ArenaPlan> ArenaPlan::create(func::FuncOp function, nn::ShapeTracker &
     Value root = getRoot(operand);
     if (isa<BlockArgument>(root) || root.getDefiningOp<nn::WeightUseOp>() ||
         !plan.resultOf.try_emplace(root, index).second) {
-      return block.getTerminator()->emitError() << "result " << index << " is not computed by a kernel of its own";
+      return block.getTerminator()->emitError()
+             << "result " << index << " is not computed by a kernel of its own";
     }
   }
 
@@ -105,7 +108,8 @@ FailureOr<ArenaPlan> ArenaPlan::create(func::FuncOp function, nn::ShapeTracker &
           tenant.sizes.push_back(cast<Value>(dim));
         }
       }
-      plan.slotOf[result] = plan.take(std::move(tenant), position, std::max(position, lastRead.lookup(result)));
+      plan.slotOf[result] =
+          plan.take(std::move(tenant), position, std::max(position, lastRead.lookup(result)));
     }
     if (auto call = dyn_cast<nn::LayerCallOp>(op)) {
       Tenant tenant;

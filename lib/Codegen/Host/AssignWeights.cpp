@@ -32,7 +32,8 @@ int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   int64_t elements = type.getNumElements();
   if (nn::PanelAttr panel = weight.getPanelAttr()) {
     int64_t columns = type.getShape().back();
-    elements = llvm::alignTo(columns, panel.getWidth()) * llvm::alignTo(elements / columns, panel.getInterleave());
+    elements =
+        llvm::alignTo(columns, panel.getWidth()) * llvm::alignTo(elements / columns, panel.getInterleave());
   }
   return elements * getElementBytes(type.getElementType());
 }
@@ -92,9 +93,8 @@ private:
       return use.getOperandNumber() == 1 && type.getRank() == 2 && type.getElementType().isF32();
     }
     if (auto conv = dyn_cast<nn::ConvOp>(use.getOwner())) {
-      return use.getOperandNumber() == 1 &&
-             kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr) ==
-                 kernel::stringifyRootKind(kernel::RootKind::MatMul);
+      return use.getOperandNumber() == 1 && kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr) ==
+                                                kernel::stringifyRootKind(kernel::RootKind::MatMul);
     }
     return false;
   }
@@ -113,7 +113,8 @@ private:
         fit.insert(weight);
       }
     }
-    // A kernel takes panels only if all of its weights can be given so, and the other way round: until nothing changes.
+    // A kernel takes panels only if all of its weights can be given so, and the other way round: until
+    // nothing changes.
     auto allReadersFit = [&](const KernelUse &use) {
       return llvm::all_of(readers[{use.kernel, use.argument}], [&](Operation *w) { return fit.contains(w); });
     };
@@ -133,7 +134,8 @@ private:
     auto [found, inserted] = passesWeights.try_emplace({use.kernel, use.argument}, true);
     if (inserted) {
       module.walk([&](kernel::LaunchOp launch) {
-        if (launch.getCallee() == func::FuncOp(use.kernel).getName() && !isWeight(launch.getOperand(use.argument))) {
+        if (launch.getCallee() == func::FuncOp(use.kernel).getName() &&
+            !isWeight(launch.getOperand(use.argument))) {
           passesWeights[{use.kernel, use.argument}] = false;
         }
       });

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Turns host functions over tensors into functions over pointers: `@main` becomes the artifact's run and layout
-/// functions, a layer becomes a function that its instances call with their weights.
+/// Turns host functions over tensors into functions over pointers: `@main` becomes the artifact's run and
+/// layout functions, a layer becomes a function that its instances call with their weights.
 
 #include "lathe/Codegen/Host/ArenaPlan.h"
 #include "lathe/Codegen/Host/HostABI.h"
@@ -48,16 +48,26 @@ struct Emit {
 
   Type ptr() { return LLVM::LLVMPointerType::get(builder.getContext()); }
   Type i64() { return builder.getI64Type(); }
-  Value constant(int64_t value) { return LLVM::ConstantOp::create(builder, loc, i64(), builder.getI64IntegerAttr(value)); }
+  Value constant(int64_t value) {
+    return LLVM::ConstantOp::create(builder, loc, i64(), builder.getI64IntegerAttr(value));
+  }
   Value at(Value base, int64_t index) {
-    return LLVM::GEPOp::create(builder, loc, ptr(), i64(), base, ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(index))});
+    return LLVM::GEPOp::create(builder, loc, ptr(), i64(), base,
+                               ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(index))});
   }
   Value bytesAt(Value base, Value offset) {
-    return LLVM::GEPOp::create(builder, loc, ptr(), builder.getI8Type(), base, ArrayRef<LLVM::GEPArg>{offset});
+    return LLVM::GEPOp::create(builder, loc, ptr(), builder.getI8Type(), base,
+                               ArrayRef<LLVM::GEPArg>{offset});
   }
-  Value load(Type type, Value base, int64_t index) { return LLVM::LoadOp::create(builder, loc, type, at(base, index)); }
-  void store(Value value, Value base, int64_t index) { LLVM::StoreOp::create(builder, loc, value, at(base, index)); }
-  Value toIndex(Value value) { return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), value); }
+  Value load(Type type, Value base, int64_t index) {
+    return LLVM::LoadOp::create(builder, loc, type, at(base, index));
+  }
+  void store(Value value, Value base, int64_t index) {
+    LLVM::StoreOp::create(builder, loc, value, at(base, index));
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), value);
+  }
   Value fromIndex(Value value) { return arith::IndexCastOp::create(builder, loc, i64(), value); }
 };
 
@@ -116,10 +126,12 @@ private:
     unsigned count = source.getNumArguments();
     for (BlockArgument argument : source.getArguments()) {
       unsigned number = argument.getArgNumber();
-      pointers[argument] = isMain ? emit.load(emit.ptr(), inputs, number) : Value(entry->getArgument(2 + number));
+      pointers[argument] =
+          isMain ? emit.load(emit.ptr(), inputs, number) : Value(entry->getArgument(2 + number));
     }
     for (unsigned i = 0; i < source.getNumResults(); ++i) {
-      results.push_back(isMain ? emit.load(emit.ptr(), outputs, i) : Value(entry->getArgument(2 + count + i)));
+      results.push_back(isMain ? emit.load(emit.ptr(), outputs, i)
+                               : Value(entry->getArgument(2 + count + i)));
     }
     arena = isMain ? emit.load(emit.ptr(), call, Arena) : Value(entry->getArgument(1));
     slots = emit.load(emit.ptr(), call, Slots);
@@ -155,7 +167,8 @@ private:
       return emitLayerCall(layer);
     }
     if (isa<func::ReturnOp>(op)) {
-      Value zero = LLVM::ConstantOp::create(builder, op.getLoc(), builder.getI32Type(), builder.getI32IntegerAttr(0));
+      Value zero =
+          LLVM::ConstantOp::create(builder, op.getLoc(), builder.getI32Type(), builder.getI32IntegerAttr(0));
       func::ReturnOp::create(builder, op.getLoc(), zero);
       return success();
     }
@@ -199,7 +212,8 @@ private:
   LogicalResult emitLaunch(kernel::LaunchOp launch) {
     Emit emit{builder, launch.getLoc()};
     int64_t position = 0;
-    for (Value tensor : llvm::concat<Value>(SmallVector<Value>(launch.getInputs()), SmallVector<Value>(launch.getResults()))) {
+    for (Value tensor : llvm::concat<Value>(SmallVector<Value>(launch.getInputs()),
+                                            SmallVector<Value>(launch.getResults()))) {
       FailureOr<Value> pointer = getPointer(tensor);
       if (failed(pointer)) {
         return failure();
@@ -213,17 +227,22 @@ private:
     }
     StringRef callee = launch.getCallee();
     Type index = builder.getIndexType();
-    auto tasks = func::CallOp::create(builder, launch.getLoc(), (callee + ".tasks").str(), TypeRange{index, index}, sizes);
+    auto tasks = func::CallOp::create(builder, launch.getLoc(), (callee + ".tasks").str(),
+                                      TypeRange{index, index}, sizes);
     Value entry = LLVM::AddressOfOp::create(builder, launch.getLoc(), emit.ptr(), (callee + ".entry").str());
     int64_t number = state.kernelIndex.lookup(callee);
     Type i32 = builder.getI32Type();
-    auto number32 = LLVM::ConstantOp::create(builder, launch.getLoc(), i32, builder.getI32IntegerAttr(number));
-    auto type = LLVM::LLVMFunctionType::get(i32, {emit.ptr(), i32, emit.ptr(), emit.ptr(), emit.i64(), emit.i64()});
+    auto number32 =
+        LLVM::ConstantOp::create(builder, launch.getLoc(), i32, builder.getI32IntegerAttr(number));
+    auto type =
+        LLVM::LLVMFunctionType::get(i32, {emit.ptr(), i32, emit.ptr(), emit.ptr(), emit.i64(), emit.i64()});
     Value fault = LLVM::CallOp::create(builder, launch.getLoc(), type,
                                        ValueRange{parallelFor, context, number32, entry, argumentBuffer,
-                                                  emit.fromIndex(tasks.getResult(0)), emit.fromIndex(tasks.getResult(1))})
+                                                  emit.fromIndex(tasks.getResult(0)),
+                                                  emit.fromIndex(tasks.getResult(1))})
                       .getResult();
-    auto shifted = LLVM::ConstantOp::create(builder, launch.getLoc(), i32, builder.getI32IntegerAttr(number << 8));
+    auto shifted =
+        LLVM::ConstantOp::create(builder, launch.getLoc(), i32, builder.getI32IntegerAttr(number << 8));
     branchOnFault(launch.getLoc(), fault, LLVM::OrOp::create(builder, launch.getLoc(), fault, shifted));
     return success();
   }
@@ -231,7 +250,8 @@ private:
   LogicalResult emitLayerCall(nn::LayerCallOp layer) {
     Emit emit{builder, layer.getLoc()};
     SmallVector<Value> operands{call, slotPointer(emit, plan.getScratchSlot(layer))};
-    for (Value tensor : llvm::concat<Value>(SmallVector<Value>(layer.getOperands()), SmallVector<Value>(layer.getResults()))) {
+    for (Value tensor : llvm::concat<Value>(SmallVector<Value>(layer.getOperands()),
+                                            SmallVector<Value>(layer.getResults()))) {
       FailureOr<Value> pointer = getPointer(tensor);
       if (failed(pointer)) {
         return failure();
@@ -380,7 +400,8 @@ private:
   Block *faultBlock = nullptr;
 };
 
-/// `@<kernel>.entry(args, begin, end, worker) -> i32`: a lathe_task_fn that unpacks the arguments of a launch.
+/// `@<kernel>.entry(args, begin, end, worker) -> i32`: a lathe_task_fn that unpacks the arguments of a
+/// launch.
 void emitEntry(func::FuncOp kernel) {
   OpBuilder builder(kernel);
   Emit emit{builder, kernel.getLoc()};
@@ -413,11 +434,13 @@ void emitEntry(func::FuncOp kernel) {
     insert(emit.constant(0), {2});
     insert(emit.constant(INT64_MAX), {3, 0});
     insert(emit.constant(1), {4, 0});
-    operands.push_back(UnrealizedConversionCastOp::create(builder, kernel.getLoc(), argument, value).getResult(0));
+    operands.push_back(
+        UnrealizedConversionCastOp::create(builder, kernel.getLoc(), argument, value).getResult(0));
   }
   operands.push_back(emit.toIndex(block->getArgument(1)));
   operands.push_back(emit.toIndex(block->getArgument(2)));
-  operands.push_back(emit.toIndex(LLVM::ZExtOp::create(builder, kernel.getLoc(), emit.i64(), block->getArgument(3))));
+  operands.push_back(
+      emit.toIndex(LLVM::ZExtOp::create(builder, kernel.getLoc(), emit.i64(), block->getArgument(3))));
   Value fault = func::CallOp::create(builder, kernel.getLoc(), kernel, operands).getResult(0);
   LLVM::ReturnOp::create(builder, kernel.getLoc(), fault);
 }
@@ -439,7 +462,8 @@ struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
     }
     SmallVector<func::FuncOp> hosts;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      bool isKernel = function->hasAttr(kernel::KernelDialect::kRootAttr) || function.getName().ends_with(".tasks");
+      bool isKernel =
+          function->hasAttr(kernel::KernelDialect::kRootAttr) || function.getName().ends_with(".tasks");
       if (!isKernel && !function.isExternal()) {
         hosts.push_back(function);
       }

@@ -4,8 +4,9 @@
 /// \file
 /// Produces the bytes of the weight section.
 ///
-/// A weight, however it is composed, is a list of strided blocks of mapped memory: a transposition permutes strides, a
-/// concatenation shifts and collects blocks. Rows and panels are then gathered straight from the model's file.
+/// A weight, however it is composed, is a list of strided blocks of mapped memory: a transposition permutes
+/// strides, a concatenation shifts and collects blocks. Rows and panels are then gathered straight from the
+/// model's file.
 
 #include "lathe/Codegen/Host/Weights.h"
 
@@ -39,7 +40,8 @@ public:
 private:
   llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight, unsigned depth) {
     if (depth > 16) {
-      return llvm::createStringError("weight @%s has sources nested more than 16 deep", weight.getSymName().data());
+      return llvm::createStringError("weight @%s has sources nested more than 16 deep",
+                                     weight.getSymName().data());
     }
     RankedTensorType type = weight.getTensorType();
     if (auto source = dyn_cast<nn::WeightSourceAttr>(weight.getValue())) {
@@ -62,7 +64,8 @@ private:
     return SmallVector<StridedBlock>{block};
   }
 
-  llvm::Expected<SmallVector<StridedBlock>> compose(nn::WeightOp weight, nn::WeightSourceAttr source, unsigned depth) {
+  llvm::Expected<SmallVector<StridedBlock>> compose(nn::WeightOp weight, nn::WeightSourceAttr source,
+                                                    unsigned depth) {
     SmallVector<StridedBlock> blocks;
     bool concat = source.getKind().getValue() == "concat";
     int64_t shift = 0;
@@ -104,7 +107,8 @@ private:
     if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight.getValue())) {
       AsmResourceBlob *blob = resource.getRawHandle().getBlob();
       if (!blob || blob->getData().size() != size) {
-        return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu", weight.getSymName().data(), size,
+        return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu",
+                                       weight.getSymName().data(), size,
                                        blob ? blob->getData().size() : size_t(0));
       }
       return blob->getData();
@@ -166,8 +170,8 @@ private:
 };
 
 /// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
-void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last, int64_t elementBytes,
-             char *to) {
+void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last,
+             int64_t elementBytes, char *to) {
   for (const StridedBlock &block : blocks) {
     size_t rank = block.lo.size(), column = rank - 1;
     const char *from = block.base;

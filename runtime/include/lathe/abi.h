@@ -3,13 +3,14 @@
 
 /* The binary interface between compiled code and the runtime.
  *
- * An artifact exports one read-only symbol, `lathe_model_<16 hex digits of the model's fingerprint>`, a lathe_table.
- * All references inside it are byte offsets from the table's own address, so that the table needs no relocation.
- * Compiled code calls nothing but the functions it is handed in a lathe_call and the C library's memcpy, memmove and
- * memset. It allocates nothing.
+ * An artifact exports one read-only symbol, `lathe_model_<16 hex digits of the model's fingerprint>`, a
+ * lathe_table. All references inside it are byte offsets from the table's own address, so that the table
+ * needs no relocation. Compiled code calls nothing but the functions it is handed in a lathe_call and the C
+ * library's memcpy, memmove and memset. It allocates nothing.
  *
- * LATHE_ABI_MAJOR changes when an old runtime cannot run a new artifact or the other way round; LATHE_ABI_MINOR when
- * fields are appended. A runtime runs artifacts of its own major version and of any minor version up to its own. */
+ * LATHE_ABI_MAJOR changes when an old runtime cannot run a new artifact or the other way round;
+ * LATHE_ABI_MINOR when fields are appended. A runtime runs artifacts of its own major version and of any
+ * minor version up to its own. */
 #ifndef LATHE_ABI_H
 #define LATHE_ABI_H
 
@@ -19,27 +20,27 @@
 #define LATHE_ABI_MINOR 0
 #define LATHE_TABLE_MAGIC "LATHETBL"
 
-/* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no two parts
- * that run at the same time share it. Returns 0 or a lathe_fault. */
+/* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
+ * two parts that run at the same time share it. Returns 0 or a lathe_fault. */
 typedef int32_t (*lathe_task_fn)(const void *args, int64_t begin, int64_t end, int32_t worker);
 
-/* Runs `task` over [0, count), split into parts of at least `grain` iterations, and returns when all are done: 0, or
- * the fault of one of them. `kernel` is an index into lathe_table.kernels. */
+/* Runs `task` over [0, count), split into parts of at least `grain` iterations, and returns when all are
+ * done: 0, or the fault of one of them. `kernel` is an index into lathe_table.kernels. */
 typedef int32_t (*lathe_parallel_for_fn)(void *context, int32_t kernel, lathe_task_fn task, const void *args,
                                          int64_t count, int64_t grain);
 
 /* Why compiled code gave up. The number returned by tasks and by run is `fault | (kernel << 8)`. */
 enum lathe_fault {
   LATHE_FAULT_NONE = 0,
-  LATHE_FAULT_INDEX = 1,     /* a data-dependent index is out of bounds */
-  LATHE_FAULT_DIVISION = 2,  /* an integer division by zero */
-  LATHE_FAULT_SHAPE = 3,     /* the values of the symbols contradict each other */
-  LATHE_FAULT_DEADLINE = 4,  /* raised by the runtime's parallel_for, never by a kernel */
-  LATHE_FAULT_HOST = 5       /* raised by a host's own parallel_for */
+  LATHE_FAULT_INDEX = 1,    /* a data-dependent index is out of bounds */
+  LATHE_FAULT_DIVISION = 2, /* an integer division by zero */
+  LATHE_FAULT_SHAPE = 3,    /* the values of the symbols contradict each other */
+  LATHE_FAULT_DEADLINE = 4, /* raised by the runtime's parallel_for, never by a kernel */
+  LATHE_FAULT_HOST = 5      /* raised by a host's own parallel_for */
 };
 
-/* What one run works on. All tensors are dense, row-major and aligned to their element; arena and weights are aligned
- * to 64 bytes. */
+/* What one run works on. All tensors are dense, row-major and aligned to their element; arena and weights are
+ * aligned to 64 bytes. */
 struct lathe_call {
   const int64_t *symbols;    /* [symbol_count] */
   const int64_t *slots;      /* [slot_count], as layout() wrote them */
@@ -48,33 +49,43 @@ struct lathe_call {
   void *arena;               /* the bytes that layout() asked for */
   const uint8_t *weights;    /* the weight section */
   lathe_parallel_for_fn parallel_for;
-  void *context;             /* first argument of parallel_for */
-  int64_t workers;           /* parallel_for uses at most so many at a time */
+  void *context;   /* first argument of parallel_for */
+  int64_t workers; /* parallel_for uses at most so many at a time */
 };
 
 /* Computes, once per combination of symbol values, the arena layout and the shapes of all outputs.
- * `slots` [slot_count] receives the byte offset of every arena slot, `output_dims` the dimensions of all outputs one
- * after the other, `arena_bytes` the size of the arena. Returns 0 or a lathe_fault. */
-typedef int32_t (*lathe_layout_fn)(const int64_t *symbols, int64_t workers, int64_t *slots, int64_t *output_dims,
-                                   int64_t *arena_bytes);
+ * `slots` [slot_count] receives the byte offset of every arena slot, `output_dims` the dimensions of all
+ * outputs one after the other, `arena_bytes` the size of the arena. Returns 0 or a lathe_fault. */
+typedef int32_t (*lathe_layout_fn)(const int64_t *symbols, int64_t workers, int64_t *slots,
+                                   int64_t *output_dims, int64_t *arena_bytes);
 typedef int32_t (*lathe_run_fn)(const struct lathe_call *call);
 
 /* Element types carry the numbers of ONNX's TensorProto.DataType. */
 enum lathe_dtype {
-  LATHE_FLOAT32 = 1, LATHE_UINT8 = 2, LATHE_INT8 = 3, LATHE_UINT16 = 4, LATHE_INT16 = 5, LATHE_INT32 = 6,
-  LATHE_INT64 = 7, LATHE_BOOL = 9, LATHE_FLOAT16 = 10, LATHE_FLOAT64 = 11, LATHE_UINT32 = 12, LATHE_UINT64 = 13,
+  LATHE_FLOAT32 = 1,
+  LATHE_UINT8 = 2,
+  LATHE_INT8 = 3,
+  LATHE_UINT16 = 4,
+  LATHE_INT16 = 5,
+  LATHE_INT32 = 6,
+  LATHE_INT64 = 7,
+  LATHE_BOOL = 9,
+  LATHE_FLOAT16 = 10,
+  LATHE_FLOAT64 = 11,
+  LATHE_UINT32 = 12,
+  LATHE_UINT64 = 13,
   LATHE_BFLOAT16 = 16
 };
 
-/* A dimension: its size if it is not negative, ~index of a symbol if it is, LATHE_DIM_COMPUTED if only layout()
- * knows it (outputs). */
+/* A dimension: its size if it is not negative, ~index of a symbol if it is, LATHE_DIM_COMPUTED if only
+ * layout() knows it (outputs). */
 #define LATHE_DIM_COMPUTED INT64_MIN
 
 struct lathe_value_info {
   int32_t name;   /* NUL-terminated UTF-8 */
   uint32_t dtype; /* enum lathe_dtype */
   uint32_t rank;
-  int32_t dims;   /* int64_t[rank], aligned to 8 bytes */
+  int32_t dims; /* int64_t[rank], aligned to 8 bytes */
 };
 
 struct lathe_symbol_info {
@@ -84,10 +95,11 @@ struct lathe_symbol_info {
 };
 
 struct lathe_kernel_info {
-  int32_t name;       /* the kernel's own name */
-  int32_t nodes;      /* the ONNX nodes computed by it, separated by '\n' */
-  int32_t flops;      /* offset of an int64_t(const int64_t *symbols) that counts floating-point operations, or 0 */
-  int32_t bytes;      /* the same for bytes read and written, or 0 */
+  int32_t name;  /* the kernel's own name */
+  int32_t nodes; /* the ONNX nodes computed by it, separated by '\n' */
+  int32_t
+      flops; /* offset of an int64_t(const int64_t *symbols) that counts floating-point operations, or 0 */
+  int32_t bytes; /* the same for bytes read and written, or 0 */
 };
 
 /* One compiled form of the whole model, best first. */
@@ -99,13 +111,29 @@ struct lathe_variant_info {
 
 /* Own numbering, from CPUID and XCR0. */
 enum lathe_cpu_feature {
-  LATHE_CPU_SSE42 = 1 << 0, LATHE_CPU_AVX = 1 << 1, LATHE_CPU_AVX2 = 1 << 2, LATHE_CPU_FMA = 1 << 3,
-  LATHE_CPU_F16C = 1 << 4, LATHE_CPU_BMI2 = 1 << 5, LATHE_CPU_AVX512F = 1 << 6, LATHE_CPU_AVX512BW = 1 << 7,
-  LATHE_CPU_AVX512DQ = 1 << 8, LATHE_CPU_AVX512VL = 1 << 9, LATHE_CPU_AVX512CD = 1 << 10,
-  LATHE_CPU_AVX512VNNI = 1 << 11, LATHE_CPU_AVX512BF16 = 1 << 12, LATHE_CPU_AVX512FP16 = 1 << 13,
-  LATHE_CPU_AVX512VBMI = 1 << 14, LATHE_CPU_AVXVNNI = 1 << 15, LATHE_CPU_AMX_TILE = 1 << 16,
-  LATHE_CPU_AMX_INT8 = 1 << 17, LATHE_CPU_AMX_BF16 = 1 << 18, LATHE_CPU_LZCNT = 1 << 19, LATHE_CPU_BMI = 1 << 20,
-  LATHE_CPU_MOVBE = 1 << 21, LATHE_CPU_POPCNT = 1 << 22
+  LATHE_CPU_SSE42 = 1 << 0,
+  LATHE_CPU_AVX = 1 << 1,
+  LATHE_CPU_AVX2 = 1 << 2,
+  LATHE_CPU_FMA = 1 << 3,
+  LATHE_CPU_F16C = 1 << 4,
+  LATHE_CPU_BMI2 = 1 << 5,
+  LATHE_CPU_AVX512F = 1 << 6,
+  LATHE_CPU_AVX512BW = 1 << 7,
+  LATHE_CPU_AVX512DQ = 1 << 8,
+  LATHE_CPU_AVX512VL = 1 << 9,
+  LATHE_CPU_AVX512CD = 1 << 10,
+  LATHE_CPU_AVX512VNNI = 1 << 11,
+  LATHE_CPU_AVX512BF16 = 1 << 12,
+  LATHE_CPU_AVX512FP16 = 1 << 13,
+  LATHE_CPU_AVX512VBMI = 1 << 14,
+  LATHE_CPU_AVXVNNI = 1 << 15,
+  LATHE_CPU_AMX_TILE = 1 << 16,
+  LATHE_CPU_AMX_INT8 = 1 << 17,
+  LATHE_CPU_AMX_BF16 = 1 << 18,
+  LATHE_CPU_LZCNT = 1 << 19,
+  LATHE_CPU_BMI = 1 << 20,
+  LATHE_CPU_MOVBE = 1 << 21,
+  LATHE_CPU_POPCNT = 1 << 22
 };
 
 struct lathe_metadata_info {

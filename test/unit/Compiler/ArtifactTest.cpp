@@ -400,7 +400,8 @@ TEST_F(Artifact, staticFiles) {
 
 TEST_F(Artifact, withoutWeightsTheObjectStillLinks) {
   SmallVector<char, 0> object = cantFail(compile(source));
-  ASSERT_TRUE(succeeds(writeStaticArchive(object, info(0), stream({}, 100), /*weightsAsObject=*/true, in("n.a"))));
+  ASSERT_TRUE(
+      succeeds(writeStaticArchive(object, info(0), stream({}, 100), /*weightsAsObject=*/true, in("n.a"))));
   ASSERT_TRUE(succeeds(writeFile(in("n.c"), StringRef("int main(void) { return 0; }"))));
   std::string prefix = in("");
   std::string command = "cc -o " + prefix + "n " + prefix + "n.c " + prefix + "n.weights.o " + prefix + "n.a";

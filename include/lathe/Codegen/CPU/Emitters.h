@@ -5,10 +5,10 @@
 /// From a kernel over tensors to loops over memory, one emitter per kind of root.
 ///
 /// A kernel arrives as a function over bytes (see OutlineKernels): `kernel.input`s, nn ops on tensors,
-/// `kernel.output`s, then `return`. An emitter adds memref, vector, scf, arith and math ops before the `return`;
-/// EmitKernels then erases the tensor form. Emitted code handles iterations [begin, end) of the kernel's tasks, keeps
-/// no state between calls, allocates nothing but small `memref.alloca`s at the top of the function, and may run in
-/// several workers at once on disjoint iterations.
+/// `kernel.output`s, then `return`. An emitter adds memref, vector, scf, arith and math ops before the
+/// `return`; EmitKernels then erases the tensor form. Emitted code handles iterations [begin, end) of the
+/// kernel's tasks, keeps no state between calls, allocates nothing but small `memref.alloca`s at the top of
+/// the function, and may run in several workers at once on disjoint iterations.
 
 #ifndef LATHE_CODEGEN_CPU_EMITTERS_H
 #define LATHE_CODEGEN_CPU_EMITTERS_H
@@ -32,25 +32,30 @@ struct EmitContext {
   mlir::Value begin, end, worker;
 };
 
-/// How many independent tasks a kernel has, and how many at least one worker should take at a time so that handing
-/// them over pays (index values). The grain aims at some 10 microseconds of work.
+/// How many independent tasks a kernel has, and how many at least one worker should take at a time so that
+/// handing them over pays (index values). The grain aims at some 10 microseconds of work.
 struct TaskSplit {
   mlir::Value count, grain;
 };
 
-/// Everything EmitKernels needs to know of one kind of root. `split` is called on a copy of the kernel and may use
-/// only sizes; `emit` on the kernel itself. Both emit a diagnostic when they fail.
+/// Everything EmitKernels needs to know of one kind of root. `split` is called on a copy of the kernel and
+/// may use only sizes; `emit` on the kernel itself. Both emit a diagnostic when they fail.
 struct Emitter {
   llvm::FailureOr<TaskSplit> (*split)(EmitContext &context);
   llvm::LogicalResult (*emit)(EmitContext &context);
 };
 
 /// The emitters, each in the file of its name.
-Emitter getMatMulEmitter();    // MatMul.cpp: matmul or 1-D convolution, with views before and pointwise ops after
-Emitter getAttentionEmitter(); // Attention.cpp
-Emitter getRowsEmitter();      // Rows.cpp: norms, softmax, reductions over trailing dimensions, fused pointwise ops
-Emitter getPointwiseEmitter(); // Pointwise.cpp: pointwise ops, views, gathers
-Emitter getReferenceEmitter(); // Reference.cpp: anything, through linalg
+/// A matrix product or 1-D convolution, with views before and pointwise ops after it.
+Emitter getMatMulEmitter();
+/// `nn.attention`, with what computes its mask.
+Emitter getAttentionEmitter();
+/// Norms, softmax and reductions over trailing dimensions, with pointwise ops around them.
+Emitter getRowsEmitter();
+/// Pointwise ops, views and gathers.
+Emitter getPointwiseEmitter();
+/// Anything, through linalg.
+Emitter getReferenceEmitter();
 
 } // namespace lathe::cpu
 

@@ -18,8 +18,8 @@ namespace lathe::codegen {
 /// Every slot starts at a multiple of this.
 inline constexpr int64_t kSlotAlignment = 64;
 
-/// What a slot must hold: `factor` bytes times the product of `sizes` (index values of the function), or the arena of
-/// `layer`.
+/// What a slot must hold: `factor` bytes times the product of `sizes` (index values of the function), or the
+/// arena of `layer`.
 struct Tenant {
   int64_t factor = 0;
   llvm::SmallVector<mlir::Value> sizes;
@@ -33,12 +33,12 @@ struct Slot {
 
 /// The storage of all tensors of one function: an argument, a result, a weight or a slot.
 ///
-/// Tensors live from the launch that computes them to the last that reads them; a slot is given again after that. Of
-/// the free slots one of the same formula is preferred, then the one freed last.
+/// Tensors live from the launch that computes them to the last that reads them; a slot is given again after
+/// that. Of the free slots one of the same formula is preferred, then the one freed last.
 class ArenaPlan {
 public:
-  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes and weight uses. Emits a diagnostic and
-  /// fails on anything else.
+  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes and weight uses. Emits a
+  /// diagnostic and fails on anything else.
   static llvm::FailureOr<ArenaPlan> create(mlir::func::FuncOp function, nn::ShapeTracker &shapes,
                                            mlir::SymbolTable &symbols);
 

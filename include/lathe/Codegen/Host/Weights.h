@@ -28,8 +28,8 @@ int64_t getElementBytes(mlir::Type type);
 /// The bytes that `weight` takes in the section, padding of panels included.
 int64_t getStoredBytes(nn::WeightOp weight);
 
-/// Produces the weight section from front to back: arranges, transposes and joins weights as they are written, holding
-/// at most one weight's panel row in memory. `sink` gets exactly `lathe.weight_bytes` bytes.
+/// Produces the weight section from front to back: arranges, transposes and joins weights as they are
+/// written, holding at most one weight's panel row in memory. `sink` gets exactly `lathe.weight_bytes` bytes.
 llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink);
 
 } // namespace lathe::codegen

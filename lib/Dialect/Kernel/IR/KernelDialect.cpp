@@ -23,7 +23,8 @@ void KernelDialect::initialize() {
       >();
 }
 
-/// Checks that `shapes` has one entry per tensor and that static sizes agree and `~i` names one of `sizeCount` sizes.
+/// Checks that `shapes` has one entry per tensor and that static sizes agree and `~i` names one of
+/// `sizeCount` sizes.
 static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inputs, TypeRange results,
                                   size_t sizeCount) {
   if (shapes.size() != inputs.size() + results.size()) {
@@ -35,8 +36,8 @@ static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inp
     Type type = position < inputs.size() ? inputs[position] : results[position - inputs.size()];
     auto tensor = cast<RankedTensorType>(type);
     if (!shape || shape.size() != tensor.getRank()) {
-      return op->emitOpError() << "expects shape " << position << " to be an i64 array of " << tensor.getRank()
-                               << " elements, like " << tensor;
+      return op->emitOpError() << "expects shape " << position << " to be an i64 array of "
+                               << tensor.getRank() << " elements, like " << tensor;
     }
     for (auto [size, dim] : llvm::zip_equal(shape.asArrayRef(), tensor.getShape())) {
       if (size >= 0 ? size != dim : !ShapedType::isDynamic(dim) || ~size >= int64_t(sizeCount)) {
@@ -49,7 +50,8 @@ static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inp
 }
 
 LogicalResult GroupOp::verify() {
-  if (failed(verifyShapes(*this, getShapes(), getInputs().getTypes(), getResults().getTypes(), getSizes().size()))) {
+  if (failed(verifyShapes(*this, getShapes(), getInputs().getTypes(), getResults().getTypes(),
+                          getSizes().size()))) {
     return failure();
   }
   Block &block = getBody().front();

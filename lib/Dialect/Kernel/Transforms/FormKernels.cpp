@@ -336,8 +336,8 @@ private:
     if (fuse && cluster.kind == RootKind::Reference) {
       std::string whyNot;
       (void)getRootKind(cluster.last, whyNot);
-      cluster.last->emitRemark() << "[kernel-form] missed: " << cluster.last->getName() << " runs as plain loops"
-                                 << (whyNot.empty() ? "" : ": ") << whyNot;
+      cluster.last->emitRemark() << "[kernel-form] missed: " << cluster.last->getName()
+                                 << " runs as plain loops" << (whyNot.empty() ? "" : ": ") << whyNot;
     }
     SmallVector<Operation *> body(cluster.ops.begin(), cluster.ops.end());
     llvm::sort(body, [](Operation *lhs, Operation *rhs) { return lhs->isBeforeInBlock(rhs); });

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Turns kernel groups into functions over bytes. Groups of equal structure share one: weights are inputs, so the
-/// kernels of a model's layers are the same.
+/// Turns kernel groups into functions over bytes. Groups of equal structure share one: weights are inputs, so
+/// the kernels of a model's layers are the same.
 
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
@@ -35,7 +35,8 @@ static std::string structureOf(GroupOp group) {
   for (Type type : group.getResultTypes()) {
     os << type << ',';
   }
-  AsmState state(group, OpPrintingFlags().printGenericOpForm().useLocalScope().elideLargeElementsAttrs(1 << 20));
+  AsmState state(group,
+                 OpPrintingFlags().printGenericOpForm().useLocalScope().elideLargeElementsAttrs(1 << 20));
   for (Operation &op : group.getBody().front()) {
     op.print(os, state);
   }
@@ -111,8 +112,9 @@ struct OutlineKernels : kernel::impl::OutlineKernelsPassBase<OutlineKernels> {
         function->setLoc(FusedLoc::get(&getContext(), {function.getLoc(), group.getLoc()}));
       }
       OpBuilder at(group);
-      auto launch = LaunchOp::create(at, group.getLoc(), group.getResultTypes(), FlatSymbolRefAttr::get(function),
-                                     group.getInputs(), group.getSizes(), group.getShapes());
+      auto launch =
+          LaunchOp::create(at, group.getLoc(), group.getResultTypes(), FlatSymbolRefAttr::get(function),
+                           group.getInputs(), group.getSizes(), group.getShapes());
       group.replaceAllUsesWith(launch.getResults());
       group.erase();
     }

@@ -27,10 +27,11 @@ static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
   auto isOne = [](int64_t value) { return value == 1; };
   auto isZero = [](int64_t value) { return value == 0; };
   bool oneDim = x.getRank() == 3 || (x.getRank() == 4 && x.getDimSize(2) == 1 && filter.getDimSize(1) == 1);
-  if (!x.getElementType().isF32() || !oneDim || x.isDynamicDim(x.getRank() - 1) || op.getGroups() != 1 || !filter.hasStaticShape() ||
-      !llvm::all_of(op.getStrides(), isOne) || !llvm::all_of(op.getDilations(), isOne) ||
-      !llvm::all_of(op.getPads(), isZero)) {
-    whyNot = "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
+  if (!x.getElementType().isF32() || !oneDim || x.isDynamicDim(x.getRank() - 1) || op.getGroups() != 1 ||
+      !filter.hasStaticShape() || !llvm::all_of(op.getStrides(), isOne) ||
+      !llvm::all_of(op.getDilations(), isOne) || !llvm::all_of(op.getPads(), isZero)) {
+    whyNot =
+        "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
     return std::nullopt;
   }
   return RootKind::MatMul;

@@ -8,8 +8,8 @@
 using namespace mlir;
 using namespace lathe::nn;
 
-FailureOr<SmallVector<SmallVector<OpFoldResult>>> LayerCallOp::inferDims(OpBuilder &builder,
-                                                                         ArrayRef<SmallVector<OpFoldResult>>) {
+FailureOr<SmallVector<SmallVector<OpFoldResult>>>
+LayerCallOp::inferDims(OpBuilder &builder, ArrayRef<SmallVector<OpFoldResult>>) {
   auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(*this, getLayerAttr());
   if (!function) {
     return failure();

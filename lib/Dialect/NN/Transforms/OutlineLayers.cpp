@@ -4,11 +4,11 @@
 /// \file
 /// Finds blocks that are equal but for their weights and makes one function of them.
 ///
-/// The tensor ops of `@main`, in order, are a sequence of keys (name, attributes, types, sizes as formulas of the
-/// symbols). A run of ops that follows itself with equal keys is a candidate; it is a layer if its instances are also
-/// wired alike: an operand is computed in the same instance, is a weight, comes from the instance before, or is the
-/// same value for all. Of the possible first ops the one is taken that passes the fewest tensors from one instance to
-/// the next.
+/// The tensor ops of `@main`, in order, are a sequence of keys (name, attributes, types, sizes as formulas of
+/// the symbols). A run of ops that follows itself with equal keys is a candidate; it is a layer if its
+/// instances are also wired alike: an operand is computed in the same instance, is a weight, comes from the
+/// instance before, or is the same value for all. Of the possible first ops the one is taken that passes the
+/// fewest tensors from one instance to the next.
 
 #include "FusionUtils.h"
 
@@ -46,9 +46,9 @@ struct Source {
 /// The wiring of one instance: a source for every operand, in order.
 struct Wiring {
   SmallVector<Source> sources;
-  llvm::SetVector<size_t> carried;     // results of the instance before that are read
-  llvm::SetVector<Value> shared;       // values from outside all instances
-  SmallVector<Value> weights;          // of this instance
+  llvm::SetVector<size_t> carried; // results of the instance before that are read
+  llvm::SetVector<Value> shared;   // values from outside all instances
+  SmallVector<Value> weights;      // of this instance
 };
 
 class LayerOutliner {
@@ -214,11 +214,11 @@ private:
   /// How the instances of a repeat are called: for each, the values of `carried` and the weights.
   struct Layer {
     Repeat repeat;
-    SmallVector<size_t> carried;   // positions whose results pass to the next instance
-    SmallVector<Value> entering;   // what the first instance gets for them
+    SmallVector<size_t> carried; // positions whose results pass to the next instance
+    SmallVector<Value> entering; // what the first instance gets for them
     SmallVector<Value> shared;
     SmallVector<Wiring> wirings;
-    SmallVector<size_t> results;   // positions whose results are read outside
+    SmallVector<size_t> results; // positions whose results are read outside
   };
 
   std::optional<Layer> match(const Repeat &repeat) {
@@ -396,8 +396,9 @@ private:
       }
       // After the last op everything the instance reads is there; weights and index values are pure.
       builder.setInsertionPointAfter(ops[first + repeat.period - 1]);
-      auto call = LayerCallOp::create(builder, FusedLoc::get(main.getContext(), locations), function.getResultTypes(),
-                                      FlatSymbolRefAttr::get(function), builder.getI64IntegerAttr(i), operands);
+      auto call =
+          LayerCallOp::create(builder, FusedLoc::get(main.getContext(), locations), function.getResultTypes(),
+                              FlatSymbolRefAttr::get(function), builder.getI64IntegerAttr(i), operands);
       llvm::DenseMap<size_t, Value> results;
       for (auto [index, result] : llvm::enumerate(layer.results)) {
         results[result] = call.getResult(index);

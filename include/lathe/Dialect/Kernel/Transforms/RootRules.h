@@ -14,19 +14,20 @@
 
 namespace lathe::kernel {
 
-/// The kind of kernel that `op` is the root of, or nothing, with the reason in `whyNot` where a user would want to
-/// know it. Pointwise ops, views and gathers are no roots but `Pointwise` fits them (see isFusible).
+/// The kind of kernel that `op` is the root of, or nothing, with the reason in `whyNot` where a user would
+/// want to know it. Pointwise ops, views and gathers are no roots but `Pointwise` fits them (see isFusible).
 std::optional<RootKind> getRootKind(mlir::Operation *op, std::string &whyNot);
 
-/// Ops that compute element by element at a position: pointwise ops, gathers along the first dimension, ranges.
+/// Ops that compute element by element at a position: pointwise ops, gathers along the first dimension,
+/// ranges.
 bool isFusible(mlir::Operation *op);
 
-/// Ops that a pointwise kernel computes, too, but that are not fused into the kernels that read them: concatenations,
-/// gathers along other dimensions, slices with negative strides.
+/// Ops that a pointwise kernel computes, too, but that are not fused into the kernels that read them:
+/// concatenations, gathers along other dimensions, slices with negative strides.
 bool movesElements(mlir::Operation *op);
 
-/// Ops that only rename or repeat elements (reshape, transpose, slice with positive strides, expand): fused by
-/// changing an index, and copied to every kernel that reads through them.
+/// Ops that only rename or repeat elements (reshape, transpose, slice with positive strides, expand): fused
+/// by changing an index, and copied to every kernel that reads through them.
 bool isView(mlir::Operation *op);
 
 /// Constants that are repeated where they are used: splats and scalars.

@@ -17,7 +17,8 @@ namespace lathe::nn {
 /// Follows sizes through a function: from the symbols of its arguments (`nn.dims`) through every op's
 /// `inferDims`. Equal sizes come out as the same value wherever that is evident, so callers compare
 /// `OpFoldResult`s. Index arithmetic that does not exist yet is built as early as its operands allow and is
-/// reused; none of it may be erased while the tracker lives. Arguments without names are measured by `tensor.dim`.
+/// reused; none of it may be erased while the tracker lives. Arguments without names are measured by
+/// `tensor.dim`.
 ///
 /// Does not recurse over the graph; amortized constant time per value.
 class ShapeTracker {
