@@ -93,8 +93,8 @@ def library():
 
 
 # The runtime's error codes as those of the compiler's messages (`lathe check --explain CODE`).
-_CODES = {2: "E0002", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602", 8: "E0603", 10: "E0702", 11: "E0702",
-          12: "E0701", 13: "E0704", 14: "E0704"}
+_CODES = {2: "E0002", 3: "E0705", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602", 8: "E0603", 10: "E0702",
+          11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704"}
 
 
 def check(code):

@@ -44,3 +44,15 @@ def gather_rows():
     table = np.arange(20, dtype=np.float32).reshape(5, 4)
     return model([helper.make_node("Gather", ["table", "i"], ["rows"], name="/look/up")],
                  [value("i", TensorProto.INT64, "N")], [value("rows", TensorProto.FLOAT, "N", 4)], table=table)
+
+
+def outer_maximum():
+    """The largest value of softmax(zeros(A, B)), where A and B are the first sizes of x and y."""
+    nodes = [helper.make_node("Shape", ["x"], ["rows"], name="/rows", start=0, end=1),
+             helper.make_node("Shape", ["y"], ["columns"], name="/columns", start=0, end=1),
+             helper.make_node("Concat", ["rows", "columns"], ["shape"], name="/shape", axis=0),
+             helper.make_node("ConstantOfShape", ["shape"], ["zeros"], name="/zeros"),
+             helper.make_node("Softmax", ["zeros"], ["p"], name="/softmax"),
+             helper.make_node("ReduceMax", ["p"], ["z"], name="/max", keepdims=0)]
+    return model(nodes, [value("x", TensorProto.FLOAT, "A", 0), value("y", TensorProto.FLOAT, "B", 0)],
+                 [value("z", TensorProto.FLOAT)])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lathe
-from small_models import expected_scale_add_relu, gather_rows, scale_add_relu
+from small_models import outer_maximum, expected_scale_add_relu, gather_rows, scale_add_relu
 
 rng = np.random.default_rng(3)
 
@@ -253,3 +253,15 @@ def test_no_python_process_loads_llvm(tiny_onnx, tmp_path):
                "assert 'libLLVM' not in open('/proc/self/maps').read()\n"
                "assert 'onnx' not in sys.modules\n")
     subprocess.run([sys.executable, "-c", program, tiny_onnx, tmp_path / "out.so"], check=True)
+
+
+def test_sizes_whose_product_fits_no_integer():
+    """An empty input may have any size, and what is computed from its sizes alone must not wrap around."""
+    model = lathe.compile(outer_maximum())
+    huge = np.empty((1 << 40, 0), np.float32)
+    with pytest.raises(lathe.ModelError) as caught:
+        model(x=huge, y=huge)
+    assert caught.value.code == "E0705"
+    assert "the arena" in str(caught.value)
+    small = np.empty((5, 0), np.float32)
+    np.testing.assert_allclose(model(x=small[:3], y=small)["z"], 0.2, rtol=1e-6)

@@ -58,6 +58,8 @@ static ErrorCode codeOf(lathe_error_code code) {
   switch (code) {
   case LATHE_ERROR_FILE:
     return ErrorCode::E0002;
+  case LATHE_ERROR_MEMORY:
+    return ErrorCode::E0705;
   case LATHE_ERROR_NOT_ARTIFACT:
   case LATHE_ERROR_TRUNCATED:
   case LATHE_ERROR_CORRUPT:

@@ -30,6 +30,9 @@ namespace {
 /// Indices of lathe_call's fields, all of them eight bytes.
 enum CallField { Symbols, Slots, Inputs, Outputs, Arena, Weights, ParallelFor, Context, Workers };
 
+/// More than fits any memory, and twice of it still fits an int64_t.
+constexpr int64_t kTooManyBytes = int64_t(1) << 62;
+
 /// What all functions of a module share.
 struct ModuleState {
   ModuleOp module;
@@ -69,6 +72,17 @@ struct Emit {
     return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), value);
   }
   Value fromIndex(Value value) { return arith::IndexCastOp::create(builder, loc, i64(), value); }
+
+  /// Sums and products of bytes that stop at kTooManyBytes instead of wrapping around.
+  Value addBytes(Value lhs, Value rhs) { return limit(LLVM::AddOp::create(builder, loc, lhs, rhs)); }
+  Value multiplyBytes(Value bytes, Value count) {
+    auto type = LLVM::LLVMStructType::getLiteral(builder.getContext(), {i64(), builder.getI1Type()});
+    Value product = LLVM::UMulWithOverflowOp::create(builder, loc, type, bytes, count);
+    Value value = LLVM::ExtractValueOp::create(builder, loc, product, 0);
+    Value overflows = LLVM::ExtractValueOp::create(builder, loc, product, 1);
+    return limit(LLVM::SelectOp::create(builder, loc, overflows, constant(kTooManyBytes), value));
+  }
+  Value limit(Value bytes) { return LLVM::UMinOp::create(builder, loc, bytes, constant(kTooManyBytes)); }
 };
 
 /// Lowers one host function.
@@ -315,7 +329,7 @@ private:
       }
       bytes = LLVM::AddOp::create(builder, loc, bytes, emit.constant(kSlotAlignment - 1));
       bytes = LLVM::AndOp::create(builder, loc, bytes, emit.constant(-kSlotAlignment));
-      total = LLVM::AddOp::create(builder, loc, total, bytes);
+      total = emit.addBytes(total, bytes);
     }
     if (!isMain) {
       func::ReturnOp::create(builder, loc, total);
@@ -379,7 +393,7 @@ private:
     }
     Value bytes = emit.constant(tenant.factor);
     for (Value size : tenant.sizes) {
-      bytes = LLVM::MulOp::create(builder, emit.loc, bytes, emit.fromIndex(sizes.lookup(size)));
+      bytes = emit.multiplyBytes(bytes, emit.fromIndex(sizes.lookup(size)));
     }
     return bytes;
   }
