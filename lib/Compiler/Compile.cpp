@@ -207,7 +207,7 @@ private:
         function.setName(renamed);
       }
       variants.push_back({target, (codegen::kRunName + "." + Twine(index)).str(),
-                          (codegen::kLayoutName + "." + Twine(index)).str()});
+                          (codegen::kLayoutName + "." + Twine(index)).str(), ("." + Twine(index)).str()});
       if (!all) {
         all = std::move(variant);
         continue;

@@ -6,6 +6,7 @@
 
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Compiler/Table.h"
+#include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/abi.h"
@@ -65,6 +66,17 @@ static std::string nodesOf(Location loc) {
     names.push_back(origin.name);
   }
   return llvm::join(names, "\n");
+}
+
+/// In how many instances of layers each kernel is launched.
+static llvm::StringMap<unsigned> countLayers(ModuleOp module) {
+  llvm::StringMap<unsigned> instances, layers;
+  module.walk([&](nn::LayerCallOp call) { ++instances[call.getLayer()]; });
+  module.walk([&](kernel::LaunchOp launch) {
+    unsigned &count = layers[launch.getCallee()];
+    count = std::max(count, instances.lookup(launch->getParentOfType<func::FuncOp>().getName()));
+  });
+  return layers;
 }
 
 llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
@@ -144,8 +156,10 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
       output.dims.push_back(dim);
     }
   }
+  llvm::StringMap<unsigned> layers = countLayers(module);
   for (func::FuncOp kernel : codegen::collectKernels(module)) {
-    model.kernels.push_back({kernel.getName().str(), nodesOf(kernel.getLoc())});
+    StringRef name = kernel.getName();
+    model.kernels.push_back({name.str(), nodesOf(kernel.getLoc()), std::max(layers.lookup(name), 1u)});
   }
   return model;
 }

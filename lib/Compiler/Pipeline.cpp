@@ -58,6 +58,7 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
 }
 
 void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(codegen::createCountKernelCostsPass());
   pm.addPass(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
   addCleanup(pm);
   pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());

@@ -127,8 +127,14 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                       builder.u64(uint64_t(symbol.min)), builder.u64(uint64_t(symbol.max))}));
   }
   for (const KernelDescription &kernel : model.kernels) {
-    kernels.push_back(builder.record(
-        {builder.string(kernel.name), builder.string(kernel.nodes), builder.u32(0), builder.u32(0)}));
+    // What every processor runs that runs any variant: variants come best first.
+    llvm::Function *cost =
+        variants.empty()
+            ? nullptr
+            : module.getFunction(kernel.name + codegen::kCostEntrySuffix.str() + variants.back().suffix);
+    kernels.push_back(
+        builder.record({builder.string(kernel.name), builder.string(kernel.nodes),
+                        cost ? builder.offset(cost) : builder.u32(0), builder.u32(kernel.layers)}));
   }
   for (const VariantDescription &variant : variants) {
     std::string isa = variant.target.name;

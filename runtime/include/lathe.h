@@ -173,6 +173,7 @@ typedef struct lathe_symbol {
 typedef struct lathe_kernel {
   const char *name;
   const char *nodes; /* the ONNX nodes computed by it, separated by '\n' */
+  uint32_t layers;   /* of so many equal blocks of the model; `nodes` names those of the first */
 } lathe_kernel;
 
 typedef struct lathe_variant {
@@ -281,6 +282,9 @@ typedef struct lathe_profile_record {
   uint32_t parts;           /* how often the work was split */
   uint64_t run;             /* 1 for the session's first run */
   int64_t begin_ns, end_ns; /* of CLOCK_MONOTONIC */
+  int64_t flops;            /* floating-point operations of this execution; -1: the compiler does not know */
+  int64_t bytes;            /* what it reads and writes at least, or -1 */
+  int64_t weight_bytes;     /* those of `bytes` that are the model's weights, or -1 */
 } lathe_profile_record;
 
 /* Copies up to `room` of the newest records, oldest first, and returns how many there are (`records` may be
@@ -289,10 +293,6 @@ LATHE_API size_t lathe_session_profile(const lathe_session_t *session, lathe_pro
                                        size_t room);
 /* Forgets all records. */
 LATHE_API void lathe_session_profile_reset(lathe_session_t *session);
-/* What one execution of a kernel needs at the last prepared shapes: floating-point operations and bytes read
- * and written, each -1 where the compiler does not know. */
-LATHE_API lathe_error_code lathe_session_kernel_cost(const lathe_session_t *session, size_t kernel,
-                                                     int64_t *flops, int64_t *bytes);
 
 #ifdef __cplusplus
 }

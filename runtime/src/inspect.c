@@ -83,7 +83,8 @@ lathe_error_code lathe_model_kernel(const lathe_model_t *model, size_t index, la
   lathe_error_code code = check_index(model, kernel, index, model ? model->table->kernel_count : 0, "kernel");
   if (!code) {
     const struct lathe_kernel_info *info = &lathe_model_kernels(model)[index];
-    *kernel = (lathe_kernel){lathe_model_at(model, info->name), lathe_model_at(model, info->nodes)};
+    *kernel = (lathe_kernel){lathe_model_at(model, info->name), lathe_model_at(model, info->nodes),
+                             info->layers ? info->layers : 1};
   }
   return code;
 }

@@ -70,9 +70,26 @@ static int64_t count_parts(const lathe_session_t *session, int64_t count, int64_
   return most > 1 ? most : 1;
 }
 
-static void record(lathe_session_t *session, int32_t kernel, int64_t parts, int64_t begin) {
-  session->records[session->record_count++ % session->record_room] =
-      (lathe_profile_record){kernel, (uint32_t)parts, session->run, begin, lathe_now_ns()};
+static void record(lathe_session_t *session, const struct job *job, int64_t begin) {
+  lathe_profile_record *entry = &session->records[session->record_count++ % session->record_room];
+  *entry = (lathe_profile_record){.kernel = job->kernel,
+                                  .parts = (uint32_t)job->parts,
+                                  .run = session->run,
+                                  .begin_ns = begin,
+                                  .end_ns = lathe_now_ns(),
+                                  .flops = -1,
+                                  .bytes = -1,
+                                  .weight_bytes = -1};
+  const lathe_model_t *model = session->model;
+  bool known = (uint32_t)job->kernel < model->table->kernel_count;
+  int32_t count = known ? lathe_model_kernels(model)[job->kernel].cost : 0;
+  if (count) {
+    struct lathe_cost cost;
+    ((lathe_cost_fn)(uintptr_t)lathe_model_at(model, count))(job->args, &cost);
+    entry->flops = cost.flops;
+    entry->bytes = cost.bytes;
+    entry->weight_bytes = cost.weight_bytes;
+  }
 }
 
 int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
@@ -101,7 +118,7 @@ int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn 
     }
   }
   if (session->record_room) {
-    record(session, kernel, job.parts, begin);
+    record(session, &job, begin);
   }
   return atomic_load_explicit(&job.fault, memory_order_relaxed);
 }

@@ -196,25 +196,3 @@ void lathe_session_profile_reset(lathe_session_t *session) {
     session->record_count = 0;
   }
 }
-
-lathe_error_code lathe_session_kernel_cost(const lathe_session_t *session, size_t kernel, int64_t *flops,
-                                           int64_t *bytes) {
-  if (!session || !flops || !bytes) {
-    return lathe_fail(LATHE_ERROR_ARGUMENT, "the %s is null", session ? "result" : "session");
-  }
-  const lathe_model_t *model = session->model;
-  if (kernel >= model->table->kernel_count) {
-    return lathe_fail(LATHE_ERROR_ARGUMENT, "there is no kernel %td, the model has %u", (ptrdiff_t)kernel,
-                      model->table->kernel_count);
-  }
-  if (!session->laid_out) {
-    return lathe_fail(LATHE_ERROR_UNBOUND, "kernels have no cost before prepare or run");
-  }
-  typedef int64_t (*cost_fn)(const int64_t *symbols);
-  const struct lathe_kernel_info *info = &lathe_model_kernels(model)[kernel];
-  cost_fn count_flops = (cost_fn)(uintptr_t)lathe_model_at(model, info->flops);
-  cost_fn count_bytes = (cost_fn)(uintptr_t)lathe_model_at(model, info->bytes);
-  *flops = info->flops ? count_flops(session->symbols) : -1;
-  *bytes = info->bytes ? count_bytes(session->symbols) : -1;
-  return LATHE_OK;
-}

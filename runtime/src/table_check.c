@@ -134,8 +134,7 @@ static bool check_kernels(struct walk *walk) {
   }
   for (uint32_t i = 0; i < table->kernel_count; ++i) {
     if (!check_string(walk, kernels[i].name) || !check_string(walk, kernels[i].nodes) ||
-        !check_function(walk, kernels[i].flops, /*optional=*/true) ||
-        !check_function(walk, kernels[i].bytes, /*optional=*/true)) {
+        !check_function(walk, kernels[i].cost, /*optional=*/true)) {
       return false;
     }
   }

@@ -123,8 +123,9 @@ json::Object ArtifactInspector::toJSON() const {
     lathe_model_kernel(model, i, &kernel);
     SmallVector<StringRef> nodes;
     StringRef(kernel.nodes).split(nodes, '\n', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
-    kernels.push_back(
-        json::Object{{"name", toUTF8(kernel.name)}, {"nodes", json::Array(map_range(nodes, toUTF8))}});
+    kernels.push_back(json::Object{{"name", toUTF8(kernel.name)},
+                                   {"nodes", json::Array(map_range(nodes, toUTF8))},
+                                   {"layers", int64_t(kernel.layers)}});
   }
   for (const lathe_artifact_section &section : ArrayRef(header.sections, header.section_count)) {
     sections.push_back(json::Object{{"kind", sectionName(section.kind)},

@@ -5,11 +5,12 @@
 #include "Npz.h"
 #include "lathe.h"
 #include <algorithm>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <thread>
-#include <vector>
 
 using namespace lathe;
 
@@ -22,9 +23,14 @@ double now() {
 constexpr int chains = 12; // enough to hide the latency of two FMA units
 constexpr int steps = 20000;
 
+/// One step of all chains between reads of memory: eight vectors, so that several loads are under way.
+constexpr size_t readStep = 512;
+
 #if defined(__x86_64__)
 using Vector8 = float __attribute__((vector_size(32)));
 using Vector16 = float __attribute__((vector_size(64)));
+using Long4 = uint64_t __attribute__((vector_size(32)));
+using Long8 = uint64_t __attribute__((vector_size(64)));
 
 #define LATHE_FMA_LOOP(Vector)                                                                               \
   Vector sums[chains] = {};                                                                                  \
@@ -39,6 +45,18 @@ using Vector16 = float __attribute__((vector_size(64)));
     }                                                                                                        \
   }
 
+#define LATHE_READ_LOOP(Vector)                                                                              \
+  constexpr int count = readStep / sizeof(Vector);                                                           \
+  Vector sums[count] = {};                                                                                   \
+  for (size_t at = 0; at < bytes; at += readStep) {                                                          \
+    for (int k = 0; k < count; ++k) {                                                                        \
+      sums[k] ^= *reinterpret_cast<const Vector *>(p + at + k * sizeof(Vector));                             \
+    }                                                                                                        \
+  }                                                                                                          \
+  for (int k = 0; k < count; ++k) {                                                                          \
+    __asm__ volatile("" : : "v"(sums[k]));                                                                   \
+  }
+
 __attribute__((target("avx512f"))) double fma512() {
   LATHE_FMA_LOOP(Vector16)
   return 2.0 * chains * steps * 16;
@@ -47,7 +65,10 @@ __attribute__((target("avx2,fma"))) double fma256() {
   LATHE_FMA_LOOP(Vector8)
   return 2.0 * chains * steps * 8;
 }
+__attribute__((target("avx512f"))) void read512(const char *p, size_t bytes) { LATHE_READ_LOOP(Long8) }
+__attribute__((target("avx2"))) void read256(const char *p, size_t bytes) { LATHE_READ_LOOP(Long4) }
 #undef LATHE_FMA_LOOP
+#undef LATHE_READ_LOOP
 #endif
 
 /// Operations of one call.
@@ -63,53 +84,104 @@ double multiplyAdd(uint64_t features) {
   return 0;
 }
 
-double readAll(const AlignedBytes &memory) {
+/// Reads `bytes`, a multiple of readStep, once.
+void readAll(const char *data, size_t bytes, uint64_t features) {
+#if defined(__x86_64__)
+  if (features & LATHE_CPU_AVX512F) {
+    return read512(data, bytes);
+  }
+  if (features & LATHE_CPU_AVX2) {
+    return read256(data, bytes);
+  }
+#endif
   uint64_t sum = 0;
-  const char *p = memory.data();
-  for (size_t at = 0; at < memory.size(); at += 64) {
+  for (size_t at = 0; at < bytes; at += sizeof sum) {
     uint64_t word;
-    memcpy(&word, p + at, sizeof word);
-    sum += word;
+    memcpy(&word, data + at, sizeof word);
+    sum ^= word;
   }
   __asm__ volatile("" : : "r"(sum));
-  return double(memory.size());
 }
 
-/// The best of several tries of all threads at once.
+/// How much `work` gets done in a second by all threads at once; a call returns its amount.
+///
+/// Many short tries: where other processes share the machine, some go undisturbed. What slows a try down is
+/// never the limit that is looked for, so of each thread the median of the faster half counts.
 template <typename Work>
-double bestRate(unsigned threads, double seconds, Work work) {
-  std::vector<double> rates(threads, 0);
+double measureRate(unsigned threads, Work work) {
+  constexpr int warmups = 4, tries = 24;
+  constexpr double seconds = 0.001;
+  std::vector<double> rates(threads);
+  std::barrier together{std::ptrdiff_t(threads)};
   std::vector<std::thread> pool;
-  double end = now() + seconds;
   for (unsigned t = 0; t < threads; ++t) {
     pool.emplace_back([&, t] {
-      while (now() < end) {
-        double begin = now(), amount = work(t);
-        rates[t] = std::max(rates[t], amount / (now() - begin));
+      std::vector<double> own;
+      for (int i = -warmups; i < tries; ++i) {
+        together.arrive_and_wait();
+        double begin = now(), end = begin, amount = 0;
+        do {
+          amount += work(t);
+          end = now();
+        } while (end - begin < seconds);
+        if (i >= 0) {
+          own.push_back(amount / (end - begin));
+        }
       }
+      std::sort(own.begin(), own.end());
+      rates[t] = own[own.size() * 3 / 4];
     });
   }
-  double sum = 0;
-  for (unsigned t = 0; t < threads; ++t) {
-    pool[t].join();
-    sum += rates[t];
+  for (std::thread &thread : pool) {
+    thread.join();
   }
-  return sum;
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 }
 
 } // namespace
+
+double Roof::bytesPerSecond(double workingSet) const {
+  for (const Bandwidth &bandwidth : bandwidths) {
+    if (workingSet <= bandwidth.bytes) {
+      return bandwidth.bytesPerSecond;
+    }
+  }
+  return memoryBytesPerSecond();
+}
 
 Roof lathe::measureRoof(unsigned threads) {
   Roof roof;
   // Asked for once: in a virtual machine CPUID takes longer than what is measured.
   uint64_t features = lathe_cpu_features();
-  roof.flopsPerSecond = bestRate(threads, 0.1, [=](unsigned) { return multiplyAdd(features); });
-  // Larger together than the last cache of most machines.
+  roof.flopsPerSecond = measureRate(threads, [=](unsigned) { return multiplyAdd(features); });
+
+  // The last is larger than the last cache of most machines.
+  constexpr size_t sizes[] = {64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20};
+  // Read at a time: long enough for the clock not to matter, a fraction of a try.
+  constexpr size_t chunk = 1 << 20;
   std::vector<AlignedBytes> memory;
   for (unsigned t = 0; t < threads; ++t) {
-    memory.emplace_back((size_t(128) << 20) / threads);
+    memory.emplace_back(std::end(sizes)[-1] / threads);
     memset(memory.back().data(), 1, memory.back().size());
   }
-  roof.bytesPerSecond = bestRate(threads, 0.15, [&](unsigned t) { return readAll(memory[t]); });
+  for (size_t size : sizes) {
+    size_t own = std::max(size / threads / readStep * readStep, readStep);
+    std::vector<size_t> at(threads, 0);
+    double rate = measureRate(threads, [&](unsigned t) {
+      size_t bytes = 0;
+      while (bytes < chunk) {
+        size_t part = std::min(own - at[t], chunk);
+        readAll(memory[t].data() + at[t], part, features);
+        at[t] = (at[t] + part) % own;
+        bytes += part;
+      }
+      return double(bytes);
+    });
+    roof.bandwidths.push_back({double(size), rate});
+  }
+  for (size_t i = roof.bandwidths.size() - 1; i > 0; --i) {
+    double &faster = roof.bandwidths[i - 1].bytesPerSecond;
+    faster = std::max(faster, roof.bandwidths[i].bytesPerSecond);
+  }
   return roof;
 }

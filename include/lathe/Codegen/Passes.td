@@ -16,6 +16,20 @@ def AssignWeightsPass : Pass<"assign-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::nn::NNDialect", "::lathe::kernel::KernelDialect"];
 }
 
+def CountKernelCostsPass : Pass<"count-kernel-costs", "::mlir::ModuleOp"> {
+  let summary = "count the operations and bytes of kernels";
+  let description = [{
+    Beside every kernel stands `<name>.cost(sizes) -> (flops, bytes, bytes of weights)`, what one execution takes at
+    least. A product
+    counts 2 M N K, a convolution 2 for each result, place in the window and channel of its group, attention its two
+    products, a norm 7 an element (RMS: 4), a softmax 5; any other function of elements, `exp` and `gelu` as well as
+    `add`, counts 1 for each result, a reduction 1 for each element that it reads. Integers, conversions, comparisons,
+    choices and moves count nothing. flops is -1 where an op's are not known. Bytes are those of inputs, weights among
+    them, and results, each once; of an input that is only gathered or sliced, what is picked.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect"];
+}
+
 def EmitCPUKernelsPass : Pass<"emit-cpu-kernels", "::mlir::ModuleOp"> {
   let summary = "turn kernels over tensors into loops over memory";
   let description = [{

@@ -28,8 +28,10 @@ struct ValueDescription {
 
 struct KernelDescription {
   std::string name;
-  /// The ONNX nodes it computes, one a line.
+  /// The ONNX nodes it computes, one a line; of a layer's kernel those of its first instance.
   std::string nodes;
+  /// In how many equal blocks of the model it stands.
+  unsigned layers = 1;
 };
 
 /// Everything in the table but the code.
@@ -50,10 +52,10 @@ struct ModelDescription {
 /// Reads the description off a module of kernels and launches, with its weights placed.
 llvm::Expected<ModelDescription> describeModel(mlir::ModuleOp module);
 
-/// One variant: its target, and the names of its functions.
+/// One variant: its target, the names of its functions, and what the names of all its functions end with.
 struct VariantDescription {
   cpu::TargetSpec target;
-  std::string run, layout;
+  std::string run, layout, suffix;
 };
 
 /// Adds the table to `module`, where the variants' functions are. All references are offsets from the table,

@@ -5,6 +5,7 @@
 /// Turns host functions over tensors into functions over pointers: `@main` becomes the artifact's run and
 /// layout functions, a layer becomes a function that its instances call with their weights.
 
+#include "KernelEntries.h"
 #include "lathe/Codegen/Host/ArenaPlan.h"
 #include "lathe/Codegen/Host/HostABI.h"
 #include "lathe/Codegen/Host/Weights.h"
@@ -30,9 +31,6 @@ namespace {
 /// Indices of lathe_call's fields, all of them eight bytes.
 enum CallField { Symbols, Slots, Inputs, Outputs, Arena, Weights, ParallelFor, Context, Workers };
 
-/// More than fits any memory, and twice of it still fits an int64_t.
-constexpr int64_t kTooManyBytes = int64_t(1) << 62;
-
 /// What all functions of a module share.
 struct ModuleState {
   ModuleOp module;
@@ -42,47 +40,6 @@ struct ModuleState {
   int64_t slotCount = 0;
 
   explicit ModuleState(ModuleOp module) : module(module), symbols(module) {}
-};
-
-/// Small steps of pointer code.
-struct Emit {
-  OpBuilder &builder;
-  Location loc;
-
-  Type ptr() { return LLVM::LLVMPointerType::get(builder.getContext()); }
-  Type i64() { return builder.getI64Type(); }
-  Value constant(int64_t value) {
-    return LLVM::ConstantOp::create(builder, loc, i64(), builder.getI64IntegerAttr(value));
-  }
-  Value at(Value base, int64_t index) {
-    return LLVM::GEPOp::create(builder, loc, ptr(), i64(), base,
-                               ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(int32_t(index))});
-  }
-  Value bytesAt(Value base, Value offset) {
-    return LLVM::GEPOp::create(builder, loc, ptr(), builder.getI8Type(), base,
-                               ArrayRef<LLVM::GEPArg>{offset});
-  }
-  Value load(Type type, Value base, int64_t index) {
-    return LLVM::LoadOp::create(builder, loc, type, at(base, index));
-  }
-  void store(Value value, Value base, int64_t index) {
-    LLVM::StoreOp::create(builder, loc, value, at(base, index));
-  }
-  Value toIndex(Value value) {
-    return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), value);
-  }
-  Value fromIndex(Value value) { return arith::IndexCastOp::create(builder, loc, i64(), value); }
-
-  /// Sums and products of bytes that stop at kTooManyBytes instead of wrapping around.
-  Value addBytes(Value lhs, Value rhs) { return limit(LLVM::AddOp::create(builder, loc, lhs, rhs)); }
-  Value multiplyBytes(Value bytes, Value count) {
-    auto type = LLVM::LLVMStructType::getLiteral(builder.getContext(), {i64(), builder.getI1Type()});
-    Value product = LLVM::UMulWithOverflowOp::create(builder, loc, type, bytes, count);
-    Value value = LLVM::ExtractValueOp::create(builder, loc, product, 0);
-    Value overflows = LLVM::ExtractValueOp::create(builder, loc, product, 1);
-    return limit(LLVM::SelectOp::create(builder, loc, overflows, constant(kTooManyBytes), value));
-  }
-  Value limit(Value bytes) { return LLVM::UMinOp::create(builder, loc, bytes, constant(kTooManyBytes)); }
 };
 
 /// Lowers one host function.
@@ -414,51 +371,6 @@ private:
   Block *faultBlock = nullptr;
 };
 
-/// `@<kernel>.entry(args, begin, end, worker) -> i32`: a lathe_task_fn that unpacks the arguments of a
-/// launch.
-void emitEntry(func::FuncOp kernel) {
-  OpBuilder builder(kernel);
-  Emit emit{builder, kernel.getLoc()};
-  Type i32 = builder.getI32Type();
-  auto type = LLVM::LLVMFunctionType::get(i32, {emit.ptr(), emit.i64(), emit.i64(), i32});
-  auto entry = LLVM::LLVMFuncOp::create(builder, kernel.getLoc(), (kernel.getName() + ".entry").str(), type,
-                                        LLVM::Linkage::Internal);
-  Block *block = entry.addEntryBlock(builder);
-  builder.setInsertionPointToStart(block);
-
-  // A memref<?xi8> descriptor: pointers, offset, size, stride. Its size is never asked for.
-  auto descriptor = LLVM::LLVMStructType::getLiteral(
-      builder.getContext(), {emit.ptr(), emit.ptr(), emit.i64(), LLVM::LLVMArrayType::get(emit.i64(), 1),
-                             LLVM::LLVMArrayType::get(emit.i64(), 1)});
-  SmallVector<Value> operands;
-  unsigned own = kernel.getNumArguments() - 3;
-  for (unsigned i = 0; i < own; ++i) {
-    Type argument = kernel.getArgumentTypes()[i];
-    if (!isa<MemRefType>(argument)) {
-      operands.push_back(emit.toIndex(emit.load(emit.i64(), block->getArgument(0), i)));
-      continue;
-    }
-    Value pointer = emit.load(emit.ptr(), block->getArgument(0), i);
-    Value value = LLVM::PoisonOp::create(builder, kernel.getLoc(), descriptor);
-    auto insert = [&](Value part, ArrayRef<int64_t> at) {
-      value = LLVM::InsertValueOp::create(builder, kernel.getLoc(), value, part, at);
-    };
-    insert(pointer, {0});
-    insert(pointer, {1});
-    insert(emit.constant(0), {2});
-    insert(emit.constant(INT64_MAX), {3, 0});
-    insert(emit.constant(1), {4, 0});
-    operands.push_back(
-        UnrealizedConversionCastOp::create(builder, kernel.getLoc(), argument, value).getResult(0));
-  }
-  operands.push_back(emit.toIndex(block->getArgument(1)));
-  operands.push_back(emit.toIndex(block->getArgument(2)));
-  operands.push_back(
-      emit.toIndex(LLVM::ZExtOp::create(builder, kernel.getLoc(), emit.i64(), block->getArgument(3))));
-  Value fault = func::CallOp::create(builder, kernel.getLoc(), kernel, operands).getResult(0);
-  LLVM::ReturnOp::create(builder, kernel.getLoc(), fault);
-}
-
 struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
   void runOnOperation() override {
     ModuleState state(getOperation());
@@ -476,14 +388,17 @@ struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
     }
     SmallVector<func::FuncOp> hosts;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      bool isKernel =
-          function->hasAttr(kernel::KernelDialect::kRootAttr) || function.getName().ends_with(".tasks");
+      bool isKernel = function->hasAttr(kernel::KernelDialect::kRootAttr) ||
+                      function.getName().ends_with(".tasks") || function.getName().ends_with(kCostSuffix);
       if (!isKernel && !function.isExternal()) {
         hosts.push_back(function);
       }
     }
     for (func::FuncOp kernel : kernels) {
       emitEntry(kernel);
+      if (auto costs = state.symbols.lookup<func::FuncOp>((kernel.getName() + kCostSuffix).str())) {
+        emitCostEntry(kernel, costs);
+      }
     }
     for (func::FuncOp host : hosts) {
       if (failed(HostFunction(state, host).lower())) {

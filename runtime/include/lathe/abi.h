@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define LATHE_ABI_MAJOR 1
-#define LATHE_ABI_MINOR 0
+#define LATHE_ABI_MINOR 1
 #define LATHE_TABLE_MAGIC "LATHETBL"
 
 /* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
@@ -28,6 +28,17 @@ typedef int32_t (*lathe_task_fn)(const void *args, int64_t begin, int64_t end, i
  * done: 0, or the fault of one of them. `kernel` is an index into lathe_table.kernels. */
 typedef int32_t (*lathe_parallel_for_fn)(void *context, int32_t kernel, lathe_task_fn task, const void *args,
                                          int64_t count, int64_t grain);
+
+/* What one launch takes at least; -1: not known. */
+struct lathe_cost {
+  int64_t flops;        /* floating-point operations */
+  int64_t bytes;        /* read and written, each byte once */
+  int64_t weight_bytes; /* those of `bytes` that are weights */
+};
+
+/* Counts what the launch of a kernel takes whose parallel_for got `args`. Called only when a profile is
+ * taken. Since ABI 1.1. */
+typedef void (*lathe_cost_fn)(const void *args, struct lathe_cost *cost);
 
 /* Why compiled code gave up. The number returned by tasks and by run is `fault | (kernel << 8)`. */
 enum lathe_fault {
@@ -95,11 +106,11 @@ struct lathe_symbol_info {
 };
 
 struct lathe_kernel_info {
-  int32_t name;  /* the kernel's own name */
-  int32_t nodes; /* the ONNX nodes computed by it, separated by '\n' */
-  int32_t
-      flops; /* offset of an int64_t(const int64_t *symbols) that counts floating-point operations, or 0 */
-  int32_t bytes; /* the same for bytes read and written, or 0 */
+  int32_t name;    /* the kernel's own name */
+  int32_t nodes;   /* the ONNX nodes computed by it, separated by '\n' */
+  int32_t cost;    /* offset of a lathe_cost_fn, or 0 */
+  uint32_t layers; /* of so many equal blocks of the model `nodes` names those of the first; 0 is 1. Since
+                      ABI 1.1. */
 };
 
 /* One compiled form of the whole model, best first. */

@@ -9,7 +9,7 @@
 MODEL_NAME:
 table:
         .ascii "LATHETBL"
-        .short 1, 0
+        .short 1, 1
         .long 88
         .quad MODEL_ID
         .quad WEIGHT_BYTES
@@ -33,7 +33,7 @@ inputs:
 outputs:
         .long name_y - table, 1, 2, dims - table
 kernels:
-        .long kernel_add - table, node_add - table, tiny_flops - table, 0
+        .long kernel_add - table, node_add - table, tiny_cost - table, 0
 metadata:
         .long key - table, value - table
 graph:  .asciz "tiny"

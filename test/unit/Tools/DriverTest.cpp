@@ -291,11 +291,14 @@ TEST_F(Driver, profileNamesNodesAndWritesATrace) {
   const json::Object *kernel = (*o->getArray("kernels"))[0].getAsObject();
   EXPECT_EQ((*kernel->getArray("nodes"))[0], "/layer/Add");
   EXPECT_EQ(kernel->getInteger("flops"), 64);
+  EXPECT_EQ(kernel->getInteger("layers"), 1);
+  EXPECT_EQ(kernel->getString("bound"), "memory");
+  EXPECT_GT(o->getNumber("roof_gflops").value_or(0), 0);
   Expected<json::Value> trace = json::parse(slurp(in("t.json")));
   ASSERT_TRUE(bool(trace));
   EXPECT_EQ(trace->getAsObject()->getArray("traceEvents")->size(), 3u);
   lathe("profile m.so --runs=3 --threads=1");
-  EXPECT_NE(out.find("add: /layer/Add"), std::string::npos) << out;
+  EXPECT_NE(out.find("  add     /layer/Add\n"), std::string::npos) << out;
 }
 
 TEST_F(Driver, verifySaysWhatIsMissing) {

@@ -17,6 +17,13 @@ namespace lathe::codegen {
 /// The functions that LowerHost makes of `@main`: a lathe_run_fn and a lathe_layout_fn.
 inline constexpr llvm::StringLiteral kRunName = "lathe_run";
 inline constexpr llvm::StringLiteral kLayoutName = "lathe_layout";
+/// Ends the name of the function beside a kernel that counts what an execution takes: `(sizes) -> (flops,
+/// bytes, bytes of weights)`.
+inline constexpr llvm::StringLiteral kCostSuffix = ".cost";
+/// Ends the name of the lathe_cost_fn that LowerHost makes of it.
+inline constexpr llvm::StringLiteral kCostEntrySuffix = ".cost_entry";
+/// What a cost function returns for what is not known.
+inline constexpr int64_t kUnknownCost = -1;
 /// Attribute of the module after LowerHost: lathe_table.slot_count.
 inline constexpr llvm::StringLiteral kSlotCountAttr = "lathe.slot_count";
 
