@@ -6,6 +6,8 @@
 
 #include "lathe/Compiler/Compile.h"
 
+#include "PassControl.h"
+#include "ReadIR.h"
 #include "RemarkCollector.h"
 
 #include "lathe/Codegen/Host/Weights.h"
@@ -25,7 +27,6 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
 #include "llvm/Support/FileSystem.h"
@@ -55,7 +56,8 @@ std::string escapeForMake(llvm::StringRef path) {
 /// One compilation.
 class Compilation {
 public:
-  Compilation(const CompileOptions &options, Report &report) : options(options), report(report) {
+  Compilation(const CompileOptions &options, Report &report)
+      : options(options), report(report), control(context, options.runPassUntil, options.dumpIRAfter) {
     DialectRegistry registry;
     registerDialects(registry);
     context.appendDialectRegistry(registry);
@@ -96,23 +98,35 @@ public:
 private:
   Error read() {
     report.beginPhase("read");
-    DiagnosticCollector diagnostics(&context, options.input, ErrorCode::E0403);
     if (options.from == Stage::Model) {
-      ImportOptions import;
-      import.files.allowLinkedData = options.allowLinkedData;
-      import.maxNodes = options.maxNodes;
-      Expected<OwningOpRef<ModuleOp>> imported = importOnnx(context, options.input, import, modelFile);
-      if (!imported) {
-        return imported.takeError();
+      return importModel(options.input).moveInto(module);
+    }
+    if (Error error = readIR(context, options.input).moveInto(module)) {
+      return error;
+    }
+    if (options.weightsFrom.empty()) {
+      // Only the artifact holds them.
+      return options.to < Stage::Artifact ? Error::success() : checkWeights(*module);
+    }
+    OwningOpRef<ModuleOp> model;
+    if (Error error = importModel(options.weightsFrom).moveInto(model)) {
+      return error;
+    }
+    return takeWeights(*module, *model);
+  }
+
+  Expected<OwningOpRef<ModuleOp>> importModel(llvm::StringRef path) {
+    DiagnosticCollector diagnostics(&context, path.str());
+    ImportOptions import;
+    import.files.allowLinkedData = options.allowLinkedData;
+    import.maxNodes = options.maxNodes;
+    Expected<OwningOpRef<ModuleOp>> imported = importOnnx(context, path, import, modelFile);
+    if (imported) {
+      if (Error error = diagnostics.takeError()) {
+        return std::move(error);
       }
-      module = std::move(*imported);
-      return diagnostics.takeError();
     }
-    if (!llvm::sys::fs::exists(options.input) && options.input != "-") {
-      return systemError(ErrorCode::E0002, "cannot open \"" + options.input + "\"", ENOENT);
-    }
-    module = parseSourceFile<ModuleOp>(options.input, &context);
-    return module ? diagnostics.takeError() : diagnostics.takeFailure("parsing");
+    return imported;
   }
 
   /// Whether the stage is to be left: it is reached and not the last one asked for.
@@ -126,15 +140,17 @@ private:
         return error;
       }
     }
-    if (passes(Stage::NN)) {
+    if (passes(Stage::NN) && !control.hasStopped()) {
       if (Error error = runPipeline("optimize", buildOptimizePipeline, *module, pipeline)) {
         return error;
       }
-      if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
-        return error;
+      if (!control.hasStopped()) {
+        if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
+          return error;
+        }
       }
     }
-    if (options.to <= Stage::Kernel) {
+    if (options.to <= Stage::Kernel || control.hasStopped()) {
       return writes ? writeModule(*module) : Error::success();
     }
     return generate();
@@ -147,11 +163,7 @@ private:
     DiagnosticCollector diagnostics(&context, options.input);
     PassManager pm(&context);
     pm.enableVerifier(options.verifyEach);
-    if (!options.dumpIRAfter.empty()) {
-      pm.enableIRPrinting(
-          [](Pass *, Operation *) { return false; },
-          [this](Pass *pass, Operation *) { return pass->getArgument() == options.dumpIRAfter; });
-    }
+    control.beginPipeline();
     build(pm, with);
     if (failed(pm.run(on)) || failed(mlir::verify(on))) {
       return diagnostics.takeFailure(phase);
@@ -171,9 +183,15 @@ private:
   }
 
   Error writeModule(ModuleOp what) {
+    if (Error error = control.check()) {
+      return error;
+    }
+    if (options.runPassUntil) {
+      report.digest.push_back(control.summary());
+    }
     return writeText([&](llvm::raw_ostream &os) {
-      // Weights are named, not printed: they are as large as the model.
-      what.print(os, OpPrintingFlags().elideLargeElementsAttrs(64).elideLargeResourceString(64));
+      // Weights are named, not printed: they are as large as the model. Constants have 1 KiB at most.
+      what.print(os, OpPrintingFlags().elideLargeElementsAttrs(1024).elideLargeResourceString(64));
       os << '\n';
     });
   }
@@ -188,6 +206,9 @@ private:
       with.target = target.name;
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
         return std::move(error);
+      }
+      if (control.hasStopped()) {
+        return std::move(variant);
       }
       if (auto slots = (*variant)->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
         description.slotCount = slots.getInt();
@@ -232,7 +253,7 @@ private:
     if (!lowered) {
       return lowered.takeError();
     }
-    if (options.to == Stage::LLVM) {
+    if (options.to == Stage::LLVM || control.hasStopped()) {
       return writeModule(**lowered);
     }
 
@@ -260,6 +281,9 @@ private:
   }
 
   Error writeArtifact(llvm::ArrayRef<char> object) {
+    if (Error error = control.check()) {
+      return error;
+    }
     report.setNumber("code_bytes", object.size());
     report.setNumber("weight_bytes", description.weightBytes);
     report.setNumber("kernels", description.kernels.size());
@@ -306,6 +330,7 @@ private:
   const CompileOptions &options;
   Report &report;
   MLIRContext context;
+  PassControl control;
   PipelineOptions pipeline;
   std::vector<cpu::TargetSpec> targets;
   /// The mapped weights, to which the module refers.

@@ -87,6 +87,9 @@ json::Object CompileOptions::toJSON() const {
       {"unchecked_indices", uncheckedIndices},
       {"max_nodes", int64_t(maxNodes)},
       {"verify_each", verifyEach}};
+  if (!weightsFrom.empty()) {
+    o["weights_from"] = toUTF8(weightsFrom);
+  }
   if (!dumpIRAfter.empty()) {
     o["dump_ir_after"] = toUTF8(dumpIRAfter);
   }

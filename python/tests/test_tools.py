@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from small_models import ROOT, scale_add_relu
+import lathe
+from small_models import ROOT, model, scale_add_relu, value
 from lathe import _verify
 from lathe.compiler import driver
 
@@ -81,3 +83,22 @@ def test_bench_refuses_unknown_peers(tiny, tiny_onnx):
     done = run("bench", tiny, "--vs=abacus", f"--model={tiny_onnx}")
     assert done.returncode == 1
     assert "abacus" in done.stderr
+
+
+def test_text_takes_its_weights_from_the_model(tmp_path):
+    """What begins in the middle gives the same results as what begins with the model."""
+    weight = np.arange(64 * 8, dtype=np.float32).reshape(64, 8)
+    matmul = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", TensorProto.FLOAT, "N", 64)],
+                   [value("y", TensorProto.FLOAT, "N", 8)], w=weight)
+    path, text, artifact = tmp_path / "m.onnx", tmp_path / "m.mlir", tmp_path / "m.so"
+    onnx.save(matmul, path)
+    assert run("compile", path, "--to=nn", "-o", text).returncode == 0
+    done = run("compile", "--from=nn", text, f"--weights-from={path}", "-o", artifact)
+    assert done.returncode == 0, done.stderr
+    x = np.ones((2, 64), np.float32)
+    np.testing.assert_array_equal(lathe.load(artifact)(x=x)["y"], x @ weight)
+
+    text.write_text(text.read_text().replace("64x8xf32", "64x9xf32").replace("?x8xf32", "?x9xf32"))
+    done = run("compile", "--from=nn", text, f"--weights-from={path}", "-o", tmp_path / "no.so")
+    assert done.returncode != 0
+    assert "weight @w is tensor<64x9xf32>, but the model's is tensor<64x8xf32>" in done.stderr

@@ -54,10 +54,13 @@ Error setStage(StringRef name, StringRef text, Stage &to) {
 }
 
 void addStageOptions(Arguments &arguments, CompileOptions &options) {
-  arguments.value("--from", "STAGE", "begin with a .mlir file of this stage: onnx, nn, kernel or llvm",
+  arguments.value("--from", "STAGE", "begin with a .mlir file of this stage: onnx, nn or kernel",
                   [&](StringRef text) { return setStage("--from", text, options.from); });
   arguments.value("--to", "STAGE", "end with this stage: onnx, nn, kernel, llvm, llvm-ir, object or artifact",
                   [&](StringRef text) { return setStage("--to", text, options.to); });
+  arguments.text("--weights-from", "MODEL.onnx",
+                 "with --from: the model whose weights the .mlir file names without holding them",
+                 options.weightsFrom);
   arguments.text("--dump-ir-after", "PASS", "print the IR after this pass on standard error",
                  options.dumpIRAfter);
   arguments.value("--run-pass-until", "N", "stop after the first N passes and print the IR",
@@ -79,9 +82,12 @@ Error completeOptions(CompileOptions &options) {
     return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) +
                                             " does not come before --to=" + stageName(options.to));
   }
-  if (options.from >= Stage::LLVMIR) {
+  if (options.from >= Stage::LLVM) {
     return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) + " cannot be read")
-        .help("stages that can be read are model, onnx, nn, kernel and llvm");
+        .help("stages that can be read are model, onnx, nn and kernel");
+  }
+  if (!options.weightsFrom.empty() && options.from == Stage::Model) {
+    return modelError(ErrorCode::E0001, "--weights-from is for --from=onnx, nn or kernel");
   }
   bool isText = options.to < Stage::Object || options.runPassUntil;
   if (options.output.empty()) {

@@ -59,6 +59,8 @@ struct CompileOptions {
   std::string output;
   OutputKind outputKind = OutputKind::Shared;
   Stage from = Stage::Model, to = Stage::Artifact;
+  /// For stages after Model: the ONNX file that holds the weights which the text only names; empty: none.
+  std::string weightsFrom;
   /// 0: reference lowerings, no fusion. 2: everything.
   unsigned optLevel = 2;
   /// Names for cpu::resolveTarget, best first in the artifact.
