@@ -12,7 +12,10 @@ endif()
 
 find_program(LATHE_CCACHE ccache)
 if(LATHE_CCACHE)
-  set(sloppiness CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime)
-  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${sloppiness} ${LATHE_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${sloppiness} ${LATHE_CCACHE})
+  # Dependencies from the compiler's own list: without a precompiled header's help, preprocessing takes three times as
+  # long as compiling. There is no CCACHE_BASEDIR: a precompiled header names its sources by absolute paths, and one
+  # that came from another folder would break with it.
+  set(settings CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${settings} ${LATHE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env ${settings} ${LATHE_CCACHE})
 endif()
