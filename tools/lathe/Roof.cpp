@@ -141,10 +141,18 @@ double measureRate(unsigned threads, Work work) {
 } // namespace
 
 double Roof::bytesPerSecond(double workingSet) const {
-  for (const Bandwidth &bandwidth : bandwidths) {
-    if (workingSet <= bandwidth.bytes) {
-      return bandwidth.bytesPerSecond;
+  // Between two levels a part of the bytes stays in the cache.
+  for (size_t i = 0; i < bandwidths.size(); ++i) {
+    const Bandwidth &larger = bandwidths[i];
+    if (workingSet > larger.bytes) {
+      continue;
     }
+    if (i == 0) {
+      return larger.bytesPerSecond;
+    }
+    const Bandwidth &smaller = bandwidths[i - 1];
+    double part = (workingSet - smaller.bytes) / (larger.bytes - smaller.bytes);
+    return smaller.bytesPerSecond + part * (larger.bytesPerSecond - smaller.bytesPerSecond);
   }
   return memoryBytesPerSecond();
 }
@@ -156,7 +164,7 @@ Roof lathe::measureRoof(unsigned threads) {
   roof.flopsPerSecond = measureRate(threads, [=](unsigned) { return multiplyAdd(features); });
 
   // The last is larger than the last cache of most machines.
-  constexpr size_t sizes[] = {64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 128 << 20};
+  constexpr size_t sizes[] = {64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20};
   // Read at a time: long enough for the clock not to matter, a fraction of a try.
   constexpr size_t chunk = 1 << 20;
   std::vector<AlignedBytes> memory;

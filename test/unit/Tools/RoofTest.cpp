@@ -8,12 +8,13 @@ using namespace lathe;
 
 namespace {
 
-TEST(Roof, boundsByTheSmallestCacheThatHoldsTheBytes) {
+TEST(Roof, boundsByTheCachesThatHoldTheBytes) {
   Roof roof;
   roof.bandwidths = {{1000, 8}, {2000, 4}, {3000, 2}};
   EXPECT_EQ(roof.bytesPerSecond(0), 8);
   EXPECT_EQ(roof.bytesPerSecond(1000), 8);
-  EXPECT_EQ(roof.bytesPerSecond(1001), 4);
+  EXPECT_EQ(roof.bytesPerSecond(1500), 6);
+  EXPECT_EQ(roof.bytesPerSecond(2000), 4);
   EXPECT_EQ(roof.bytesPerSecond(5000), 2);
   EXPECT_EQ(roof.memoryBytesPerSecond(), 2);
 }
