@@ -377,7 +377,8 @@ private:
            llvm::all_of(builder.getInsertionPoint()->getResultTypes(), [](Type t) { return t.isIndex(); })) {
       builder.setInsertionPointAfter(&*builder.getInsertionPoint());
     }
-    SmallVector<Location> locations;
+    // The root's node names the kernel best.
+    SmallVector<Location> locations{cluster.ops.front()->getLoc()};
     for (Operation *op : body) {
       locations.push_back(op->getLoc());
     }

@@ -242,6 +242,14 @@ void Fusion::run(SoftmaxOp softmax) {
     if (match.mask && getRank(match.mask) > rank) {
       return missed("the mask has " + Twine(getRank(match.mask)) + " dimensions, the scores " + Twine(rank));
     }
+    SmallVector<Value> leaves{match.q, match.kt, v};
+    if (match.mask) {
+      leaves.push_back(match.mask);
+      if (auto select = match.mask.getDefiningOp<SelectOp>()) {
+        leaves.push_back(select.getCondition());
+      }
+    }
+    Location loc = getReplacedLoc(match.context, leaves);
     rewriter.setInsertionPoint(match.context);
     match.q = stripFactors(match.q, match.scale);
     match.kt = stripFactors(match.kt, match.scale);
@@ -254,7 +262,6 @@ void Fusion::run(SoftmaxOp softmax) {
       dims.insert(dims.begin() + 1, rewriter.getIndexAttr(1));
       mask = buildReshape(rewriter, mask.getLoc(), mask, dims);
     }
-    Location loc = match.context.getLoc();
     Value result =
         buildAttention(rewriter, loc, q, k, values, mask, match.scale, /*causal=*/false, match.guardEmpty);
     result = buildTranspose(rewriter, loc, result, {0, 2, 1, 3});

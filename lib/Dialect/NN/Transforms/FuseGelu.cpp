@@ -171,8 +171,8 @@ static void fuseAround(UnaryOp inner, RewriterBase &rewriter) {
     }
     remarkPassed(inner, "nn-fuse-gelu", "fused gelu");
     rewriter.setInsertionPoint(product);
-    rewriter.replaceOp(
-        product, buildUnary(rewriter, product.getLoc(), isErf ? UnaryKind::Gelu : UnaryKind::GeluTanh, x));
+    rewriter.replaceOp(product, buildUnary(rewriter, getReplacedLoc(product, x),
+                                           isErf ? UnaryKind::Gelu : UnaryKind::GeluTanh, x));
     return;
   }
 }

@@ -157,7 +157,11 @@ static void fuseAround(Operation *root, RewriterBase &rewriter) {
         rewriter, root->getLoc(),
         DenseElementsAttr::get(scaleType, rewriter.getFloatAttr(type.getElementType(), 1)));
   }
-  Location loc = final->getLoc();
+  SmallVector<Value> leaves{x, scale};
+  if (bias) {
+    leaves.push_back(bias);
+  }
+  Location loc = getReplacedLoc(final, leaves);
   remarkPassed(root, "nn-fuse-norm", isLayerNorm ? "fused layer norm" : "fused root-mean-square norm");
   rewriter.replaceOp(final, isLayerNorm ? buildLayerNorm(rewriter, loc, x, scale, bias, axis, *epsilon)
                                         : buildRMSNorm(rewriter, loc, x, scale, axis, *epsilon));

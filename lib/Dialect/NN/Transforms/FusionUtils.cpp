@@ -5,6 +5,7 @@
 
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/SetVector.h"
 
 #include <cmath>
 
@@ -66,6 +67,32 @@ void lathe::nn::remarkMissed(Operation *op, StringRef pass, const Twine &reason)
 
 void lathe::nn::remarkPassed(Operation *op, StringRef pass, const Twine &what) {
   op->emitRemark() << "[" << pass << "] " << what.str();
+}
+
+Location lathe::nn::getReplacedLoc(Operation *root, ArrayRef<Value> leaves) {
+  llvm::SetVector<Operation *> replaced;
+  SmallVector<Operation *> worklist{root};
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val();
+    // The last of its users to be found takes an op along; what others use stays.
+    if (op != root &&
+        !llvm::all_of(op->getUsers(), [&](Operation *user) { return replaced.contains(user); })) {
+      continue;
+    }
+    replaced.insert(op);
+    for (Value operand : op->getOperands()) {
+      Operation *def = operand.getDefiningOp();
+      if (def && isa<NNDialect>(def->getDialect()) && !isa<WeightUseOp, DimSymbolOp>(def) &&
+          !llvm::is_contained(leaves, operand)) {
+        worklist.push_back(def);
+      }
+    }
+  }
+  SmallVector<Location> locations;
+  for (Operation *op : replaced) {
+    locations.push_back(op->getLoc());
+  }
+  return FusedLoc::get(root->getContext(), locations);
 }
 
 void lathe::nn::eraseDeadOps(func::FuncOp function) {

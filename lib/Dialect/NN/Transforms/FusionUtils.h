@@ -33,6 +33,10 @@ void remarkMissed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &
 /// Reports what was fused.
 void remarkPassed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &what);
 
+/// Where an op comes from that replaces `root` and all that only `root` needs, up to `leaves`: the place of
+/// `root`, then those of the others, from the back.
+mlir::Location getReplacedLoc(mlir::Operation *root, llvm::ArrayRef<mlir::Value> leaves);
+
 /// Erases the ops of `function` that nobody uses any more, symbols of dimensions excepted.
 void eraseDeadOps(mlir::func::FuncOp function);
 
