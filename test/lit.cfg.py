@@ -18,3 +18,4 @@ paths = [os.path.join(config.lathe_obj_root, "tools", tool)
          for tool in sorted(os.listdir(os.path.join(config.lathe_obj_root, "tools")))]
 paths.append(config.llvm_tools_dir)
 config.environment["PATH"] = os.pathsep.join(paths + [config.environment.get("PATH", "")])
+config.substitutions += [("%lathe_src_root", config.lathe_src_root), ("%lathe_obj_root", config.lathe_obj_root)]

@@ -6,7 +6,6 @@
 
 #include "lathe/Compiler/Compile.h"
 
-#include "PassControl.h"
 #include "ReadIR.h"
 #include "RemarkCollector.h"
 
@@ -22,6 +21,7 @@
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/OutputFile.h"
+#include "lathe/Support/Text.h"
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
@@ -29,6 +29,8 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -56,8 +58,7 @@ std::string escapeForMake(llvm::StringRef path) {
 /// One compilation.
 class Compilation {
 public:
-  Compilation(const CompileOptions &options, Report &report)
-      : options(options), report(report), control(context, options.runPassUntil, options.dumpIRAfter) {
+  Compilation(const CompileOptions &options, Report &report) : options(options), report(report) {
     DialectRegistry registry;
     registerDialects(registry);
     context.appendDialectRegistry(registry);
@@ -78,6 +79,14 @@ public:
       targets.push_back(std::move(*target));
       report.targets.push_back(targets.back().name);
     }
+    if (!options.dumpIRAfter.empty()) {
+      if (Error error = checkDumpedPass()) {
+        return error;
+      }
+    }
+    if (options.runPassUntil) {
+      pipeline.filter = [this](StringRef pass, bool isOptional) { return runsPass(pass, isOptional); };
+    }
     if (Error error = read()) {
       return error;
     }
@@ -89,6 +98,11 @@ public:
     }
     summarizeRemarks(report);
     report.endPhases();
+    if (options.runPassUntil) {
+      unsigned ran = std::min(optionalPasses, *options.runPassUntil);
+      llvm::errs() << "ran " << ran << " of " << optionalPasses << " optional passes"
+                   << (ran ? ", the last was " + lastPass : "") << '\n';
+    }
     return options.depFile.empty() || !writes ? Error::success() : writeDepFile();
   }
 
@@ -129,9 +143,75 @@ private:
     return imported;
   }
 
+  using Builder = void (*)(OpPassManager &, const PipelineOptions &);
+
   /// Whether the stage is to be left: it is reached and not the last one asked for.
   bool passes(Stage stage) const {
     return std::max(options.from, Stage::Onnx) <= stage && stage < options.to;
+  }
+
+  /// The names of all passes between two stages, in order.
+  std::vector<std::string> passesBetween(Stage from, Stage to, unsigned optLevel) const {
+    std::vector<std::string> names;
+    PipelineOptions recording;
+    recording.optLevel = optLevel;
+    recording.filter = [&](StringRef pass, bool) {
+      if (!llvm::is_contained(names, pass)) {
+        names.push_back(pass.str());
+      }
+      return true;
+    };
+    OpPassManager pm(ModuleOp::getOperationName());
+    static constexpr std::pair<Stage, Builder> stages[] = {{Stage::Onnx, buildLegalizePipeline},
+                                                           {Stage::NN, buildOptimizePipeline},
+                                                           {Stage::NN, buildKernelPipeline},
+                                                           {Stage::Kernel, buildCodegenPipeline}};
+    for (auto [stage, build] : stages) {
+      if (from <= stage && stage < to) {
+        build(pm, recording);
+      }
+    }
+    return names;
+  }
+
+  /// Whether IR can be printed after the pass of this name: it has to run in this compilation.
+  Error checkDumpedPass() const {
+    StringRef wanted = options.dumpIRAfter;
+    if (llvm::is_contained(passesBetween(options.from, options.to, options.optLevel), wanted)) {
+      return Error::success();
+    }
+    std::string what = "--dump-ir-after=" + escapeText(wanted) + ": ";
+    std::vector<std::string> all = passesBetween(Stage::Model, Stage::Artifact, /*optLevel=*/2);
+    if (llvm::is_contained(all, wanted)) {
+      return modelError(ErrorCode::E0001, what + "this pass does not run from " + stageName(options.from) +
+                                              " to " + stageName(options.to) + " at -O" +
+                                              Twine(options.optLevel));
+    }
+    SmallVector<std::string> near;
+    for (const std::string &name : all) {
+      if (StringRef(name).contains(wanted) ||
+          wanted.edit_distance(name) <= std::max<size_t>(2, name.size() / 4)) {
+        near.push_back(name);
+      }
+    }
+    ErrorBuilder error = modelError(ErrorCode::E0001, what + "no pass has this name");
+    return near.empty() ? error.help("passes are " + llvm::join(all, ", "))
+                        : error.help("did you mean " + llvm::join(near, ", ") + "?");
+  }
+
+  /// Counts the passes that code can do without, and says which of them run.
+  bool runsPass(StringRef pass, bool isOptional) {
+    if (!isOptional) {
+      return true;
+    }
+    bool runs = ++optionalPasses <= *options.runPassUntil;
+    if (runs) {
+      lastPass = pass.str();
+    }
+    // At once: a pass that crashes is to be known by its number.
+    llvm::errs() << (runs ? "running pass (" : "NOT running pass (") << optionalPasses << ") " << pass
+                 << '\n';
+    return runs;
   }
 
   Error runStages() {
@@ -140,35 +220,42 @@ private:
         return error;
       }
     }
-    if (passes(Stage::NN) && !control.hasStopped()) {
+    if (passes(Stage::NN)) {
       if (Error error = runPipeline("optimize", buildOptimizePipeline, *module, pipeline)) {
         return error;
       }
-      if (!control.hasStopped()) {
-        if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
-          return error;
-        }
+      if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
+        return error;
       }
     }
-    if (options.to <= Stage::Kernel || control.hasStopped()) {
+    if (options.to <= Stage::Kernel) {
       return writes ? writeModule(*module) : Error::success();
     }
-    return generate();
+    return options.from == Stage::LLVM ? generateFromLLVM() : generate();
   }
-
-  using Builder = void (*)(OpPassManager &, const PipelineOptions &);
 
   Error runPipeline(llvm::StringRef phase, Builder build, ModuleOp on, const PipelineOptions &with) {
     report.beginPhase(phase);
     DiagnosticCollector diagnostics(&context, options.input);
     PassManager pm(&context);
     pm.enableVerifier(options.verifyEach);
-    control.beginPipeline();
+    if (!options.dumpIRAfter.empty()) {
+      pm.enableIRPrinting(
+          [](Pass *, Operation *) { return false; },
+          [this](Pass *pass, Operation *) { return pass->getArgument() == options.dumpIRAfter; },
+          /*printModuleScope=*/false, /*printAfterOnlyOnChange=*/false, /*printAfterOnlyOnFailure=*/false,
+          llvm::errs(), withoutWeights());
+    }
     build(pm, with);
     if (failed(pm.run(on)) || failed(mlir::verify(on))) {
       return diagnostics.takeFailure(phase);
     }
     return diagnostics.takeError();
+  }
+
+  /// Weights are named, not printed: they are as large as the model. Constants have 1 KiB at most.
+  static OpPrintingFlags withoutWeights() {
+    return OpPrintingFlags().elideLargeElementsAttrs(1024).elideLargeResourceString(64);
   }
 
   Error writeText(llvm::function_ref<void(llvm::raw_ostream &)> print) {
@@ -183,15 +270,8 @@ private:
   }
 
   Error writeModule(ModuleOp what) {
-    if (Error error = control.check()) {
-      return error;
-    }
-    if (options.runPassUntil) {
-      report.digest.push_back(control.summary());
-    }
     return writeText([&](llvm::raw_ostream &os) {
-      // Weights are named, not printed: they are as large as the model. Constants have 1 KiB at most.
-      what.print(os, OpPrintingFlags().elideLargeElementsAttrs(1024).elideLargeResourceString(64));
+      what.print(os, withoutWeights());
       os << '\n';
     });
   }
@@ -206,9 +286,6 @@ private:
       with.target = target.name;
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
         return std::move(error);
-      }
-      if (control.hasStopped()) {
-        return std::move(variant);
       }
       if (auto slots = (*variant)->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
         description.slotCount = slots.getInt();
@@ -253,37 +330,63 @@ private:
     if (!lowered) {
       return lowered.takeError();
     }
-    if (options.to == Stage::LLVM || control.hasStopped()) {
+    if (options.to == Stage::LLVM) {
       return writeModule(**lowered);
     }
 
-    report.beginPhase("generate");
     CodegenOptions codegen;
-    codegen.base = targets.front();
-    codegen.optLevel = options.optLevel;
     codegen.exported = {description.tableName()};
     codegen.extend = [&](llvm::Module &llvmModule) { buildTable(llvmModule, description, variants); };
+    Expected<llvm::SmallVector<char, 0>> object = emit(**lowered, codegen);
+    if (!object) {
+      return object.takeError();
+    }
+    return options.to == Stage::Artifact ? writeArtifact(*object) : Error::success();
+  }
+
+  /// IR of the LLVM dialect is translated as it stands: the model's table was made from the stage before.
+  Error generateFromLLVM() {
+    CodegenOptions codegen;
+    for (auto function : module->getOps<LLVM::LLVMFuncOp>()) {
+      if (!function.isExternal() && function.isPublic() && function.getLinkage() == LLVM::Linkage::External) {
+        codegen.exported.push_back(function.getName().str());
+      }
+    }
+    Expected<llvm::SmallVector<char, 0>> object = emit(*module, codegen);
+    return object ? Error::success() : object.takeError();
+  }
+
+  /// Makes an object of a module, and writes it, or the LLVM IR it was made from, if that is what is asked
+  /// for.
+  Expected<llvm::SmallVector<char, 0>> emit(ModuleOp lowered, CodegenOptions &codegen) {
+    report.beginPhase("generate");
+    codegen.base = targets.front();
+    codegen.optLevel = options.optLevel;
     std::string ir;
     DiagnosticCollector diagnostics(&context, options.input);
     Expected<llvm::SmallVector<char, 0>> object =
-        emitObject(**lowered, codegen, options.to == Stage::LLVMIR ? &ir : nullptr);
-    if (!object) {
-      return diagnostics.hasErrors() ? (llvm::consumeError(object.takeError()), diagnostics.takeError())
-                                     : object.takeError();
+        emitObject(lowered, codegen, options.to == Stage::LLVMIR ? &ir : nullptr);
+    if (!object && diagnostics.hasErrors()) {
+      llvm::consumeError(object.takeError());
+      return diagnostics.takeError();
     }
-    if (options.to == Stage::LLVMIR) {
-      return writeText([&](llvm::raw_ostream &os) { os << ir; });
+    if (!object || options.to == Stage::Artifact) {
+      return object;
     }
-    if (options.to == Stage::Object) {
-      return writeText([&](llvm::raw_ostream &os) { os.write(object->data(), object->size()); });
+    Error error = writeText([&](llvm::raw_ostream &os) {
+      if (options.to == Stage::LLVMIR) {
+        os << ir;
+      } else {
+        os.write(object->data(), object->size());
+      }
+    });
+    if (error) {
+      return std::move(error);
     }
-    return writeArtifact(*object);
+    return object;
   }
 
   Error writeArtifact(llvm::ArrayRef<char> object) {
-    if (Error error = control.check()) {
-      return error;
-    }
     report.setNumber("code_bytes", object.size());
     report.setNumber("weight_bytes", description.weightBytes);
     report.setNumber("kernels", description.kernels.size());
@@ -330,7 +433,6 @@ private:
   const CompileOptions &options;
   Report &report;
   MLIRContext context;
-  PassControl control;
   PipelineOptions pipeline;
   std::vector<cpu::TargetSpec> targets;
   /// The mapped weights, to which the module refers.
@@ -338,6 +440,9 @@ private:
   OwningOpRef<ModuleOp> module;
   ModelDescription description;
   std::vector<VariantDescription> variants;
+  /// For --run-pass-until: the optional passes so far, and the last that ran.
+  unsigned optionalPasses = 0;
+  std::string lastPass;
 };
 
 } // namespace

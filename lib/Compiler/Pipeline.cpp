@@ -12,77 +12,166 @@
 #include "mlir/Dialect/Affine/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace lathe;
 
-static void addCleanup(OpPassManager &pm) {
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-}
+namespace {
+/// Adds passes to a pipeline and asks the options' filter about each.
+class Adder {
+public:
+  Adder(OpPassManager &pm, const PipelineOptions &options) : pm(pm), options(options) {}
+
+  /// A pass without which the next stage cannot work.
+  void require(std::unique_ptr<Pass> pass, bool onFunctions = false) {
+    if (options.filter) {
+      options.filter(pass->getArgument(), /*isOptional=*/false);
+    }
+    add(std::move(pass), onFunctions);
+  }
+
+  /// A pass without which code is only slower.
+  void prefer(std::unique_ptr<Pass> pass, bool onFunctions = false) {
+    if (asks(pass->getArgument())) {
+      add(std::move(pass), onFunctions);
+    }
+  }
+
+  void cleanUp() {
+    prefer(createCanonicalizerPass());
+    prefer(createCSEPass());
+  }
+
+  /// Whether an optional pass, or the optional part of one, is to run.
+  bool asks(StringRef pass) { return !options.filter || options.filter(pass, /*isOptional=*/true); }
+
+  /// `onFunctions`: a pass for all ops is to run on each function. Passes that are for functions do anyway.
+  void add(std::unique_ptr<Pass> pass, bool onFunctions = false) {
+    if (onFunctions || pass->getOpName() == func::FuncOp::getOperationName()) {
+      pm.addNestedPass<func::FuncOp>(std::move(pass));
+    } else {
+      pm.addPass(std::move(pass));
+    }
+  }
+
+private:
+  OpPassManager &pm;
+  const PipelineOptions &options;
+};
+} // namespace
 
 void lathe::buildLegalizePipeline(OpPassManager &pm, const PipelineOptions &options) {
   OnnxToNNPassOptions legalize;
   legalize.shapes.assign(options.shapes.begin(), options.shapes.end());
-  pm.addPass(createOnnxToNNPass(legalize));
+  Adder(pm, options).require(createOnnxToNNPass(legalize));
 }
 
 void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &options) {
-  addCleanup(pm);
+  Adder passes(pm, options);
+  passes.cleanUp();
   if (options.optLevel > 0) {
     // Patterns of many ops first, while they stand as the exporter wrote them.
-    pm.addNestedPass<func::FuncOp>(nn::createFuseNormPass());
-    pm.addNestedPass<func::FuncOp>(nn::createFuseGeluPass());
-    pm.addNestedPass<func::FuncOp>(nn::createFuseAttentionPass());
+    passes.prefer(nn::createFuseNormPass());
+    passes.prefer(nn::createFuseGeluPass());
+    passes.prefer(nn::createFuseAttentionPass());
     // Attention has taken its own transposes; those that are left cancel or move to where they cost least.
-    pm.addNestedPass<func::FuncOp>(nn::createPropagateTransposesPass());
-    addCleanup(pm);
+    passes.prefer(nn::createPropagateTransposesPass());
+    passes.cleanUp();
     // Weights that were exported transposed join, too.
-    pm.addPass(nn::createFoldWeightsPass());
-    pm.addPass(nn::createFuseProjectionsPass());
-    addCleanup(pm);
+    passes.prefer(nn::createFoldWeightsPass());
+    passes.prefer(nn::createFuseProjectionsPass());
+    passes.cleanUp();
   }
-  pm.addPass(nn::createOutlineConstantsPass());
+  passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
-    pm.addPass(nn::createOutlineLayersPass());
+    passes.prefer(nn::createOutlineLayersPass());
   }
 }
 
 void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &options) {
-  bool fuse = options.optLevel > 0;
-  pm.addNestedPass<func::FuncOp>(kernel::createFormKernelsPass({/*fuse=*/fuse}));
-  pm.addPass(kernel::createOutlineKernelsPass());
-  addCleanup(pm);
-  pm.addPass(codegen::createAssignWeightsPass());
+  Adder passes(pm, options);
+  // Kernels are formed in any case, what may be left out is the fusion.
+  bool fuse = options.optLevel > 0 && passes.asks("kernel-form");
+  passes.add(kernel::createFormKernelsPass({/*fuse=*/fuse}));
+  passes.require(kernel::createOutlineKernelsPass());
+  passes.cleanUp();
+  passes.require(codegen::createAssignWeightsPass());
 }
 
 void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &options) {
-  pm.addPass(codegen::createCountKernelCostsPass());
-  pm.addPass(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
-  addCleanup(pm);
-  pm.addNestedPass<func::FuncOp>(createLoopInvariantCodeMotionPass());
-  pm.addNestedPass<func::FuncOp>(
-      codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
-  pm.addPass(codegen::createLowerHostPass());
+  Adder passes(pm, options);
+  passes.require(codegen::createCountKernelCostsPass());
+  passes.require(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
+  passes.cleanUp();
+  passes.prefer(createLoopInvariantCodeMotionPass(), /*onFunctions=*/true);
+  passes.require(codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
+  passes.require(codegen::createLowerHostPass());
 
   // Vector transfers become one-dimensional loads before anything knows of LLVM.
-  pm.addNestedPass<func::FuncOp>(createConvertVectorToSCFPass());
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
-  addCleanup(pm);
-  pm.addPass(createSCFToControlFlowPass());
-  pm.addPass(createConvertVectorToLLVMPass());
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
+  passes.require(createConvertVectorToSCFPass(), /*onFunctions=*/true);
+  passes.require(memref::createExpandStridedMetadataPass());
+  passes.require(createLowerAffinePass());
+  passes.cleanUp();
+  passes.require(createSCFToControlFlowPass());
+  passes.require(createConvertVectorToLLVMPass());
+  passes.require(memref::createExpandStridedMetadataPass());
+  passes.require(createLowerAffinePass());
+  passes.require(createFinalizeMemRefToLLVMConversionPass());
+  passes.require(createConvertFuncToLLVMPass());
+  passes.require(createConvertMathToLLVMPass());
+  passes.require(createArithToLLVMConversionPass());
+  passes.require(createConvertIndexToLLVMPass());
+  passes.require(createConvertControlFlowToLLVMPass());
   // Vectorization leaves poison behind.
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  addCleanup(pm);
+  passes.require(createUBToLLVMConversionPass());
+  passes.require(createReconcileUnrealizedCastsPass());
+  passes.cleanUp();
+}
+
+namespace {
+/// The options of the named pipelines, spelled as those of passes.
+struct NamedPipelineOptions : PassPipelineOptions<NamedPipelineOptions> {
+  Option<unsigned> optLevel{*this, "opt-level", llvm::cl::desc("0: reference lowerings, no fusion"),
+                            llvm::cl::init(2)};
+  ListOption<std::string> shapes{*this, "shape", llvm::cl::desc("as of convert-onnx-to-nn")};
+  Option<std::string> target{*this, "target", llvm::cl::desc("native, x86-64-v3 or x86-64-v4"),
+                             llvm::cl::init("native")};
+  Option<bool> strict{*this, "strict", llvm::cl::desc("fail on what is only slow"), llvm::cl::init(false)};
+
+  PipelineOptions toOptions() const {
+    PipelineOptions options;
+    options.optLevel = optLevel;
+    options.shapes.assign(shapes.begin(), shapes.end());
+    options.target = target;
+    options.strict = strict;
+    return options;
+  }
+};
+
+using Builder = void (*)(OpPassManager &, const PipelineOptions &);
+
+void registerPipeline(StringRef name, StringRef description, ArrayRef<Builder> builders) {
+  PassPipelineRegistration<NamedPipelineOptions>(
+      name, description,
+      [builders = SmallVector<Builder>(builders)](OpPassManager &pm, const NamedPipelineOptions &named) {
+        PipelineOptions options = named.toOptions();
+        for (Builder build : builders) {
+          build(pm, options);
+        }
+      });
+}
+} // namespace
+
+void lathe::registerPipelines() {
+  registerPipeline("lathe-legalize", "onnx to nn", {buildLegalizePipeline});
+  registerPipeline("lathe-optimize", "nn to nn: folding, fusion, layers", {buildOptimizePipeline});
+  registerPipeline("lathe-kernels", "nn to kernels and launches, with all weights placed",
+                   {buildKernelPipeline});
+  registerPipeline("lathe-codegen", "kernels and launches to the LLVM dialect, for one target",
+                   {buildCodegenPipeline});
+  registerPipeline("lathe-compile", "all of these: onnx to the LLVM dialect",
+                   {buildLegalizePipeline, buildOptimizePipeline, buildKernelPipeline, buildCodegenPipeline});
 }

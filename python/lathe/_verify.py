@@ -167,13 +167,16 @@ def main():
     _inputs.add_arguments(parser)
     parser.add_argument("--artifact")
     parser.add_argument("--tolerance", type=float, default=1e-4)
+    parser.add_argument("--run-pass-until", type=int, metavar="N")
     arguments = parser.parse_args()
+    if arguments.artifact and arguments.run_pass_until is not None:
+        parser.error("--run-pass-until is of a compilation, and --artifact needs none")
     if not pathlib.Path(arguments.model).exists():
         raise ModelError("E0002", f"cannot read {arguments.model!r}: no such file")
     if arguments.artifact:
         artifact = load(arguments.artifact, arguments.threads)
     else:
-        artifact = compile(arguments.model, threads=arguments.threads)
+        artifact = compile(arguments.model, threads=arguments.threads, run_pass_until=arguments.run_pass_until)
     inputs = _inputs.gather(arguments, artifact.inputs, artifact.symbols)
     result = verify(arguments.model, artifact, inputs, arguments.tolerance)
     if arguments.json:

@@ -37,7 +37,8 @@ def run_driver(*arguments) -> str:
     return done.stdout
 
 
-def compile(model, output=None, *, threads: int = 0, shapes=None, target="native", opt_level: int = 2) -> Model:
+def compile(model, output=None, *, threads: int = 0, shapes=None, target="native", opt_level: int = 2,
+            run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
     Parameters
@@ -55,6 +56,8 @@ def compile(model, output=None, *, threads: int = 0, shapes=None, target="native
         "native", "x86-64-v3", "x86-64-v4".
     opt_level : {0, 2}, default 2
         0 compiles every operator by its reference lowering.
+    run_pass_until : int, optional
+        Leaves out all optional passes but the first so many: to find the one at fault.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def compile(model, output=None, *, threads: int = 0, shapes=None, target="native
     arguments.append("--target=" + ",".join(targets))
     for name, shape in (shapes or {}).items():
         arguments.append(f"--shape={name}={_shape_text(shape)}")
+    if run_pass_until is not None:
+        arguments.append(f"--run-pass-until={run_pass_until}")
     run_driver(*arguments)
     loaded = Model(output, threads)
     if holder:

@@ -1,45 +1,31 @@
-// What a researcher asks of `lathe compile`: to begin and end in the middle, to stop after some passes, to look at the
-// IR after one.
+// The driver enters and leaves at every stage; what one run prints the next one reads.
+// RUN: rm -rf %t && mkdir -p %t
+// RUN: lathe compile --quiet --verify-each --from=onnx --to=nn %s -o %t/nn.mlir
+// RUN: FileCheck %s --check-prefix=NN --input-file %t/nn.mlir
+// RUN: lathe compile --quiet --verify-each --from=nn --to=kernel %t/nn.mlir -o %t/kernel.mlir
+// RUN: FileCheck %s --check-prefix=KERNEL --input-file %t/kernel.mlir
+// RUN: lathe compile --quiet --verify-each --from=kernel --to=llvm --target=x86-64-v3 %t/kernel.mlir -o %t/llvm.mlir
+// RUN: FileCheck %s --check-prefix=LLVM --input-file %t/llvm.mlir
+// RUN: lathe compile --quiet --from=llvm --to=llvm-ir %t/llvm.mlir | FileCheck %s --check-prefix=IR
+// RUN: lathe compile --quiet --from=llvm --to=object %t/llvm.mlir -o %t/m.o
+// RUN: llvm-nm --extern-only --defined-only %t/m.o | FileCheck %s --check-prefix=OBJECT
+// RUN: lathe compile --quiet --from=kernel %t/kernel.mlir -o %t/m.so
+// RUN: lathe inspect %t/m.so | FileCheck %s --check-prefix=ARTIFACT
+// From standard input to standard output:
+// RUN: lathe compile --quiet --from=onnx --to=kernel - < %s | FileCheck %s --check-prefix=KERNEL
 
-// RUN: lathe compile --from=nn --to=kernel %s --quiet | FileCheck %s --check-prefix=KERNEL
-// KERNEL: kernel.launch
-// RUN: lathe compile --from=nn --to=llvm %s --quiet | FileCheck %s --check-prefix=LLVM
-// LLVM: llvm.func
-// RUN: lathe compile --from=nn --to=llvm-ir %s --quiet | FileCheck %s --check-prefix=IR
-// IR: define {{.*}}@lathe_run
-// RUN: lathe compile --from=nn %s -o %t.so --quiet && lathe inspect %t.so | FileCheck %s --check-prefix=MODEL
-// MODEL: x
-
-// What one stage writes the next can read.
-// RUN: lathe compile --from=nn --to=kernel %s -o %t.mlir --quiet
-// RUN: lathe compile --from=kernel --to=llvm %t.mlir --quiet | FileCheck %s --check-prefix=LLVM
-
-// RUN: lathe compile --from=nn %s --run-pass-until=1 2>%t.err | FileCheck %s --check-prefix=UNTIL
-// RUN: FileCheck %s --check-prefix=SUMMARY < %t.err
-// UNTIL: nn.unary relu
-// UNTIL-NOT: kernel.
-// SUMMARY: ran 1 pass, the last was canonicalize
-// RUN: lathe compile --from=nn %s --dump-ir-after=kernel-form -o %t.so 2>&1 | FileCheck %s --check-prefix=DUMP
-// DUMP: // after kernel-form
-// DUMP: kernel.group
-
-// RUN: not lathe compile --from=nn %s --run-pass-until=1000 2>&1 | FileCheck %s --check-prefix=MANY
-// MANY: error[E0001]: --run-pass-until=1000 is not less than the {{[0-9]+}} passes that run
-// RUN: rm -f %t.no.so
-// RUN: not lathe compile --from=nn %s --dump-ir-after=kernel-frm -o %t.no.so 2>&1 | FileCheck %s --check-prefix=NAME
-// RUN: not ls %t.no.so
-// NAME: error[E0001]: --dump-ir-after: no pass "kernel-frm" has run
-// NAME: help: those that ran are {{.*}}kernel-form
-// RUN: not lathe compile --from=llvm --to=object %s 2>&1 | FileCheck %s --check-prefix=LATE
-// LATE: error[E0001]: --from=llvm cannot be read
-// RUN: not lathe compile --from=nn --to=onnx %s 2>&1 | FileCheck %s --check-prefix=ORDER
-// ORDER: error[E0001]: --from=nn does not come before --to=onnx
-// RUN: not lathe compile --weights-from=m.onnx m.onnx -o %t.so 2>&1 | FileCheck %s --check-prefix=WEIGHTS
-// WEIGHTS: error[E0001]: --weights-from is for --from=onnx, nn or kernel
-// RUN: not lathe compile --from=nn --to=kernel %S/no-such-file.mlir 2>&1 | FileCheck %s --check-prefix=MISSING
-// MISSING: error[E0002]
-
-func.func @main(%x: tensor<2x4xf32> {nn.name = "x"}) -> (tensor<2x4xf32> {nn.name = "y"}) {
-  %y = nn.unary relu %x : tensor<2x4xf32> -> tensor<2x4xf32>
-  return %y : tensor<2x4xf32>
+// NN-LABEL: func.func @main
+// NN:         nn.unary relu
+// KERNEL:     kernel.launch @pointwise_0
+// KERNEL:     func.func private @pointwise_0
+// LLVM:       llvm.func @lathe_run.0
+// IR:         define {{.*}}i32 @lathe_run.0(
+// OBJECT-NOT: pointwise_0
+// OBJECT:     lathe_layout.0
+// OBJECT:     lathe_run.0
+// OBJECT-NOT: pointwise_0
+// ARTIFACT:   y
+func.func @main(%x: tensor<?x4xf32> {lathe.name = "x", lathe.dims = ["N", ""]}) -> (tensor<?x4xf32> {lathe.name = "y"}) {
+  %y = onnx.node "Relu"(%x) version 17 {} outputs ["y"] : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
 }

@@ -4,6 +4,7 @@
 /// \file
 /// Every pass and named pipeline of Lathe and MLIR by itself, for lit tests and for researchers.
 
+#include "lathe/Compiler/Pipeline.h"
 #include "lathe/Compiler/Register.h"
 
 #include "mlir/InitAllPasses.h"
@@ -12,6 +13,7 @@
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
   lathe::registerPasses();
+  lathe::registerPipelines();
   mlir::DialectRegistry registry;
   lathe::registerDialects(registry);
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Lathe's optimizer driver\n", registry));

@@ -146,6 +146,10 @@ int lathe::verifyCommand(const CommandContext &context) {
   arguments.value("--shape", "NAME=SIZES", "S=128 or x=1x128, for random inputs; may be repeated",
                   [&](StringRef text) { return ShapeOption::parse(text).takeError(); });
   arguments.number("--threads", "N", "0: one per core (default)", threads, 0, 4096);
+  unsigned runPassUntil = 0;
+  arguments.number("--run-pass-until", "N",
+                   "compile with the first N optional passes only, to find one at fault", runPassUntil, 0,
+                   UINT32_MAX);
   arguments.value("--tolerance", "X", "the largest absolute difference that passes (default 1e-4)",
                   [&](StringRef text) -> Error {
                     if (text.getAsDouble(tolerance) || !(tolerance >= 0)) {

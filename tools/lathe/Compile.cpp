@@ -54,25 +54,26 @@ Error setStage(StringRef name, StringRef text, Stage &to) {
 }
 
 void addStageOptions(Arguments &arguments, CompileOptions &options) {
-  arguments.value("--from", "STAGE", "begin with a .mlir file of this stage: onnx, nn or kernel",
+  arguments.value("--from", "STAGE", "begin with a .mlir file of this stage: onnx, nn, kernel or llvm",
                   [&](StringRef text) { return setStage("--from", text, options.from); });
   arguments.value("--to", "STAGE", "end with this stage: onnx, nn, kernel, llvm, llvm-ir, object or artifact",
                   [&](StringRef text) { return setStage("--to", text, options.to); });
   arguments.text("--weights-from", "MODEL.onnx",
                  "with --from: the model whose weights the .mlir file names without holding them",
                  options.weightsFrom);
-  arguments.text("--dump-ir-after", "PASS", "print the IR after this pass on standard error",
+  arguments.text("--dump-ir-after", "PASS",
+                 "print the IR after this pass on standard error; named as in lathe-opt",
                  options.dumpIRAfter);
-  arguments.value("--run-pass-until", "N", "stop after the first N passes and print the IR",
-                  [&](StringRef text) -> Error {
-                    int64_t count = 0;
-                    if (Error error =
-                            Arguments::parseNumber("--run-pass-until", text, 0, UINT32_MAX, count)) {
-                      return error;
-                    }
-                    options.runPassUntil = unsigned(count);
-                    return Error::success();
-                  });
+  arguments.value(
+      "--run-pass-until", "N", "leave out all optional passes but the first N, to find the one at fault",
+      [&](StringRef text) -> Error {
+        int64_t count = 0;
+        if (Error error = Arguments::parseNumber("--run-pass-until", text, 0, UINT32_MAX, count)) {
+          return error;
+        }
+        options.runPassUntil = unsigned(count);
+        return Error::success();
+      });
   arguments.flag("--verify-each", "verify the IR after every pass", options.verifyEach);
 }
 
@@ -82,14 +83,23 @@ Error completeOptions(CompileOptions &options) {
     return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) +
                                             " does not come before --to=" + stageName(options.to));
   }
-  if (options.from >= Stage::LLVM) {
+  if (options.from >= Stage::LLVMIR) {
     return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) + " cannot be read")
-        .help("stages that can be read are model, onnx, nn and kernel");
+        .help("stages that can be read are model, onnx, nn, kernel and llvm");
   }
-  if (!options.weightsFrom.empty() && options.from == Stage::Model) {
+  if (options.from == Stage::LLVM && options.to == Stage::Artifact) {
+    return modelError(ErrorCode::E0001, "--from=llvm does not lead to --to=artifact")
+        .help("the LLVM dialect does not hold what an artifact says of itself; --to=llvm-ir and --to=object "
+              "work");
+  }
+  if (options.from == Stage::Model && sys::path::extension(options.input) == ".mlir") {
+    return modelError(ErrorCode::E0001, quoteText(options.input) + " is IR, and --from is model")
+        .help("--from=onnx, nn, kernel or llvm says which");
+  }
+  if (!options.weightsFrom.empty() && (options.from == Stage::Model || options.from == Stage::LLVM)) {
     return modelError(ErrorCode::E0001, "--weights-from is for --from=onnx, nn or kernel");
   }
-  bool isText = options.to < Stage::Object || options.runPassUntil;
+  bool isText = options.to < Stage::Object;
   if (options.output.empty()) {
     if (!isText) {
       return modelError(ErrorCode::E0001, "expects an output").help("-o model.so, or -o model.a to link it");
@@ -97,7 +107,7 @@ Error completeOptions(CompileOptions &options) {
     options.output = "-";
   }
   StringRef extension = sys::path::extension(options.output);
-  if (options.to == Stage::Artifact && !options.runPassUntil) {
+  if (options.to == Stage::Artifact) {
     if (extension != ".so" && extension != ".a") {
       return modelError(ErrorCode::E0001,
                         "the output " + quoteText(options.output) + " is neither .so nor .a")

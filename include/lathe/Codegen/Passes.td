@@ -11,7 +11,7 @@ def AssignWeightsPass : Pass<"assign-weights", "::mlir::ModuleOp"> {
   let description = [{
     A weight that is read by products alone, directly or through layers, is arranged in panels (`nn.weight` gets
     `panel`, the kernels' arguments `kernel.panel`). Every weight that is still used gets `lathe.offset`, the module
-    `lathe.weight_bytes`. The others are erased.
+    `lathe.weight_bytes`. The others stay without a place: they may be the sources of placed ones.
   }];
   let dependentDialects = ["::lathe::nn::NNDialect", "::lathe::kernel::KernelDialect"];
 }

@@ -76,7 +76,8 @@ struct CompileOptions {
   std::string depFile;
   uint64_t maxNodes = 200'000;
   /// For researchers: print the IR on standard error after every pass of this argument ("nn-fuse-attention"),
-  /// run only the first passes and print the IR to `output`, verify after every pass.
+  /// run only the first of the passes that code can do without (to find the one at fault by bisection),
+  /// verify after every pass.
   std::string dumpIRAfter;
   std::optional<unsigned> runPassUntil;
   bool verifyEach = false;

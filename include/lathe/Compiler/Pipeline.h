@@ -9,6 +9,7 @@
 
 #include "mlir/Pass/PassManager.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct PipelineOptions {
   std::string target = "native";
   /// Fail where generated code is only slow: for the compiler's own tests.
   bool strict = false;
+  /// Is told of every pass, in order, when a pipeline is built. What it answers counts where `isOptional`:
+  /// false leaves the pass out. (Forming kernels is optional as far as it fuses.) Empty: all passes run.
+  std::function<bool(llvm::StringRef pass, bool isOptional)> filter;
 };
 
 /// onnx → nn, opset-free.
@@ -33,6 +37,10 @@ void buildOptimizePipeline(mlir::OpPassManager &pm, const PipelineOptions &optio
 void buildKernelPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
 /// Kernels and launches → the LLVM dialect, for one target.
 void buildCodegenPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+
+/// Registers the pipelines by name, for lathe-opt: `lathe-legalize`, `lathe-optimize`, `lathe-kernels`,
+/// `lathe-codegen`, and all of them as `lathe-compile`.
+void registerPipelines();
 
 } // namespace lathe
 

@@ -15,7 +15,8 @@ namespace lathe {
 /// need.
 void registerDialects(mlir::DialectRegistry &registry);
 
-/// Registers our passes and named pipelines with MLIR's global pass registry.
+/// Registers our passes with MLIR's global pass registry; registerPipelines() of Pipeline.h adds the
+/// pipelines.
 void registerPasses();
 
 } // namespace lathe

@@ -384,6 +384,10 @@ struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
     }
     SmallVector<func::FuncOp> kernels = collectKernels(getOperation());
     for (auto [index, kernel] : llvm::enumerate(kernels)) {
+      if (kernel.getNumResults() != 1) {
+        kernel.emitError() << "kernel @" << kernel.getName() << " is not emitted yet: it returns no fault";
+        return signalPassFailure();
+      }
       state.kernelIndex[kernel.getName()] = index;
     }
     SmallVector<func::FuncOp> hosts;

@@ -15,3 +15,13 @@ func.func @subgraphs(%x: tensor<i1>) {
   }
   return
 }
+
+// -----
+
+func.func @subgraph_without_yield(%c: tensor<i1>) {
+  // expected-error @+1 {{expects subgraphs to end with onnx.yield}}
+  %y = onnx.node "If"(%c) version 17 {} outputs ["y"] subgraphs ["then_branch"] : (tensor<i1>) -> tensor<i1> {
+    func.return
+  }
+  return
+}

@@ -69,6 +69,13 @@ def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSiz
 
 def Kernel_YieldOp : Kernel_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"GroupOp">]> {
   let summary = "the results of a kernel group";
+  let description = [{
+    Ends the region of a `kernel.group` with one value per result of it, of the same types.
+
+    ```mlir
+    kernel.yield %0 : tensor<?x?x384xf32>
+    ```
+  }];
   let arguments = (ins Variadic<AnyRankedTensor>:$values);
   let assemblyFormat = "$values attr-dict `:` type($values)";
 }
@@ -78,9 +85,9 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments,
                                            DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "one execution of a kernel";
   let description = [{
-    Not pure on purpose: two equal launches may fill two results of the model, which cannot share their bytes.
     Runs `callee`, a function over bytes made from a kernel group: one `memref<?xi8>` per input and per result, then
-    one index per size. `shapes` is that of the group.
+    one index per size. `shapes` is that of the group. Not pure on purpose: two equal launches may fill two results of
+    the model, which cannot share their bytes.
 
     ```mlir
     %y = kernel.launch @matmul0(%x, %w) sizes(%B, %S) shapes [[-1, -2, 384], [384, 384], [-1, -2, 384]]
@@ -114,6 +121,9 @@ def Kernel_InputOp : Kernel_Op<"input", [Pure, DeclareOpInterfaceMethods<NN_Shap
 def Kernel_OutputOp : Kernel_Op<"output"> {
   let summary = "a result of a kernel, written to its bytes";
   let description = [{
+    Writes `value` to `bytes`, dense and row-major; `sizes` are its dynamic dimensions. Every result of a kernel is
+    written exactly once.
+
     ```mlir
     kernel.output %y, %b2[%B, %S] : tensor<?x?x384xf32>, memref<?xi8>
     ```
@@ -133,7 +143,7 @@ def Kernel_TrapIfOp : Kernel_Op<"trap_if"> {
     kernel.trap_if %out_of_bounds, 1
     ```
   }];
-  let arguments = (ins I1:$condition, I32Attr:$fault);
+  let arguments = (ins I1:$condition, ConfinedAttr<I32Attr, [IntPositive]>:$fault);
   let assemblyFormat = "$condition `,` $fault attr-dict";
 }
 

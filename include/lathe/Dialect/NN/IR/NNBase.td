@@ -100,7 +100,10 @@ def NN_WeightSourceAttr : NN_Attr<"WeightSource", "source"> {
 def NN_PanelAttr : NN_Attr<"Panel", "panel"> {
   let summary = "the blocked arrangement of a matrix of weights";
   let description = [{
-    A [K, N] matrix (the dimensions before the last count as one) is stored as [ceil(N / width)][K / interleave][width][interleave], the last panel padded with zeros.
+    A [K, N] matrix (the dimensions before the last count as one) is stored as
+    [ceil(N / width)][K / interleave][width][interleave], the last panel padded with zeros.
+
+    Example: `#nn.panel<32 x 1>`
   }];
   let parameters = (ins "int64_t":$width, "int64_t":$interleave);
   let assemblyFormat = "`<` $width `x` $interleave `>`";

@@ -85,6 +85,9 @@ def NN_WeightOp : NN_Op<"weight", [Symbol, DeclareOpInterfaceMethods<SymbolUserO
 def NN_WeightUseOp : NN_Op<"weight_use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "the tensor held by a weight";
   let description = [{
+    The contents of the `nn.weight` of this name, whose type it has. The tensor is never copied: kernels read it where
+    the artifact is mapped.
+
     ```mlir
     %w = nn.weight_use @w7 : tensor<384x1536xf32>
     ```
@@ -138,7 +141,8 @@ def NN_BinaryOp : NN_PointwiseOp<"binary"> {
 def NN_CompareOp : NN_PointwiseOp<"compare"> {
   let summary = "a pointwise comparison";
   let description = [{
-    Every comparison with a NaN is false but `ne`.
+    Both operands have one element type, the result is an i1 tensor. Every comparison with a NaN is false but `ne`;
+    integers compare by the sign of their type.
 
     ```mlir
     %m = nn.compare eq %a, %b : tensor<?x?xi64>, tensor<i64> -> tensor<?x?xi1>
@@ -153,6 +157,9 @@ def NN_CompareOp : NN_PointwiseOp<"compare"> {
 def NN_SelectOp : NN_PointwiseOp<"select"> {
   let summary = "one of two operands, by a condition";
   let description = [{
+    The element of `lhs` where `condition`, an i1 tensor, is true, else that of `rhs`; all three broadcast. What is not
+    chosen does not matter, be it NaN.
+
     ```mlir
     %y = nn.select %c, %a, %b : tensor<?x1xi1>, tensor<?x8xf32>, tensor<f32> -> tensor<?x8xf32>
     ```
@@ -432,6 +439,9 @@ def NN_SliceOp : NN_TensorOp<"slice", [AttrSizedOperandSegments, NN_Primitive]> 
 def NN_ConcatOp : NN_TensorOp<"concat", [NN_Primitive]> {
   let summary = "tensors one after the other along a dimension";
   let description = [{
+    The size of dimension `axis` is the sum of the inputs', all other sizes and the element types are equal. There is
+    at least one input; inputs may be empty along `axis`.
+
     ```mlir
     %y = nn.concat %a, %b axis(1) : tensor<?x4xf32>, tensor<?x8xf32> -> tensor<?x12xf32>
     ```
@@ -462,7 +472,8 @@ def NN_GatherNDOp : NN_TensorOp<"gather_nd", [NN_Primitive]> {
   let summary = "slices of a tensor, chosen by tuples of indices";
   let description = [{
     The last dimension of `indices` (static) holds tuples that index the dimensions of `x` after the first
-    `batch_dims`, which both share (ONNX GatherND).
+    `batch_dims`, which both share (ONNX GatherND). Negative indices count from the end; an index out of bounds stops
+    the run with an error.
 
     ```mlir
     %y = nn.gather_nd %x, %i batch_dims(0) : tensor<?x?xi1>, tensor<?x?x2xi64> -> tensor<?x?xi1>
@@ -478,7 +489,8 @@ def NN_GatherNDOp : NN_TensorOp<"gather_nd", [NN_Primitive]> {
 def NN_RangeOp : NN_TensorOp<"range", [NN_Primitive]> {
   let summary = "numbers at equal distances";
   let description = [{
-    `start + i * step` for i below `size`; `start` and `step` are tensors of rank 0.
+    `start + i * step` for i below `size`; `start` and `step` are tensors of rank 0 and of one element type, which is
+    the result's. A `size` of 0 gives no elements.
 
     ```mlir
     %y = nn.range %start, %step size %n : tensor<i64>, tensor<i64> -> tensor<?xi64>
@@ -513,9 +525,9 @@ def NN_LayerCallOp : NN_Op<"layer_call", [DeclareOpInterfaceMethods<SymbolUserOp
                                           DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "one instance of a repeated block";
   let description = [{
-    The sizes of the results are static or symbols, named by the function's result attributes `nn.dims`.
     Calls the private function `layer`, shared by all blocks of equal structure, with this instance's operands; weights
-    are among them as results of `nn.weight_use`. `row` numbers the instances of a layer.
+    are among them as results of `nn.weight_use`. `row` numbers the instances of a layer. The sizes of the results are
+    static or symbols, named by the function's result attributes `nn.dims`.
 
     ```mlir
     %h1 = nn.layer_call @layer0 row 0 (%h, %mask, %w0, %w1, %B, %S)

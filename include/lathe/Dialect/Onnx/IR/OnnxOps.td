@@ -134,6 +134,13 @@ def Onnx_NodeOp : Onnx_Op<"node"> {
 
 def Onnx_NoneOp : Onnx_Op<"none", [Pure]> {
   let summary = "an optional input that is absent";
+  let description = [{
+    Stands where a node leaves out an input that others follow.
+
+    ```mlir
+    %no_bias = onnx.none
+    ```
+  }];
   let results = (outs NoneType:$result);
   let assemblyFormat = "attr-dict";
 }
@@ -154,6 +161,13 @@ def Onnx_ConstantOp : Onnx_Op<"constant", [Pure]> {
 
 def Onnx_YieldOp : Onnx_Op<"yield", [Pure, Terminator, ReturnLike, HasParent<"NodeOp">]> {
   let summary = "the outputs of a subgraph";
+  let description = [{
+    Ends a subgraph of an `onnx.node`; the values are the subgraph's outputs, in order.
+
+    ```mlir
+    onnx.yield %y : tensor<?x10xf32>
+    ```
+  }];
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
 }

@@ -1,0 +1,48 @@
+// RUN: lathe-opt %s --split-input-file --kernel-form --kernel-outline --assign-weights | FileCheck %s
+
+// A matrix that products alone read is arranged in panels: 8 columns take the 32 of a panel, 1024 bytes.
+// The bias is row-major and comes next.
+// CHECK: module attributes {lathe.weight_bytes = 576 : i64}
+// CHECK: nn.weight private @w : tensor<4x8xf32> = {{.*}} panel <32 x 1> {lathe.offset = 0 : i64}
+// CHECK: nn.weight private @b : tensor<8xf32> = dense<2.000000e+00> {lathe.offset = 512 : i64}
+// Nobody reads it: it has no place.
+// CHECK: nn.weight private @unused : tensor<8xf32> = dense<3.000000e+00>{{$}}
+nn.weight private @w : tensor<4x8xf32> = dense<1.0>
+nn.weight private @b : tensor<8xf32> = dense<2.0>
+nn.weight private @unused : tensor<8xf32> = dense<3.0>
+
+// CHECK: func.func private @matmul_0({{.*}}: memref<?xi8> {kernel.panel = #nn.panel<32 x 1>}
+func.func @main(%x: tensor<2x4xf32>) -> tensor<2x8xf32> {
+  %w = nn.weight_use @w : tensor<4x8xf32>
+  %b = nn.weight_use @b : tensor<8xf32>
+  %0 = nn.matmul %x, %w : tensor<2x4xf32>, tensor<4x8xf32> -> tensor<2x8xf32>
+  %1 = nn.binary add %0, %b : tensor<2x8xf32>, tensor<8xf32> -> tensor<2x8xf32>
+  return %1 : tensor<2x8xf32>
+}
+
+// -----
+
+// Read by something else, too: row-major for both.
+// CHECK: module attributes {lathe.weight_bytes = 64 : i64}
+// CHECK: nn.weight private @w : tensor<4x4xf32> = dense<1.000000e+00> {lathe.offset = 0 : i64}
+// CHECK-NOT: kernel.panel
+nn.weight private @w : tensor<4x4xf32> = dense<1.0>
+func.func @main(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<4x4xf32>) {
+  %w = nn.weight_use @w : tensor<4x4xf32>
+  %0 = nn.matmul %x, %w : tensor<2x4xf32>, tensor<4x4xf32> -> tensor<2x4xf32>
+  %1 = nn.unary exp %w : tensor<4x4xf32> -> tensor<4x4xf32>
+  return %0, %1 : tensor<2x4xf32>, tensor<4x4xf32>
+}
+
+// -----
+
+// One kernel for a weight and a computed tensor: row-major.
+// CHECK: nn.weight private @w : tensor<4x4xf32> = dense<1.000000e+00> {lathe.offset = 0 : i64}
+// CHECK-NOT: kernel.panel
+nn.weight private @w : tensor<4x4xf32> = dense<1.0>
+func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %w = nn.weight_use @w : tensor<4x4xf32>
+  %0 = nn.matmul %x, %w : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  %1 = nn.matmul %x, %0 : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  return %1 : tensor<4x4xf32>
+}

@@ -1,0 +1,50 @@
+// RUN: lathe-opt %s --kernel-form | FileCheck %s --check-prefixes=CHECK,FUSED
+// RUN: lathe-opt %s --pass-pipeline='builtin.module(func.func(kernel-form{fuse=false}))' | FileCheck %s --check-prefixes=CHECK,PLAIN
+
+// What follows a product and keeps its shape joins it.
+// CHECK-LABEL: func.func @product_and_activation
+// FUSED:         kernel.group matmul
+// FUSED:           nn.matmul
+// FUSED-NEXT:      nn.unary relu
+// FUSED-NOT:     kernel.group
+// PLAIN:         kernel.group reference
+// PLAIN:           nn.matmul
+// PLAIN:         kernel.group reference
+// PLAIN:           nn.unary relu
+// CHECK:         return
+func.func @product_and_activation(%x: tensor<?x4xf32> {nn.dims = ["N", ""]}, %w: tensor<4x8xf32>) -> tensor<?x8xf32> {
+  %0 = nn.matmul %x, %w : tensor<?x4xf32>, tensor<4x8xf32> -> tensor<?x8xf32>
+  %1 = nn.unary relu %0 : tensor<?x8xf32> -> tensor<?x8xf32>
+  return %1 : tensor<?x8xf32>
+}
+
+// What is read twice is computed once, in a kernel of its own.
+// CHECK-LABEL: func.func @two_readers
+// CHECK-COUNT-2: kernel.group
+// CHECK:         return
+func.func @two_readers(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %0 = nn.matmul %x, %w : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  %1 = nn.matmul %0, %0 : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  return %1 : tensor<4x4xf32>
+}
+
+// A reshape between kernels renames bytes and is none itself.
+// CHECK-LABEL: func.func @reshape_stays_outside
+// CHECK:         kernel.group
+// CHECK:         }
+// CHECK:         nn.reshape
+// CHECK-NEXT:    return
+func.func @reshape_stays_outside(%x: tensor<4x4xf32>) -> tensor<16xf32> {
+  %0 = nn.unary exp %x : tensor<4x4xf32> -> tensor<4x4xf32>
+  %1 = nn.reshape %0 to [16] : tensor<4x4xf32> -> tensor<16xf32>
+  return %1 : tensor<16xf32>
+}
+
+// A result that no kernel computes gets one that copies it.
+// CHECK-LABEL: func.func @returned_argument
+// CHECK:         %[[Y:.*]] = kernel.group
+// CHECK:           nn.expand
+// CHECK:         return %[[Y]]
+func.func @returned_argument(%x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
+}

@@ -1,0 +1,159 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Codegen/Host/Weights.h"
+
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Parser/Parser.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+using namespace mlir;
+using namespace lathe;
+
+namespace {
+
+class WriteWeightsTest : public testing::Test {
+protected:
+  WriteWeightsTest() { context.loadDialect<nn::NNDialect>(); }
+
+  /// The weight section of a module, as floats. Pads what is short of a whole float.
+  llvm::Expected<std::vector<float>> write(llvm::StringRef text) {
+    module = parseSourceString<ModuleOp>(text, &context);
+    if (!module) {
+      return llvm::createStringError("the test's module does not parse");
+    }
+    std::string bytes;
+    if (llvm::Error error = codegen::writeWeights(*module, [&](llvm::ArrayRef<char> piece) {
+          bytes.append(piece.data(), piece.size());
+          return llvm::Error::success();
+        })) {
+      return std::move(error);
+    }
+    std::vector<float> values(bytes.size() / sizeof(float));
+    memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+    return values;
+  }
+
+  /// The first elements of the section of a module that can be written.
+  std::vector<float> head(llvm::StringRef text, size_t count) {
+    llvm::Expected<std::vector<float>> values = write(text);
+    if (!values) {
+      ADD_FAILURE() << llvm::toString(values.takeError());
+      return {};
+    }
+    EXPECT_GE(values->size(), count);
+    values->resize(count);
+    return *values;
+  }
+
+  std::string failure(llvm::StringRef text) {
+    llvm::Expected<std::vector<float>> values = write(text);
+    return values ? "" : llvm::toString(values.takeError());
+  }
+
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+};
+
+TEST_F(WriteWeightsTest, EveryWeightStartsAtAMultipleOf64) {
+  llvm::Expected<std::vector<float>> values = write(R"(
+    nn.weight private @a : tensor<2xf32> = dense<[1.0, 2.0]> {lathe.offset = 0 : i64}
+    nn.weight private @b : tensor<1xf32> = dense<3.0> {lathe.offset = 64 : i64}
+  )");
+  ASSERT_TRUE(bool(values)) << llvm::toString(values.takeError());
+  std::vector<float> expected(32, 0.0f);
+  expected[0] = 1;
+  expected[1] = 2;
+  expected[16] = 3;
+  EXPECT_EQ(*values, expected);
+}
+
+TEST_F(WriteWeightsTest, WhatHasNoPlaceIsNotWritten) {
+  llvm::Expected<std::vector<float>> values = write("nn.weight private @a : tensor<2xf32> = dense<1.0>");
+  ASSERT_TRUE(bool(values)) << llvm::toString(values.takeError());
+  EXPECT_TRUE(values->empty());
+}
+
+TEST_F(WriteWeightsTest, SplatsAreWrittenOut) {
+  EXPECT_EQ(head("nn.weight private @a : tensor<3xf32> = dense<5.0> {lathe.offset = 0 : i64}", 4),
+            std::vector<float>({5, 5, 5, 0}));
+}
+
+TEST_F(WriteWeightsTest, BoolsTakeAByte) {
+  llvm::Expected<std::vector<float>> values = write(
+      "nn.weight private @a : tensor<4xi1> = dense<[true, false, true, true]> {lathe.offset = 0 : i64}");
+  ASSERT_TRUE(bool(values)) << llvm::toString(values.takeError());
+  uint32_t word;
+  memcpy(&word, values->data(), sizeof word);
+  EXPECT_EQ(word, 0x01010001u);
+}
+
+TEST_F(WriteWeightsTest, TransposesAsItWrites) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x3xf32> = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]>
+    nn.weight private @t : tensor<3x2xf32> = #nn.source<transpose [@a] [1, 0]> {lathe.offset = 0 : i64}
+  )",
+                 6),
+            std::vector<float>({1, 4, 2, 5, 3, 6}));
+}
+
+TEST_F(WriteWeightsTest, JoinsSourcesOfSources) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<1x2xf32> = dense<[[1.0, 2.0]]>
+    nn.weight private @b : tensor<2x1xf32> = dense<[[3.0], [4.0]]>
+    nn.weight private @t : tensor<2x1xf32> = #nn.source<transpose [@a] [1, 0]>
+    nn.weight private @c : tensor<2x2xf32> = #nn.source<concat [@t, @b] [1]> {lathe.offset = 0 : i64}
+  )",
+                 4),
+            std::vector<float>({1, 3, 2, 4}));
+}
+
+TEST_F(WriteWeightsTest, PanelsArePaddedWithZeros) {
+  // Two panels of two columns: [1 2; 4 5], then [3 0; 6 0].
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x3xf32> = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> panel <2 x 1>
+      {lathe.offset = 0 : i64}
+  )",
+                 8),
+            std::vector<float>({1, 2, 4, 5, 3, 0, 6, 0}));
+}
+
+TEST_F(WriteWeightsTest, InterleavedRowsStandTogether) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x2xf32> = dense<[[1.0, 2.0], [3.0, 4.0]]> panel <2 x 2> {lathe.offset = 0 : i64}
+  )",
+                 4),
+            std::vector<float>({1, 3, 2, 4}));
+}
+
+TEST_F(WriteWeightsTest, PlacesThatDoNotFollowAreAnError) {
+  EXPECT_EQ(failure("nn.weight private @a : tensor<1xf32> = dense<3.0> {lathe.offset = 64 : i64}"),
+            "weight @a ends at byte 4 of its section instead of 68");
+}
+
+TEST_F(WriteWeightsTest, BytesThatWereLeftOutAreAnError) {
+  EXPECT_EQ(failure("nn.weight private @a : tensor<1xf32> = dense_resource<a> {lathe.offset = 0 : i64}"),
+            "weight @a needs 4 bytes, its data has 0");
+}
+
+TEST_F(WriteWeightsTest, ACycleOfSourcesEnds) {
+  EXPECT_EQ(failure(R"(
+    nn.weight private @a : tensor<1x1xf32> = #nn.source<transpose [@b] [1, 0]> {lathe.offset = 0 : i64}
+    nn.weight private @b : tensor<1x1xf32> = #nn.source<transpose [@a] [1, 0]>
+  )"),
+            "weight @b has sources nested more than 16 deep");
+}
+
+TEST_F(WriteWeightsTest, TheSinksErrorIsHandedOn) {
+  module = parseSourceString<ModuleOp>(
+      "nn.weight private @a : tensor<1xf32> = dense<3.0> {lathe.offset = 0 : i64}", &context);
+  ASSERT_TRUE(module);
+  llvm::Error error = codegen::writeWeights(
+      *module, [](llvm::ArrayRef<char>) { return llvm::createStringError("the disk is full"); });
+  EXPECT_EQ(llvm::toString(std::move(error)), "the disk is full");
+}
+
+} // namespace
