@@ -112,13 +112,11 @@ Value positivePart(Emitter &e, Value x) {
   return e.select(e.compare(CmpF::OGT, x, 0.0), x, e.real(x.getType(), 0));
 }
 
-/// exp(t^2/2) Phi(-t) for t >= 0.
-Value millsRatio(Emitter &e, Value t) {
-  Format f(t);
-  constexpr double k = 4;
-  Value inverse = e.div(e.real(t.getType(), 1), e.add(t, k));
-  Value q = e.mul(e.sub(t, k), inverse);
-  return e.mul(e.polynomial(q, f.pick(kMills32, kMills64)), inverse);
+/// (t + 4) exp(t^2/2) Phi(-t) for t >= 0, given h = t / (t + 4). The argument of the polynomial comes from h
+/// and not from t - 4: it is exact to the last place where t is small, and for large t the error of h in it
+/// and that of h as a factor have opposite signs.
+Value millsPolynomial(Emitter &e, Value h) {
+  return e.polynomial(e.fma(h, 2.0, -1.0), Format(h).pick(kMills32, kMills64));
 }
 
 /// x / (1 + exp(-v)) where v has the sign of x, `p` is exp(-|v|) and t is |x|, or some bound beyond which all
@@ -182,7 +180,9 @@ Value buildErf(OpBuilder &b, Location loc, Value x) {
     large = expSmall(e, e.neg(e.fma(e.polynomial(t, kLogErfc32), t, t)));
   } else {
     // erfc(t) = 2 Phi(-sqrt(2) t)
-    Value mills = millsRatio(e, e.mul(t, M_SQRT2));
+    Value u = e.mul(t, M_SQRT2);
+    Value inverse = e.div(e.real(type, 1), e.add(u, 4.0));
+    Value mills = e.mul(millsPolynomial(e, e.mul(u, inverse)), inverse);
     Value low = e.neg(e.fma(t, t, e.neg(s)));
     large = e.mul(e.mul(expSmall(e, e.neg(s), low), mills), 2.0);
   }
@@ -214,7 +214,8 @@ Value buildGelu(OpBuilder &b, Location loc, Value x) {
   Value s = e.mul(t, t);
   Value low = e.mul(e.fma(t, t, e.neg(s)), -0.5);
   Parts p = expParts(e, e.mul(s, -0.5), low);
-  Value tail = product(e, p, e.mul(t, millsRatio(e, t)));
+  Value h = e.div(t, e.add(t, 4.0));
+  Value tail = product(e, p, e.mul(h, millsPolynomial(e, h)));
   return e.sub(positivePart(e, x), tail);
 }
 
