@@ -74,7 +74,7 @@ Expected<std::unique_ptr<TargetMachine>> makeMachine(const CodegenOptions &optio
   std::unique_ptr<TargetMachine> machine(target->createTargetMachine(
       triple, options.base.cpu, options.base.llvmFeatures, TargetOptions(), Reloc::PIC_, CodeModel::Small,
       options.optLevel == 0 ? CodeGenOptLevel::Less : CodeGenOptLevel::Default));
-  return std::move(machine);
+  return machine;
 }
 
 void prepare(Module &module, const TargetMachine &machine, const CodegenOptions &options) {
@@ -185,5 +185,5 @@ Expected<SmallVector<char, 0>> lathe::emitObject(mlir::ModuleOp mlirModule, cons
   if (!errors.empty()) {
     return modelError(ErrorCode::E0901, "code generation failed: " + errors);
   }
-  return std::move(object);
+  return object;
 }

@@ -137,7 +137,7 @@ private:
     Expected<OwningOpRef<ModuleOp>> imported = importOnnx(context, path, import, modelFile);
     if (imported) {
       if (Error error = diagnostics.takeError()) {
-        return std::move(error);
+        return error;
       }
     }
     return imported;
@@ -285,7 +285,7 @@ private:
       PipelineOptions with = pipeline;
       with.target = target.name;
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
-        return std::move(error);
+        return error;
       }
       if (auto slots = (*variant)->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
         description.slotCount = slots.getInt();
@@ -317,7 +317,7 @@ private:
         }
       }
     }
-    return std::move(all);
+    return all;
   }
 
   Error generate() {
@@ -381,7 +381,7 @@ private:
       }
     });
     if (error) {
-      return std::move(error);
+      return error;
     }
     return object;
   }

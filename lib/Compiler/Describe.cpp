@@ -115,7 +115,7 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     ValueDescription &input = model.inputs.emplace_back();
     auto name = main.getArgAttrOfType<StringAttr>(number, nn::NNDialect::kNameAttr);
     if (llvm::Error error = describeValue(input, name, argument.getType(), "input" + llvm::Twine(number))) {
-      return std::move(error);
+      return error;
     }
     auto names = main.getArgAttrOfType<ArrayAttr>(number, nn::NNDialect::kDimsAttr);
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(argument.getType()).getShape())) {
@@ -141,7 +141,7 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     auto name = main.getResultAttrOfType<StringAttr>(number, nn::NNDialect::kNameAttr);
     if (llvm::Error error =
             describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
-      return std::move(error);
+      return error;
     }
     FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(operand.get().getType()).getShape())) {

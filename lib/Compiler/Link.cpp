@@ -52,7 +52,7 @@ public:
       }
       bytes = bytes.drop_front(n);
     }
-    return std::move(file);
+    return file;
   }
   MemoryFile(MemoryFile &&other) : fd(other.fd) { other.fd = -1; }
   ~MemoryFile() {
@@ -162,7 +162,7 @@ Error lathe::checkUndefinedSymbols(ArrayRef<char> bytes) {
 
 Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t weightBytes) {
   if (Error error = checkUndefinedSymbols(object)) {
-    return std::move(error);
+    return error;
   }
   Expected<MemoryFile> code = MemoryFile::create(object);
   if (!code) {
@@ -218,7 +218,7 @@ Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t
   reader.join();
   close(ends[0]);
   if (error) {
-    return std::move(error);
+    return error;
   }
-  return std::move(library);
+  return library;
 }

@@ -27,9 +27,9 @@ Expected<OwningOpRef<ModuleOp>> lathe::readIR(MLIRContext &context, StringRef pa
     return diagnostics.takeFailure("parsing");
   }
   if (Error error = diagnostics.takeError()) {
-    return std::move(error);
+    return error;
   }
-  return std::move(module);
+  return module;
 }
 
 /// Whether the weight's value is a reference to bytes that are not there.

@@ -103,7 +103,7 @@ Expected<bool> Arguments::parse(ArrayRef<StringRef> arguments) const {
       text = arguments[++i];
     }
     if (Error error = option->set(text)) {
-      return std::move(error);
+      return error;
     }
   }
   for (const Positional &missing : ArrayRef(positionals).drop_front(nextPositional)) {

@@ -168,7 +168,7 @@ Expected<Array> parseNpy(StringRef path, StringRef bytes) {
   }
   array.bytes = AlignedBytes(size);
   memcpy(array.bytes.data(), bytes.data() + dataAt, size);
-  return std::move(array);
+  return array;
 }
 
 Expected<std::unique_ptr<MemoryBuffer>> openFile(StringRef path) {
@@ -259,7 +259,7 @@ Expected<std::vector<Member>> ZipReader::readDirectory() {
     members.push_back(std::move(member));
     at += 46 + nameSize + extraSize + commentSize;
   }
-  return std::move(members);
+  return members;
 }
 
 Expected<StringRef> ZipReader::read(const Member &member, std::string &storage) {
@@ -339,7 +339,7 @@ Expected<std::vector<Array>> lathe::readNpz(StringRef path) {
     array->name = name.str();
     arrays.push_back(std::move(*array));
   }
-  return std::move(arrays);
+  return arrays;
 }
 
 static Expected<std::string> npyHeader(const ArrayView &array) {

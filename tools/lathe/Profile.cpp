@@ -125,7 +125,7 @@ Expected<Profile> measure(const ProfileOptions &options, Session &session) {
   for (int i = 0; i < 2; ++i) {
     lathe_session_profile_reset(handle);
     if (Error error = session.run()) {
-      return std::move(error);
+      return error;
     }
   }
   size_t perRun = std::max<size_t>(lathe_session_profile(handle, nullptr, 0), 1);
@@ -135,7 +135,7 @@ Expected<Profile> measure(const ProfileOptions &options, Session &session) {
   for (size_t i = 0; i < profile.runs; ++i) {
     double begin = now();
     if (Error error = session.run()) {
-      return std::move(error);
+      return error;
     }
     seconds.push_back(now() - begin);
   }
@@ -144,7 +144,7 @@ Expected<Profile> measure(const ProfileOptions &options, Session &session) {
   profile.threads = lathe_session_threads(handle);
   profile.roof = measureRoof(profile.threads);
   if (Error error = readKernels(options, session, profile)) {
-    return std::move(error);
+    return error;
   }
 
   // Other processes make runs slower, never faster: the faster half counts.
@@ -175,7 +175,7 @@ Expected<Profile> measure(const ProfileOptions &options, Session &session) {
   llvm::sort(profile.rows, [](const Row &a, const Row &b) {
     return std::tie(b.seconds, a.name) < std::tie(a.seconds, b.name);
   });
-  return std::move(profile);
+  return profile;
 }
 
 /// A number, or a dash where it is not known.

@@ -213,7 +213,7 @@ Expected<std::map<std::string, int64_t>> Session::chooseSymbols(const SessionOpt
       }
     }
   }
-  return std::move(values);
+  return values;
 }
 
 Error Session::makeRandomInputs(const SessionOptions &options) {
@@ -333,17 +333,17 @@ Expected<std::unique_ptr<Session>> Session::open(const SessionOptions &options) 
     return runtimeError(options.model);
   }
   if (Error error = result->readInputs(options)) {
-    return std::move(error);
+    return error;
   }
   if (options.random) {
     if (Error error = result->makeRandomInputs(options)) {
-      return std::move(error);
+      return error;
     }
   }
   if (Error error = result->bind()) {
-    return std::move(error);
+    return error;
   }
-  return std::move(result);
+  return result;
 }
 
 Session::~Session() {

@@ -147,7 +147,7 @@ public:
   llvm::Expected<char *> reserve(size_t size) {
     if (data.size() + size > kLimit && !data.empty()) {
       if (Error error = flush()) {
-        return std::move(error);
+        return error;
       }
     }
     data.resize(data.size() + size, 0);
