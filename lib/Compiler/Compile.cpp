@@ -6,6 +6,7 @@
 
 #include "lathe/Compiler/Compile.h"
 
+#include "NotFinite.h"
 #include "ReadIR.h"
 #include "RemarkCollector.h"
 
@@ -32,7 +33,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/ToolOutputFile.h"
+#include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -90,6 +91,7 @@ public:
     if (Error error = read()) {
       return error;
     }
+    notFinite.addConstants(*module);
     {
       RemarkCollector remarks(&context, report);
       if (Error error = runStages()) {
@@ -97,6 +99,7 @@ public:
       }
     }
     summarizeRemarks(report);
+    notFinite.writeTo(report);
     report.endPhases();
     if (options.runPassUntil) {
       unsigned ran = std::min(optionalPasses, *options.runPassUntil);
@@ -258,14 +261,26 @@ private:
     return OpPrintingFlags().elideLargeElementsAttrs(1024).elideLargeResourceString(64);
   }
 
+  /// Whole files like all outputs; standard output and devices as it comes.
   Error writeText(llvm::function_ref<void(llvm::raw_ostream &)> print) {
-    std::error_code code;
-    llvm::ToolOutputFile file(options.output.empty() ? "-" : options.output, code, llvm::sys::fs::OF_Text);
-    if (code) {
-      return systemError(ErrorCode::E0003, "cannot write \"" + options.output + "\"", code.value());
+    std::string output = options.output.empty() ? "-" : options.output;
+    if (output != "-" && !(llvm::sys::fs::exists(output) && !llvm::sys::fs::is_regular_file(output))) {
+      std::string text;
+      llvm::raw_string_ostream stream(text);
+      print(stream);
+      return writeFile(output, text);
     }
-    print(file.os());
-    file.keep();
+    std::error_code code;
+    llvm::raw_fd_ostream stream(output, code);
+    if (!code) {
+      print(stream);
+      stream.flush();
+      code = stream.error();
+      stream.clear_error();
+    }
+    if (code) {
+      return systemError(ErrorCode::E0003, "cannot write " + quoteText(output), code.value());
+    }
     return Error::success();
   }
 
@@ -397,7 +412,10 @@ private:
       info.targets.push_back({target.name, target.cpuFeatures});
     }
     auto weights = [&](ByteSink sink) -> Error {
-      if (Error error = codegen::writeWeights(*module, sink)) {
+      auto found = [&](nn::WeightOp weight, codegen::NotFiniteCount count) {
+        notFinite.addWeight(weight, count);
+      };
+      if (Error error = codegen::writeWeights(*module, sink, found)) {
         return error;
       }
       // What was read last may differ from what was compiled.
@@ -443,6 +461,7 @@ private:
   /// For --run-pass-until: the optional passes so far, and the last that ran.
   unsigned optionalPasses = 0;
   std::string lastPass;
+  NotFiniteConstants notFinite;
 };
 
 } // namespace

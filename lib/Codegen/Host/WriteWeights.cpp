@@ -138,6 +138,40 @@ private:
   std::deque<std::string> storage;
 };
 
+/// Counts what is not finite in floating-point elements of one layout.
+template <typename Bits, Bits exponent, Bits mantissa>
+void countNotFinite(ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
+  size_t n = bytes.size() / sizeof(Bits);
+  auto at = [&](size_t i) {
+    Bits bits;
+    memcpy(&bits, bytes.data() + i * sizeof(Bits), sizeof bits);
+    return bits;
+  };
+  // Nearly all weights are finite: this loop is vectorized, and the bytes were written just now.
+  Bits any = 0;
+  for (size_t i = 0; i < n; ++i) {
+    any |= Bits((at(i) & exponent) == exponent);
+  }
+  for (size_t i = 0; any && i < n; ++i) {
+    if ((at(i) & exponent) == exponent) {
+      ++((at(i) & mantissa) ? count.nan : count.infinite);
+    }
+  }
+}
+
+/// The same by element type; other types have only finite values.
+void countNotFinite(Type element, ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
+  if (element.isF32()) {
+    countNotFinite<uint32_t, 0x7f800000, 0x007fffff>(bytes, count);
+  } else if (element.isF64()) {
+    countNotFinite<uint64_t, 0x7ff0000000000000, 0x000fffffffffffff>(bytes, count);
+  } else if (element.isF16()) {
+    countNotFinite<uint16_t, 0x7c00, 0x03ff>(bytes, count);
+  } else if (element.isBF16()) {
+    countNotFinite<uint16_t, 0x7f80, 0x007f>(bytes, count);
+  }
+}
+
 /// Collects small writes.
 class Buffer {
 public:
@@ -209,7 +243,8 @@ void nextRow(MutableArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
   }
 }
 
-Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer) {
+Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer,
+                  codegen::NotFiniteCount &notFinite) {
   RankedTensorType type = weight.getTensorType();
   int64_t bytes = codegen::getElementBytes(type.getElementType());
   int64_t columns = type.getRank() ? type.getShape().back() : 1;
@@ -231,6 +266,7 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
             return to.takeError();
           }
           copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
+          countNotFinite(type.getElementType(), ArrayRef(*to, (end - part) * bytes), notFinite);
         }
         nextRow(index, type.getShape());
         continue;
@@ -247,6 +283,7 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
         }
         nextRow(index, type.getShape());
       }
+      countNotFinite(type.getElementType(), ArrayRef(*to, width * interleave * bytes), notFinite);
     }
   }
   return Error::success();
@@ -254,7 +291,8 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
 
 } // namespace
 
-Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink) {
+Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink,
+                            llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite) {
   WeightBlocks sources(module);
   Buffer buffer(sink);
   for (auto weight : module.getOps<nn::WeightOp>()) {
@@ -266,8 +304,12 @@ Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<c
     if (!blocks) {
       return blocks.takeError();
     }
-    if (Error error = writeWeight(weight, *blocks, buffer)) {
+    NotFiniteCount notFinite;
+    if (Error error = writeWeight(weight, *blocks, buffer, notFinite)) {
       return error;
+    }
+    if (notFinite.nan || notFinite.infinite) {
+      foundNotFinite(weight, notFinite);
     }
     uint64_t end = uint64_t(offset.getInt()) + getStoredBytes(weight);
     if (buffer.written != end) {

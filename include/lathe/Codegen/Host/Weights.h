@@ -28,9 +28,16 @@ int64_t getElementBytes(mlir::Type type);
 /// The bytes that `weight` takes in the section, padding of panels included.
 int64_t getStoredBytes(nn::WeightOp weight);
 
+/// Elements of a weight.
+struct NotFiniteCount {
+  int64_t nan = 0, infinite = 0;
+};
+
 /// Produces the weight section from front to back: arranges, transposes and joins weights as they are
 /// written, holding at most one weight's panel row in memory. `sink` gets exactly `lathe.weight_bytes` bytes.
-llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink);
+/// `foundNotFinite` is called for every weight that has such elements, once its bytes are written.
+llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink,
+                         llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite);
 
 } // namespace lathe::codegen
 
