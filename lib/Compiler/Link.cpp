@@ -23,8 +23,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <thread>
 #include <unistd.h>
 
 LLD_HAS_DRIVER(elf)
@@ -160,6 +160,61 @@ Error lathe::checkUndefinedSymbols(ArrayRef<char> bytes) {
   return modelError(ErrorCode::E0906, "compiled code refers to " + join(foreign, ", "));
 }
 
+namespace {
+
+/// Takes what is written into a pipe, in a thread of its own. std::thread would end the process when there is
+/// no memory for one.
+class LibraryReader {
+public:
+  Error start() {
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+      return systemError(ErrorCode::E0905, "no pipe for the linker", errno);
+    }
+    constexpr size_t stackBytes = 256 << 10;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stackBytes);
+    int error = pthread_create(&thread, &attributes, &LibraryReader::readAll, this);
+    pthread_attr_destroy(&attributes);
+    if (error != 0) {
+      close(ends[0]);
+      close(ends[1]);
+      return systemError(ErrorCode::E0904, "no thread for the linker's output", error);
+    }
+    return Error::success();
+  }
+
+  int writeEnd() const { return ends[1]; }
+
+  /// All that was written. Call it once.
+  SmallVector<char, 0> finish() {
+    close(ends[1]);
+    pthread_join(thread, nullptr);
+    close(ends[0]);
+    return std::move(library);
+  }
+
+private:
+  static void *readAll(void *argument) {
+    auto *self = static_cast<LibraryReader *>(argument);
+    char chunk[1 << 16];
+    for (ssize_t n; (n = read(self->ends[0], chunk, sizeof chunk)) != 0;) {
+      if (n > 0) {
+        self->library.append(chunk, chunk + n);
+      } else if (errno != EINTR) {
+        break;
+      }
+    }
+    return nullptr;
+  }
+
+  int ends[2] = {-1, -1};
+  pthread_t thread = {};
+  SmallVector<char, 0> library;
+};
+
+} // namespace
+
 Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t weightBytes) {
   if (Error error = checkUndefinedSymbols(object)) {
     return error;
@@ -172,22 +227,12 @@ Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t
   if (!frame) {
     return frame.takeError();
   }
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) {
-    return systemError(ErrorCode::E0905, "no pipe for the linker", errno);
+  LibraryReader reader;
+  if (Error error = reader.start()) {
+    return error;
   }
-  SmallVector<char, 0> library;
-  std::thread reader([&library, from = ends[0]] {
-    char chunk[1 << 16];
-    for (ssize_t n; (n = read(from, chunk, sizeof chunk)) != 0;) {
-      if (n > 0) {
-        library.append(chunk, chunk + n);
-      } else if (errno != EINTR) {
-        break;
-      }
-    }
-  });
-  std::string output = "/proc/self/fd/" + std::to_string(ends[1]);
+  int end = reader.writeEnd();
+  std::string output = "/proc/self/fd/" + std::to_string(end);
   std::string codePath = code->path(), framePath = frame->path();
   // No -soname: the loader would take two artifacts of one name for the same library. -z undefs: memcpy and
   // its kin come from the host's C library, without a DT_NEEDED. The page size keeps the file from growing by
@@ -214,9 +259,7 @@ Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t
       "--color-diagnostics=never",
   };
   Error error = runLinker(args);
-  close(ends[1]);
-  reader.join();
-  close(ends[0]);
+  SmallVector<char, 0> library = reader.finish();
   if (error) {
     return error;
   }

@@ -156,7 +156,10 @@ Error Supervisor::start() {
   }
   // The polled limit is the exact one. This stops a single allocation that would take the machine's memory.
   rlim_t hard = memoryLimit + memoryLimit / 2 + (rlim_t(1) << 30);
-  struct rlimit limit = {hard, hard};
+  // A tighter limit of the caller's stays.
+  struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+  prlimit(process, RLIMIT_DATA, nullptr, &limit);
+  limit = {std::min(limit.rlim_cur, hard), std::min(limit.rlim_max, hard)};
   prlimit(process, RLIMIT_DATA, &limit, nullptr);
   return Error::success();
 }

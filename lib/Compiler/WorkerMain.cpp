@@ -62,7 +62,8 @@ static void handleFatalError(void *, const char *reason, bool) {
 
 static void handleBadAlloc(void *, const char *, bool) {
   // No allocation from here on.
-  static const char line[] = "{\"errors\":[{\"code\":\"E0904\",\"message\":\"out of memory\"}]}\n";
+  static const char line[] = "{\"errors\":[{\"code\":\"E0904\",\"message\":\"out of memory\",\"help\":"
+                             "\"free some, or raise the limit of this process (ulimit -d, ulimit -v)\"}]}\n";
   sendText(StringRef(line, sizeof line - 1));
   _exit(static_cast<int>(ErrorClass::Internal));
 }

@@ -140,8 +140,12 @@ Error checkFolder(const CompileOptions &options) {
   for (const std::string &file : filesOf(options)) {
     StringRef folder = sys::path::parent_path(file);
     std::string path = folder.empty() ? "." : folder.str();
-    if (access(path.c_str(), W_OK | X_OK) != 0) {
-      return systemError(ErrorCode::E0003, "cannot write " + quoteText(file), errno);
+    int error = access(path.c_str(), W_OK | X_OK) == 0 ? 0 : errno;
+    if (sys::fs::exists(path) && !sys::fs::is_directory(path)) {
+      error = ENOTDIR;
+    }
+    if (error != 0) {
+      return systemError(ErrorCode::E0003, "cannot write " + quoteText(file), error);
     }
   }
   return Error::success();

@@ -239,8 +239,7 @@ int lathe::inspectCommand(const CommandContext &context) {
       return error;
     }
     outs() << text;
-    outs().flush();
-    return Error::success();
+    return flushStandardOutput();
   };
   return job.run(inspect, [](const Report &, double) {});
 }

@@ -14,10 +14,22 @@
 #include "llvm/Support/Path.h"
 #include <cerrno>
 #include <chrono>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 using namespace llvm;
 using namespace lathe;
+
+Error lathe::flushStandardOutput() {
+  outs().flush();
+  std::error_code code = outs().error();
+  outs().clear_error();
+  if (code) {
+    return systemError(ErrorCode::E0003, "cannot write \"-\"", code.value());
+  }
+  return Error::success();
+}
 
 static double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -82,8 +94,8 @@ Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
   return writeFile(options.reportPath, text);
 }
 
-/// The model with places in its file instead of weights, if it can be read at all.
-static void writeStructure(StringRef model, StringRef path) {
+/// The model with places in its file instead of weights.
+static void copyStructure(StringRef model, StringRef path) {
   auto buffer = MemoryBuffer::getFile(model, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer) {
     return;
@@ -91,6 +103,28 @@ static void writeStructure(StringRef model, StringRef path) {
   WireResult walked = walkModel({(*buffer)->getBufferStart(), (*buffer)->getBufferSize()});
   if (walked.status == WireStatus::Ok) {
     consumeError(writeFile(path, walked.structure));
+  }
+}
+
+/// The same, if the model can be read at all: in a process of its own, like all reading of models. What ended
+/// the worker may end it too.
+static void writeStructure(StringRef model, const std::string &path) {
+  pid_t child = fork();
+  if (child == 0) {
+    constexpr unsigned secondsAtMost = 20;
+    constexpr rlim_t bytesAtMost = rlim_t(2) << 30;
+    struct rlimit memory = {bytesAtMost, bytesAtMost}, core = {0, 0};
+    setrlimit(RLIMIT_DATA, &memory);
+    setrlimit(RLIMIT_CORE, &core);
+    alarm(secondsAtMost);
+    copyStructure(model, path);
+    _exit(0);
+  }
+  int status = 0;
+  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (child > 0 && status != 0) {
+    OutputFile::removeLeftover(path, child);
   }
 }
 
@@ -122,7 +156,9 @@ void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
     consumeError(std::move(error));
     return;
   }
-  writeStructure(model, (folder + "/structure.onnx").str());
+  if (model != "-") {
+    writeStructure(model, (folder + "/structure.onnx").str());
+  }
   errors.front().notes.push_back("what is needed to see it again, without weights, is in " +
                                  folder.str().str());
 }

@@ -29,6 +29,9 @@ struct SupervisionOptions {
 void addSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
 void addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
 
+/// Whether all that was printed on standard output has arrived.
+llvm::Error flushStandardOutput();
+
 class Supervision {
 public:
   Supervision(llvm::StringRef command, const CommandContext &context, const SupervisionOptions &options)

@@ -5,12 +5,14 @@
 /// The driver: one program, sub-commands.
 
 #include "Commands.h"
+#include "Supervise.h"
 #include "lathe/Compiler/Worker.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
+#include <csignal>
 
 using namespace llvm;
 using namespace lathe;
@@ -66,10 +68,7 @@ int unknownCommand(StringRef name) {
                      errs());
 }
 
-} // namespace
-
-int main(int argc, char **argv) {
-  SmallVector<StringRef> arguments(argv + 1, argv + argc);
+int runLathe(SmallVector<StringRef> arguments) {
   CommandContext context;
   if (!arguments.empty() && arguments.front() == workerFlag) {
     context.isWorker = true;
@@ -100,4 +99,14 @@ int main(int argc, char **argv) {
   }
   context.arguments = ArrayRef(arguments).drop_front();
   return command->run(context);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  // A file that outgrows the limit of its size is an error of the write, like a full disk.
+  signal(SIGXFSZ, SIG_IGN);
+  int status = runLathe(SmallVector<StringRef>(argv + 1, argv + argc));
+  Error error = flushStandardOutput();
+  return status == 0 ? reportError(std::move(error), errs()) : (consumeError(std::move(error)), status);
 }
