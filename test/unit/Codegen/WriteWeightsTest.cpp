@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 
 using namespace mlir;
 using namespace lathe;
@@ -26,10 +27,15 @@ protected:
       return llvm::createStringError("the test's module does not parse");
     }
     std::string bytes;
-    if (llvm::Error error = codegen::writeWeights(*module, [&](llvm::ArrayRef<char> piece) {
-          bytes.append(piece.data(), piece.size());
-          return llvm::Error::success();
-        })) {
+    if (llvm::Error error = codegen::writeWeights(
+            *module,
+            [&](llvm::ArrayRef<char> piece) {
+              bytes.append(piece.data(), piece.size());
+              return llvm::Error::success();
+            },
+            [&](nn::WeightOp weight, codegen::NotFiniteCount count) {
+              notFinite[weight.getSymName().str()] = {count.nan, count.infinite};
+            })) {
       return std::move(error);
     }
     std::vector<float> values(bytes.size() / sizeof(float));
@@ -56,6 +62,8 @@ protected:
 
   MLIRContext context;
   OwningOpRef<ModuleOp> module;
+  /// NaNs and infinities by weight, as the last write found them.
+  std::map<std::string, std::pair<int64_t, int64_t>> notFinite;
 };
 
 TEST_F(WriteWeightsTest, EveryWeightStartsAtAMultipleOf64) {
@@ -147,12 +155,23 @@ TEST_F(WriteWeightsTest, ACycleOfSourcesEnds) {
             "weight @b has sources nested more than 16 deep");
 }
 
+TEST_F(WriteWeightsTest, CountsWhatIsNotFinite) {
+  head(R"(
+    nn.weight private @bad : tensor<3xf32> = dense<[0x7FC00000, 1.0, 0xFF800000]> {lathe.offset = 0 : i64}
+    nn.weight private @good : tensor<2xf32> = dense<[1.0, 2.0]> {lathe.offset = 64 : i64}
+  )",
+       1);
+  std::map<std::string, std::pair<int64_t, int64_t>> expected = {{"bad", {1, 1}}};
+  EXPECT_EQ(notFinite, expected);
+}
+
 TEST_F(WriteWeightsTest, TheSinksErrorIsHandedOn) {
   module = parseSourceString<ModuleOp>(
       "nn.weight private @a : tensor<1xf32> = dense<3.0> {lathe.offset = 0 : i64}", &context);
   ASSERT_TRUE(module);
   llvm::Error error = codegen::writeWeights(
-      *module, [](llvm::ArrayRef<char>) { return llvm::createStringError("the disk is full"); });
+      *module, [](llvm::ArrayRef<char>) { return llvm::createStringError("the disk is full"); },
+      [](nn::WeightOp, codegen::NotFiniteCount) {});
   EXPECT_EQ(llvm::toString(std::move(error)), "the disk is full");
 }
 
