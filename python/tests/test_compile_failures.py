@@ -137,7 +137,8 @@ def test_out_of_memory_by_the_system(tmp_path):
 
 
 def test_an_interrupt_ends_both(tmp_path, slow_onnx):
-    process = start(slow_onnx, tmp_path / "m.so")
+    # A shell's background commands ignore interrupts, and so would theirs.
+    process = start(slow_onnx, tmp_path / "m.so", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     worker = worker_that_reads(process, "slow.bin")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
