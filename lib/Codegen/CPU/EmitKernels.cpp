@@ -39,6 +39,8 @@ static Emitter getEmitter(RootKind kind) {
     return getRowsEmitter();
   case RootKind::Pointwise:
     return getPointwiseEmitter();
+  case RootKind::Loops:
+    return getLoopsEmitter();
   case RootKind::Reference:
     return getReferenceEmitter();
   }

@@ -193,6 +193,7 @@ inline constexpr llvm::StringLiteral kMicrosoft = "com.microsoft";
 void registerMath(LegalizerRegistry &registry);
 void registerActivations(LegalizerRegistry &registry);
 void registerLogic(LegalizerRegistry &registry);
+void registerOrder(LegalizerRegistry &registry);
 void registerReductions(LegalizerRegistry &registry);
 void registerShape(LegalizerRegistry &registry);
 void registerMovement(LegalizerRegistry &registry);

@@ -269,6 +269,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerMath(registry);
     registerActivations(registry);
     registerLogic(registry);
+    registerOrder(registry);
     registerReductions(registry);
     registerShape(registry);
     registerMovement(registry);

@@ -54,7 +54,9 @@ Emitter getAttentionEmitter();
 Emitter getRowsEmitter();
 /// Pointwise ops, views and gathers.
 Emitter getPointwiseEmitter();
-/// Anything, through linalg.
+/// One op of `LoopsOpInterface`.
+Emitter getLoopsEmitter();
+/// Anything else, through linalg.
 Emitter getReferenceEmitter();
 
 } // namespace lathe::cpu

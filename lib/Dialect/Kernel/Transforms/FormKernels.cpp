@@ -31,7 +31,8 @@ namespace {
 /// The most ops that are fused into one kernel: emitters recurse over them, and their code grows with them.
 constexpr size_t kMaxOps = 256;
 
-/// The ops of one kernel. `last` computes its only result; the others are used within the kernel alone.
+/// The ops of one kernel. `last` computes its results (one, except of loops); the others are used within the
+/// kernel alone.
 struct Cluster {
   RootKind kind;
   Operation *last;
@@ -64,7 +65,8 @@ public:
     }
     llvm::sort(order, [](Cluster *lhs, Cluster *rhs) { return rhs->last->isBeforeInBlock(lhs->last); });
     for (Cluster *cluster : order) {
-      if (isLive(cluster->last->getResult(0)) && failed(build(*cluster))) {
+      bool live = llvm::any_of(cluster->last->getResults(), [&](Value result) { return isLive(result); });
+      if (live && failed(build(*cluster))) {
         return failure();
       }
     }
@@ -117,11 +119,14 @@ private:
   /// All ops with a tensor result that a kernel must compute.
   void collectOps() {
     for (Operation &op : function.getBody().front()) {
-      if (isa<nn::ReferenceOpInterface>(op)) {
+      if (isComputed(&op)) {
         ops.push_back(&op);
       }
     }
   }
+
+  /// Whether a kernel must compute the op.
+  static bool isComputed(Operation *op) { return isa<nn::ReferenceOpInterface, nn::LoopsOpInterface>(op); }
 
   /// A reshape that is not wanted inside a kernel only renames bytes.
   static bool staysOutside(Operation *op) { return isa<nn::ReshapeOp>(op); }
@@ -132,7 +137,7 @@ private:
       if (isa<nn::ReshapeOp>(user) && !owner.contains(user)) {
         return isLive(user->getResult(0));
       }
-      return !isa<nn::ReferenceOpInterface>(user);
+      return !isComputed(user);
     });
   }
 
@@ -174,7 +179,7 @@ private:
       pullProducers(cluster);
     }
     // After it: pointwise ops of the same shape, one user at a time.
-    bool keepsShape = *kind != RootKind::Attention;
+    bool keepsShape = *kind != RootKind::Attention && *kind != RootKind::Loops;
     while (keepsShape && cluster.ops.size() < kMaxOps && cluster.last->getResult(0).hasOneUse()) {
       Operation *user = *cluster.last->getResult(0).getUsers().begin();
       if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
@@ -188,7 +193,10 @@ private:
 
   void growRest(Operation *op) {
     bool fusible = fuse && (isFusible(op) || isView(op) || movesElements(op));
-    Cluster &cluster = newCluster(fusible ? RootKind::Pointwise : RootKind::Reference, op);
+    RootKind kind = isa<nn::LoopsOpInterface>(op) ? RootKind::Loops
+                    : fusible                     ? RootKind::Pointwise
+                                                  : RootKind::Reference;
+    Cluster &cluster = newCluster(kind, op);
     if (fusible) {
       pullProducers(cluster);
     }
@@ -298,7 +306,7 @@ private:
 
   /// Views before a root are copied into its kernel: they cost nothing there.
   void absorbViews(Cluster &cluster) {
-    if (!fuse || cluster.kind == RootKind::Reference) {
+    if (!fuse || cluster.kind == RootKind::Reference || cluster.kind == RootKind::Loops) {
       return;
     }
     for (size_t i = 0; i < cluster.ops.size(); ++i) {
@@ -361,9 +369,9 @@ private:
       }
     }
 
-    Value result = cluster.last->getResult(0);
+    SmallVector<Value> results(cluster.last->getResults());
     SmallVector<Attribute> shapeAttrs;
-    for (Value tensor : llvm::concat<const Value>(inputs.getArrayRef(), ArrayRef<Value>(result))) {
+    for (Value tensor : llvm::concat<const Value>(inputs.getArrayRef(), ArrayRef<Value>(results))) {
       FailureOr<DenseI64ArrayAttr> shape = shapeOf(tensor, sizes);
       if (failed(shape)) {
         return failure();
@@ -383,7 +391,7 @@ private:
       locations.push_back(op->getLoc());
     }
     Location loc = FusedLoc::get(builder.getContext(), locations);
-    auto group = GroupOp::create(builder, loc, result.getType(), cluster.kind, inputs.getArrayRef(),
+    auto group = GroupOp::create(builder, loc, TypeRange(results), cluster.kind, inputs.getArrayRef(),
                                  sizes.getArrayRef(), builder.getArrayAttr(shapeAttrs));
     IRMapping mapping;
     OpBuilder::InsertionGuard guard(builder);
@@ -397,8 +405,11 @@ private:
     for (Operation *op : body) {
       builder.clone(*op, mapping);
     }
-    YieldOp::create(builder, loc, mapping.lookup(result));
-    result.replaceAllUsesExcept(group.getResult(0), group);
+    YieldOp::create(builder, loc,
+                    llvm::map_to_vector(results, [&](Value result) { return mapping.lookup(result); }));
+    for (auto [old, result] : llvm::zip_equal(results, group.getResults())) {
+      old.replaceAllUsesExcept(result, group);
+    }
     return success();
   }
 

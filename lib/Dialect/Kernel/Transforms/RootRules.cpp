@@ -91,6 +91,7 @@ std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) 
         }
         return RootKind::Rows;
       })
+      .Case([&](nn::LoopsOpInterface) { return std::optional<RootKind>(RootKind::Loops); })
       .Default(std::optional<RootKind>());
 }
 

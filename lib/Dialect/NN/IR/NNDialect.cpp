@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/NN/IR/NNOrder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -78,6 +78,10 @@ void NNDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNOrderOps.cpp.inc"
       >();
   registerAttributes();
 }

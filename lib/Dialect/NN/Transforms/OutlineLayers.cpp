@@ -85,7 +85,7 @@ private:
     ops.clear();
     position.clear();
     for (Operation &op : main.getBody().front()) {
-      if (isa<ReferenceOpInterface>(op)) {
+      if (isa<ReferenceOpInterface, LoopsOpInterface>(op)) {
         position[&op] = ops.size();
         ops.push_back(&op);
       }
@@ -93,7 +93,9 @@ private:
     llvm::StringMap<unsigned> numbers;
     keys.clear();
     for (Operation *op : ops) {
-      keys.push_back(numbers.try_emplace(keyOf(op), numbers.size()).first->second);
+      // Ops of several results are equal to no other: instances are wired by their ops' only results.
+      std::string key = op->getNumResults() == 1 ? keyOf(op) : "#" + std::to_string(keys.size());
+      keys.push_back(numbers.try_emplace(key, numbers.size()).first->second);
     }
   }
 

@@ -48,3 +48,17 @@ func.func @reshape_stays_outside(%x: tensor<4x4xf32>) -> tensor<16xf32> {
 func.func @returned_argument(%x: tensor<4xf32>) -> tensor<4xf32> {
   return %x : tensor<4xf32>
 }
+
+// Loops are a kernel of their own, nothing is fused with them.
+// CHECK-LABEL: func @loops_stand_alone
+// CHECK:         kernel.group
+// CHECK:         kernel.group loops
+// CHECK:           nn.cumulate
+// CHECK-NEXT:      kernel.yield
+// CHECK:         kernel.group
+func.func @loops_stand_alone(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %0 = nn.unary exp %x : tensor<4x8xf32> -> tensor<4x8xf32>
+  %1 = nn.cumulate sum %0 axis(1) : tensor<4x8xf32> -> tensor<4x8xf32>
+  %2 = nn.unary exp %1 : tensor<4x8xf32> -> tensor<4x8xf32>
+  return %2 : tensor<4x8xf32>
+}

@@ -35,6 +35,22 @@ OpTy createInferred(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type ele
   return mlir::cast<OpTy>(builder.insert(op));
 }
 
+/// The same for ops of several results.
+template <typename OpTy, typename... Args>
+OpTy createInferred(mlir::OpBuilder &builder, mlir::Location loc, llvm::ArrayRef<mlir::Type> elementTypes,
+                    Args &&...args) {
+  mlir::OperationState state(loc, OpTy::getOperationName());
+  builder.getContext()->getOrLoadDialect<NNDialect>();
+  llvm::SmallVector<mlir::Type> types;
+  for (mlir::Type elementType : elementTypes) {
+    types.push_back(mlir::RankedTensorType::get({}, elementType));
+  }
+  OpTy::build(builder, state, mlir::TypeRange(types), std::forward<Args>(args)...);
+  mlir::Operation *op = mlir::Operation::create(state);
+  setInferredTypes(op);
+  return mlir::cast<OpTy>(builder.insert(op));
+}
+
 mlir::Value buildUnary(mlir::OpBuilder &builder, mlir::Location loc, UnaryKind kind, mlir::Value x);
 /// A unary op with parameters: `hard_sigmoid`.
 mlir::Value buildUnary(mlir::OpBuilder &builder, mlir::Location loc, UnaryKind kind, mlir::Value x,

@@ -78,6 +78,11 @@ def NN_ArgReduceKind : I32EnumAttr<"ArgReduceKind", "the position of an extremum
   let cppNamespace = "::lathe::nn";
 }
 
+def NN_CumulateKind : I32EnumAttr<"CumulateKind", "what is cumulated", [
+    I32EnumAttrCase<"Sum", 0, "sum">, I32EnumAttrCase<"Prod", 1, "prod">]> {
+  let cppNamespace = "::lathe::nn";
+}
+
 class NN_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<NN_Dialect, name, traits> {
   let mnemonic = attrMnemonic;
 }

@@ -59,4 +59,29 @@ def NN_ReferenceOpInterface : OpInterface<"ReferenceOpInterface"> {
   ];
 }
 
+def NN_LoopsOpInterface : OpInterface<"LoopsOpInterface"> {
+  let cppNamespace = "::lathe::nn";
+  let description = [{
+    An op that is written as loops over memory, because what it computes is no function of one element at a time:
+    sorts, scatters, sums along a dimension, recurrences. It is a kernel of its own, at every level of optimization,
+    and may have several results; one that serves as scratch memory is a result that nothing uses.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      How many parts of the work may run side by side; built from the sizes of operands and results, which are given
+      as for `inferDims`. By default there is one part.
+    }], "::mlir::OpFoldResult", "getPartCount",
+    (ins "::mlir::OpBuilder &":$builder, "::llvm::ArrayRef<::llvm::SmallVector<::mlir::OpFoldResult>>":$operandDims,
+         "::llvm::ArrayRef<::llvm::SmallVector<::mlir::OpFoldResult>>":$resultDims), "",
+    [{ return builder.getIndexAttr(1); }]>,
+    InterfaceMethod<[{
+      Builds the loops that do parts [begin, end), at the insertion point. `inputs` are the operands: tensors as dense
+      row-major memrefs whose elements have no sign (`ui8` arrives as `i8`, the op knows its signs), index values as
+      they are. `outputs` are memrefs for all results, whose contents are undefined before. No heap is used.
+    }], "::llvm::LogicalResult", "buildLoops",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$inputs, "::mlir::ValueRange":$outputs,
+         "::mlir::Value":$begin, "::mlir::Value":$end)>
+  ];
+}
+
 #endif // LATHE_NN_INTERFACES_TD

@@ -1,0 +1,8 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// All families of nn ops, for the reference.
+
+include "lathe/Dialect/NN/IR/NNOps.td"
+include "lathe/Dialect/NN/IR/NNOrderOps.td"
