@@ -17,7 +17,10 @@ from .model import load
 
 
 def compare(ours, reference):
-    """Largest absolute difference, largest one relative to the largest value, cosine. NaN agrees with NaN."""
+    """Largest absolute difference, that relative to the reference's largest value, cosine. NaN agrees with NaN.
+
+    Not relative to each element: where sums cancel, elements near zero have no correct digits in either runtime.
+    """
     a, b = np.asarray(ours, np.float64).ravel(), np.asarray(reference, np.float64).ravel()
     if np.shape(ours) != np.shape(reference):
         return {"max_abs": float("inf"), "max_rel": float("inf"), "cosine": 0.0,
@@ -49,54 +52,63 @@ def run_reference(path, inputs, outputs=None):
         raise ModelError("E0704", f"ONNX Runtime cannot run {str(path)!r}: {error}") from None
 
 
-class _Search:
-    """Finds the first node whose result differs, in copies of the model with other outputs."""
+class Search:
+    """Finds the first node whose result differs, in copies of the model that have other outputs.
 
-    def __init__(self, path, inputs, tolerance, folder):
+    The copies are compiled as the model was, with `options` of `compile`. Their outputs are given without types: both
+    sides know them, and no shape inference of another library reads the model in this process.
+    """
+
+    def __init__(self, path, inputs, tolerance, folder, options):
         import onnx
 
         self.onnx, self.inputs, self.tolerance, self.folder = onnx, inputs, tolerance, pathlib.Path(folder)
+        self.options = options
         self.model = onnx.load(path)
-        try:
-            inferred = onnx.shape_inference.infer_shapes(self.model)
-        except Exception:  # a model over 2 GiB, or one that inference does not know; types are then left out
-            inferred = self.model
-        graph = inferred.graph
-        self.types = {value.name: value for value in (*graph.value_info, *graph.output)}
-        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
-        self.values = [(name, node) for node in self.model.graph.node for name in node.output
-                       if name in self.types and node.op_type != "Constant" and
-                       self.types[name].type.tensor_type.elem_type in floats]
+        self.values = [(name, node) for node in self.model.graph.node if node.op_type != "Constant"
+                       for name in node.output if name]
 
-    def _with_outputs(self, names):
-        """The path of a copy of the model that has these outputs; what they do not need is dropped."""
-        copy = self.onnx.ModelProto()
-        copy.CopyFrom(self.model)
-        graph = copy.graph
-        del graph.output[:]
-        graph.output.extend(self.types[name] for name in names)
-        needed, nodes = set(names), []
-        for node in reversed(graph.node):
-            if needed.intersection(node.output):
-                nodes.append(node)
-                needed.update(node.input)
-                for attribute in node.attribute:
-                    for inner in (attribute.g, *attribute.graphs):
-                        needed.update(name for child in inner.node for name in child.input)
-        kept = [self.onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
-        del graph.node[:]
-        graph.node.extend(kept)
-        path = self.folder / "part.onnx"
-        self.onnx.save(copy, path, save_as_external_data=True, location="part.data")
-        return path
+    def first(self):
+        """The first value that differs and its node, or None.
+
+        With all values visible nothing is fused, and one run shows them all. If that makes the difference go, or if
+        some value cannot be an output, single values are looked at, each with what leads to it compiled as a whole.
+        """
+        try:
+            found = self._differs(self.values) if self.values else None
+        except ModelError:
+            found = None
+        return found or self._bisect()
+
+    def _bisect(self):
+        low, high, best = 0, len(self.values) - 1, None
+        while low <= high:
+            middle = (low + high) // 2
+            found, at = self._probe(range(middle, high + 1))
+            if found:
+                best = found
+            if found or at is None:
+                high = middle - 1
+            else:
+                low = at + 1
+        return best
+
+    def _probe(self, candidates):
+        """How the first of some values that can be an output differs, None if it does not; and which one that is."""
+        for index in candidates:
+            try:
+                return self._differs(self.values[index:index + 1]), index
+            except ModelError:
+                continue
+        return None, None
 
     def _differs(self, values):
         """The first of some values that differs, with how."""
         names = [name for name, _ in values]
         path = self._with_outputs(names)
-        model = compile(path, self.folder / "part.so")
-        ours = model({info.name: self.inputs[info.name] for info in model.inputs})
-        reference = run_reference(path, {info.name: self.inputs[info.name] for info in model.inputs}, names)
+        model = compile(path, self.folder / "part.so", **self.options)
+        inputs = {info.name: self.inputs[info.name] for info in model.inputs}
+        ours, reference = model(inputs), run_reference(path, inputs, names)
         for name, node in values:
             found = compare(ours[name], reference[name])
             scale = float(np.abs(np.nan_to_num(np.asarray(reference[name], np.float64))).max(initial=0))
@@ -104,47 +116,62 @@ class _Search:
                 return {"value": name, "node": node.name, "operator": node.op_type, **found}
         return None
 
-    def first(self):
-        """With all values visible nothing is fused; if that makes the difference go, single values are looked at."""
-        try:
-            found = self._differs(self.values)
-        except ModelError:  # some value cannot be an output
-            found = None
-        if found or not self.values:
-            return found
-        low, high, best = 0, len(self.values) - 1, None
-        while low <= high:
-            middle = (low + high) // 2
-            found, at = self._probe(range(middle, high + 1))
-            if found:
-                best, high = found, middle - 1
-            else:
-                low = at + 1
-        return best
-
-    def _probe(self, candidates):
-        """What differs in the first of some values that can be an output, and which one that is."""
-        for index in candidates:
-            try:
-                return self._differs(self.values[index:index + 1]), index
-            except ModelError:
-                continue
-        return None, candidates[-1]
+    def _with_outputs(self, names):
+        """The path of a copy of the model that has these outputs; what they do not need is dropped."""
+        copy = self.onnx.ModelProto()
+        copy.CopyFrom(self.model)
+        graph = copy.graph
+        del graph.output[:]
+        graph.output.extend(self.onnx.ValueInfoProto(name=name) for name in names)
+        needed, nodes = set(names), []
+        for node in reversed(graph.node):
+            if needed.intersection(node.output):
+                nodes.append(node)
+                needed.update(_names_read(node))
+        kept = [self.onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
+        del graph.node[:]
+        graph.node.extend(kept)
+        path = self.folder / "part.onnx"
+        (self.folder / "part.data").unlink(missing_ok=True)  # or the weights would be appended
+        self.onnx.save(copy, path, save_as_external_data=True, location="part.data")
+        return path
 
 
-def verify(model, artifact, inputs, tolerance):
-    """Compares one artifact's results with ONNX Runtime's: {"outputs": ..., "passed": ..., "first": ... or None}."""
+def _names_read(node):
+    """The values that a node reads, also those that its subgraphs, at any depth, take from around them."""
+    names, nodes = set(), [node]
+    while nodes:
+        node = nodes.pop()
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                nodes.extend(graph.node)
+                names.update(value.name for value in graph.output)
+    return names
+
+
+def verify(model, artifact, inputs, tolerance, options=None):
+    """Compares one artifact's results with ONNX Runtime's: {"outputs": ..., "passed": ..., "first": ... or None}.
+
+    options: those of `compile` that the artifact was made with, for the search of the first node that differs. None
+    if it was not made from this model here: an artifact shows only its outputs, so that there is nothing to search.
+    """
     reference = run_reference(model, inputs)
     ours = artifact(inputs)
     outputs = {name: compare(ours[name], value) for name, value in reference.items()}
     result = {"outputs": outputs, "tolerance": tolerance, "first": None,
               "passed": all(row["max_abs"] <= tolerance for row in outputs.values())}
-    if not result["passed"]:
-        with tempfile.TemporaryDirectory(prefix="lathe-verify-") as folder:
-            try:
-                result["first"] = _Search(model, inputs, tolerance, folder).first()
-            except ModelError as error:
-                result["search_failed"] = str(error)
+    if result["passed"]:
+        return result
+    if options is None:
+        result["not_searched"] = ("an artifact shows nothing but its outputs; without --artifact the model is compiled "
+                                  "and searched")
+        return result
+    with tempfile.TemporaryDirectory(prefix="lathe-verify-") as folder:
+        try:
+            result["first"] = Search(model, inputs, tolerance, folder, options).first()
+        except ModelError as error:
+            result["not_searched"] = str(error)
     return result
 
 
@@ -157,7 +184,9 @@ def _print(result):
         print(f"first difference: node \"{first['node']}\" ({first['operator']}), value \"{first['value']}\": "
               f"{first['max_abs']:.2e}")
     elif not result["passed"]:
-        print("first difference: not found, " + result.get("search_failed", "no single value differs on its own"))
+        reason = result.get("not_searched")
+        print(f"first difference: not searched, {reason}" if reason else
+              "first difference: not found, no single value differs on its own")
     print(("passed" if result["passed"] else "FAILED") + f": tolerance {result['tolerance']:g}")
 
 
@@ -174,11 +203,12 @@ def main():
     if not pathlib.Path(arguments.model).exists():
         raise ModelError("E0002", f"cannot read {arguments.model!r}: no such file")
     if arguments.artifact:
-        artifact = load(arguments.artifact, arguments.threads)
+        artifact, options = load(arguments.artifact, arguments.threads), None
     else:
-        artifact = compile(arguments.model, threads=arguments.threads, run_pass_until=arguments.run_pass_until)
+        options = {"threads": arguments.threads, "run_pass_until": arguments.run_pass_until}
+        artifact = compile(arguments.model, **options)
     inputs = _inputs.gather(arguments, artifact.inputs, artifact.symbols)
-    result = verify(arguments.model, artifact, inputs, arguments.tolerance)
+    result = verify(arguments.model, artifact, inputs, arguments.tolerance, options)
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

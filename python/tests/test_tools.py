@@ -4,6 +4,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -30,7 +31,69 @@ def test_verify_passes(tiny_onnx):
     assert result["passed"] and result["outputs"]["z"]["max_abs"] <= 1e-6
 
 
-def test_verify_finds_the_node(tmp_path, tiny):
+def run_wrong(change, when):
+    """A reference that is wrong at one node of the model, where `when` says so of the outputs it is asked for."""
+    right = _verify.run_reference
+
+    def run_reference(path, inputs, outputs=None):
+        if not when(outputs):
+            return right(path, inputs, outputs)
+        loaded = onnx.load(path)
+        for node in loaded.graph.node:
+            change(node)
+        wrong = pathlib.Path(path).with_name("wrong.onnx")
+        onnx.save(loaded, wrong)
+        return right(wrong, inputs, outputs)
+
+    return run_reference
+
+
+def subtract_instead(node):
+    if node.name == "/add":
+        node.op_type = "Sub"
+
+
+@pytest.mark.parametrize("options", [[], ["--run-pass-until=3"]])
+@pytest.mark.parametrize("when,strategy", [
+    (lambda outputs: True, "all at once"),
+    (lambda outputs: outputs is None or len(outputs) == 1, "one by one"),  # as if a fusion were at fault
+], ids=["all-at-once", "one-by-one"])
+def test_verify_finds_the_node(tmp_path, monkeypatch, capsys, options, when, strategy):
+    path, compilations = tmp_path / "m.onnx", []
+    onnx.save(scale_add_relu(), path)
+
+    def compile(*arguments, **named):
+        compilations.append(named["run_pass_until"])
+        return lathe.compile(*arguments, **named)
+
+    monkeypatch.setattr(_verify, "run_reference", run_wrong(subtract_instead, when))
+    monkeypatch.setattr(_verify, "compile", compile)
+    monkeypatch.setattr(sys, "argv", ["lathe verify", str(path), "--shape=N=3", *options])
+    assert _verify.main() == 3
+    printed = capsys.readouterr().out
+    assert 'first difference: node "/add" (Add), value "u"' in printed
+    assert (len(compilations) > 2) == (strategy == "one by one")
+    assert set(compilations) == {3 if options else None}
+
+
+def test_verify_goes_on_where_values_cannot_be_outputs(tmp_path, monkeypatch, tiny_onnx):
+    """Neither all values at once nor those behind the fault can be looked at."""
+    x = np.ones((2, 4), np.float32)
+    inputs = {"x": x, "y": x}
+    search = _verify.Search(tiny_onnx, inputs, 1e-4, tmp_path, {})
+    differs = search._differs
+
+    def refuse_most(values):
+        if values[-1][0] == "z":
+            raise lathe.ModelError("E0402", "not as an output")
+        return differs(values)
+
+    monkeypatch.setattr(_verify, "run_reference", run_wrong(subtract_instead, lambda outputs: True))
+    monkeypatch.setattr(search, "_differs", refuse_most)
+    assert search.first()["node"] == "/add"
+
+
+def test_verify_does_not_search_an_artifact(tmp_path, tiny):
     """The artifact is of another model, whose last two nodes differ."""
     other = scale_add_relu()
     other.graph.node[1].op_type = "Sub"
@@ -38,6 +101,7 @@ def test_verify_finds_the_node(tmp_path, tiny):
     onnx.save(other, path)
     done = run("verify", path, f"--artifact={tiny}")
     assert done.returncode == 3
+    assert "first difference: not searched, an artifact shows nothing but its outputs" in done.stdout
     assert "FAILED" in done.stdout
 
 

@@ -134,10 +134,12 @@ int lathe::verifyCommand(const CommandContext &context) {
   double tolerance = 0;
   Arguments arguments(
       "verify", "MODEL.onnx [options]",
-      "Compiles a model, runs it and ONNX Runtime on the same inputs, and compares: largest absolute and\n"
-      "relative difference and cosine of every output, and the first node that differs. Needs Python.");
+      "Compiles a model, runs it and ONNX Runtime on the same inputs, and compares: the largest absolute\n"
+      "difference of every output, the same relative to its largest value, the cosine, and the first node\n"
+      "that differs. Needs Python.");
   arguments.positional("a model", model);
-  arguments.text("--artifact", "MODEL.so", "take this instead of compiling", artifact);
+  arguments.text("--artifact", "MODEL.so", "take this instead of compiling; no node is searched then",
+                 artifact);
   arguments.text("--inputs", "FILE.npz", "inputs by name (default: random ones)", inputs);
   arguments.value("--input", "NAME=FILE.npy", "one input; may be repeated",
                   [&](StringRef text) { return splitNamedFile("--input", text, inputFiles); });
