@@ -8,6 +8,11 @@ endif()
 if(LATHE_SANITIZE)
   add_compile_options(-fsanitize=${LATHE_SANITIZE} -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${LATHE_SANITIZE})
+  if(LATHE_SANITIZE MATCHES "undefined")
+    # Otherwise undefined behaviour is only printed, and the test that ran into it passes.
+    add_compile_options(-fno-sanitize-recover=all)
+    add_link_options(-fno-sanitize-recover=all)
+  endif()
 endif()
 
 find_program(LATHE_CCACHE ccache)
