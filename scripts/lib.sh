@@ -35,12 +35,13 @@ run_gtests() {
   done < <(find "$build/runtime/test" "$build/test" -name '*_tests' -type f -perm -u+x 2>/dev/null | sort)
 }
 
-# run_pytest BUILD RESULT.xml ARGUMENT...
+# run_pytest BUILD RESULT.xml ARGUMENT...: every N-th test, from the I-th, where LATHE_TEST_SHARD is I/N.
 run_pytest() {
   local build=$1 result=$2
   shift 2
-  LATHE_BUILD_DIR=$build LATHE_BUILD=$build LATHE_OPT=$build/tools/lathe-opt/lathe-opt PYTHONPATH=$ROOT/python \
-    "$VENV/bin/python" -m pytest -q -p no:cacheprovider --junit-xml "$result" "$@"
+  LATHE_BUILD_DIR=$build LATHE_BUILD=$build LATHE_OPT=$build/tools/lathe-opt/lathe-opt \
+    PYTHONPATH=$ROOT/python:$ROOT/scripts \
+    "$VENV/bin/python" -m pytest -q -p no:cacheprovider -p pytest_shard --junit-xml "$result" "$@"
 }
 
 # sum_results RESULTS: of everything in the folder, and of what should be there.
