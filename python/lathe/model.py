@@ -90,6 +90,9 @@ class Model:
         self.inputs = [self._tensor(library.lathe_model_input, i, names) for i in range(info.input_count)]
         self.outputs = [self._tensor(library.lathe_model_output, i, names) for i in range(info.output_count)]
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
+        # Types that numpy lacks have the arrays of another one.
+        self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
+                       for i in range(info.input_count)]
 
     def _tensor(self, function, index, symbols):
         value = rt.describe(function, self._handle, index, rt.Value())
@@ -158,7 +161,8 @@ class Model:
             number = self._numbers[name]
             array = _to_array(value, self.inputs[number])
             session.bound[number] = array  # read by the run, so it has to live
-            rt.check(library.lathe_session_bind_input(session.handle, number, byref(_describe(array))))
+            described = _describe(array, self._types[number])
+            rt.check(library.lathe_session_bind_input(session.handle, number, byref(described)))
         rt.check(library.lathe_session_prepare(session.handle))
         results, tensor = {}, rt.Tensor()
         for number, info in enumerate(self.outputs):

@@ -10,10 +10,13 @@ import threading
 import time
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 import lathe
-from small_models import outer_maximum, expected_scale_add_relu, gather_rows, scale_add_relu
+import small_models
+from small_models import outer_maximum, expected_scale_add_relu, gather_rows, scale_add_relu, value
 
 rng = np.random.default_rng(3)
 
@@ -42,6 +45,14 @@ def test_reference_lowerings_agree():
     x, y = normal(5, 4), normal(5, 4)
     model = lathe.compile(scale_add_relu(), opt_level=0)
     np.testing.assert_array_equal(model(x=x, y=y)["z"], expected_scale_add_relu(x, y))
+
+
+def test_bfloat16_travels_as_uint16():
+    model = lathe.compile(small_models.model(
+        [onnx.helper.make_node("Neg", ["x"], ["y"])], [value("x", TensorProto.BFLOAT16, "N")],
+        [value("y", TensorProto.BFLOAT16, "N")]))
+    x = np.array([0x3F80, 0xC000], np.uint16)  # 1, -2
+    np.testing.assert_array_equal(model(x=x)["y"], [0xBF80, 0x4000])
 
 
 def test_describes_inputs_and_outputs(tiny):
