@@ -7,16 +7,12 @@
 
 #include "PointwiseLoops.h"
 
-#include "lathe/Codegen/CPU/Support.h"
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
-
-bool lathe::cpu::canEmitPointwise(Operation *op) { return ElementEmitter::canEvaluate(op); }
 
 namespace {
 /// The loops over some outputs of one shape.

@@ -14,6 +14,7 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
+using kernel::RowsExtent;
 
 /// The longest row, in bytes, that is kept on the stack between passes.
 static constexpr int64_t kRowBytes = 16 << 10;
@@ -33,7 +34,7 @@ LogicalResult RowsEmitter::plan() {
     }
   }
   std::string why;
-  FailureOr<RowsSpace> found = analyzeRows(ops, values, context.shapes, why);
+  FailureOr<kernel::RowsSpace> found = kernel::analyzeRows(ops, values, context.shapes, why);
   if (failed(found)) {
     return context.kernel.emitError() << "cannot be computed by rows: " << why;
   }
@@ -421,10 +422,14 @@ LogicalResult RowsEmitter::reduceColumns(ArrayRef<nn::ReduceOp> reduces, ArrayRe
       results.push_back({tile, finishReduction(context, reduce, carried[which * tiles.size() + number],
                                                space.getSizes(true))});
     }
+    // Where there is one column, whoever broadcasts it asks for a constant position.
+    bool isOneColumn = isConstantSize(space.dims.back(), 1);
     emitter.setFunction(nn::ReduceOp(reduce).getResult(),
-                        [results, reduce = nn::ReduceOp(reduce)](const Tile &tile) -> FailureOr<Value> {
+                        [results, isOneColumn,
+                         reduce = nn::ReduceOp(reduce)](const Tile &tile) -> FailureOr<Value> {
                           for (auto &[known, value] : results) {
-                            if (known.lanes == tile.lanes && known.index.back() == tile.index.back()) {
+                            bool isSame = isOneColumn || known.index.back() == tile.index.back();
+                            if (known.lanes == tile.lanes && isSame) {
                               return value;
                             }
                           }

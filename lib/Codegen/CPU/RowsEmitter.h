@@ -8,7 +8,7 @@
 #define LATHE_CODEGEN_CPU_ROWSEMITTER_H
 
 #include "PointwiseLoops.h"
-#include "RowsAnalysis.h"
+#include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
 
 #include "llvm/ADT/SetVector.h"
 
@@ -90,11 +90,11 @@ private:
   /// The reduce ops of `space.roots` from `first` on that can share one pass: none depends on another.
   llvm::SmallVector<nn::ReduceOp> getIndependentReduces(size_t first);
   /// The index of a tensor that lies as `extent` at an index of the whole space.
-  llvm::SmallVector<mlir::Value> project(llvm::ArrayRef<mlir::Value> index, RowsExtent extent);
+  llvm::SmallVector<mlir::Value> project(llvm::ArrayRef<mlir::Value> index, kernel::RowsExtent extent);
 
   EmitContext &context;
   ElementEmitter emitter;
-  RowsSpace space;
+  kernel::RowsSpace space;
   llvm::SmallVector<kernel::OutputOp> outputs;
   ElementCost cost;
   int64_t lanes = 0;

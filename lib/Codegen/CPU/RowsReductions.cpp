@@ -12,6 +12,7 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
+using kernel::RowsExtent;
 
 using Term = std::function<FailureOr<Value>(const Tile &)>;
 using Combine = std::function<Value(Value, Value)>;

@@ -14,6 +14,7 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
+using kernel::RowsExtent;
 
 static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 

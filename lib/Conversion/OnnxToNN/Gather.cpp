@@ -163,6 +163,9 @@ static LogicalResult legalizeGatherND(LegalizeContext &c) {
             .str(),
         "batch_dims");
   }
+  if (!getConstantIntValue(c.shapeOf(indices).back())) {
+    return c.unsupported("the number of dimensions of the result depends on the size of the indices' last one");
+  }
   if (batchDims == 0) {
     if (Value view = gatherAsView(c, x, indices)) {
       return c.set(view);

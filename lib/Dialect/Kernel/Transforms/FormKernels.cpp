@@ -10,6 +10,7 @@
 
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
+#include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -168,10 +169,22 @@ private:
     return succeeded(others) && *others == ArrayRef<OpFoldResult>(copy);
   }
 
+  static SmallVector<Operation *> with(const Cluster &cluster, Operation *op) {
+    SmallVector<Operation *> ops(cluster.ops.begin(), cluster.ops.end());
+    ops.push_back(op);
+    return ops;
+  }
+
+  /// Whether `ops`, of which `last` gives the result, can be computed row by row.
+  bool isOneKernelOfRows(ArrayRef<Operation *> ops, Operation *last) {
+    std::string why;
+    return succeeded(analyzeRows(ops, last->getResult(0), shapes, why));
+  }
+
   void growRoot(Operation *op) {
     std::string whyNot;
     std::optional<RootKind> kind = getRootKind(op, whyNot);
-    if (!kind || owner.contains(op)) {
+    if (!kind || owner.contains(op) || (*kind == RootKind::Rows && !isOneKernelOfRows({op}, op))) {
       return;
     }
     Cluster &cluster = newCluster(*kind, op);
@@ -184,6 +197,9 @@ private:
       Operation *user = *cluster.last->getResult(0).getUsers().begin();
       if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
           !sameSizes(cluster.last->getResult(0), user->getResult(0))) {
+        break;
+      }
+      if (*kind == RootKind::Rows && !isOneKernelOfRows(with(cluster, user), user)) {
         break;
       }
       add(cluster, user);
@@ -226,7 +242,8 @@ private:
         bool oncePerElement = sameSizes(operand, cluster.ops[i]->getResult(0)) || isView(producer) ||
                               isa<nn::GatherOp>(cluster.ops[i]) || isa<nn::ReduceOp>(cluster.ops[i]) ||
                               isView(cluster.ops[i]) || isa<nn::RangeOp, nn::FromScalarsOp>(producer);
-        if (usedHereOnly && oncePerElement) {
+        if (usedHereOnly && oncePerElement &&
+            (cluster.kind != RootKind::Rows || isOneKernelOfRows(with(cluster, producer), cluster.last))) {
           add(cluster, producer);
         }
       }
@@ -343,7 +360,9 @@ private:
     absorbViews(cluster);
     if (fuse && cluster.kind == RootKind::Reference) {
       std::string whyNot;
-      (void)getRootKind(cluster.last, whyNot);
+      if (getRootKind(cluster.last, whyNot) == RootKind::Rows) {
+        (void)analyzeRows(cluster.last, cluster.last->getResult(0), shapes, whyNot);
+      }
       cluster.last->emitRemark() << "[kernel-form] missed: " << cluster.last->getName()
                                  << " runs as plain loops" << (whyNot.empty() ? "" : ": ") << whyNot;
     }

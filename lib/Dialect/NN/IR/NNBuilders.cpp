@@ -76,6 +76,22 @@ Value lathe::nn::buildReduce(OpBuilder &builder, Location loc, ReduceKind kind, 
   SmallVector<int64_t> sorted =
       llvm::map_to_vector(axes, [&](int64_t axis) { return axis < 0 ? axis + getRank(x) : axis; });
   llvm::sort(sorted);
+  // Over one element nothing is to be done but for squares; the dimension may still have to go.
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(x.getType()).getShape();
+  auto isOne = [&](int64_t axis) { return axis >= 0 && axis < int64_t(shape.size()) && shape[axis] == 1; };
+  bool allOnes = !sorted.empty() && llvm::all_of(sorted, isOne) && kind != ReduceKind::SumSquare;
+  if (allOnes && keepDims) {
+    return x;
+  }
+  if (allOnes && llvm::count_if(shape, ShapedType::isDynamic) == 0) {
+    Dims dims;
+    for (auto [axis, size] : llvm::enumerate(shape)) {
+      if (!llvm::is_contained(sorted, int64_t(axis))) {
+        dims.push_back(builder.getIndexAttr(size));
+      }
+    }
+    return buildReshape(builder, loc, x, dims);
+  }
   return createInferred<ReduceOp>(builder, loc, getElementType(x), kind, x, sorted, keepDims);
 }
 

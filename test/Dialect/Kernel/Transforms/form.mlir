@@ -62,3 +62,26 @@ func.func @loops_stand_alone(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   %2 = nn.unary exp %1 : tensor<4x8xf32> -> tensor<4x8xf32>
   return %2 : tensor<4x8xf32>
 }
+
+// What cannot be computed row by row is left out of a kernel of rows: the second reduction is over other dimensions.
+// CHECK-LABEL: func @other_rows
+// FUSED:         kernel.group rows
+// FUSED:           nn.reduce sum
+// FUSED-NOT:       nn.reduce
+// FUSED:           kernel.yield
+// FUSED:         kernel.group rows
+// FUSED:           nn.reduce max
+func.func @other_rows(%x: tensor<4x8xf32>) -> tensor<8xf32> {
+  %0 = nn.reduce sum %x axes([1]) keep_dims(true) : tensor<4x8xf32> -> tensor<4x1xf32>
+  %1 = nn.binary sub %x, %0 : tensor<4x8xf32>, tensor<4x1xf32> -> tensor<4x8xf32>
+  %2 = nn.reduce max %1 axes([0]) keep_dims(false) : tensor<4x8xf32> -> tensor<8xf32>
+  return %2 : tensor<8xf32>
+}
+
+// With one element to reduce, rows and their results have one shape: plain loops.
+// CHECK-LABEL: func @rows_of_one_element
+// FUSED:         kernel.group reference
+func.func @rows_of_one_element(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
+  %0 = nn.reduce sum_square %x axes([1]) keep_dims(true) : tensor<?x1xf32> -> tensor<?x1xf32>
+  return %0 : tensor<?x1xf32>
+}

@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Which ops can be computed row by row together.
+/// Which ops can be computed row by row together, on every target: asked when kernels are formed, and by their
+/// emitters.
 
-#ifndef LATHE_CODEGEN_CPU_ROWSANALYSIS_H
-#define LATHE_CODEGEN_CPU_ROWSANALYSIS_H
+#ifndef LATHE_DIALECT_KERNEL_TRANSFORMS_ROWSANALYSIS_H
+#define LATHE_DIALECT_KERNEL_TRANSFORMS_ROWSANALYSIS_H
 
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
@@ -13,7 +14,7 @@
 
 #include <string>
 
-namespace lathe::cpu {
+namespace lathe::kernel {
 
 /// How a tensor lies in the space that all roots of a kernel share.
 enum class RowsExtent {
@@ -46,6 +47,6 @@ llvm::FailureOr<RowsSpace> analyzeRows(llvm::ArrayRef<mlir::Operation *> ops,
                                        llvm::ArrayRef<mlir::Value> outputs, nn::ShapeTracker &shapes,
                                        std::string &why);
 
-} // namespace lathe::cpu
+} // namespace lathe::kernel
 
-#endif // LATHE_CODEGEN_CPU_ROWSANALYSIS_H
+#endif // LATHE_DIALECT_KERNEL_TRANSFORMS_ROWSANALYSIS_H

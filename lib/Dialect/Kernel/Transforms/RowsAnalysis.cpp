@@ -1,16 +1,16 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "RowsAnalysis.h"
-#include "RowsEmitter.h"
+#include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
-#include "lathe/Codegen/CPU/Support.h"
+#include "lathe/Dialect/Kernel/Transforms/RootRules.h"
+#include "lathe/Dialect/NN/IR/ShapeArith.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::kernel;
 
 SmallVector<int64_t> RowsSpace::getDims(bool reduced) const {
   SmallVector<int64_t> result;
@@ -46,29 +46,8 @@ static SmallVector<bool> getReducedDims(Operation *root) {
   return isReduced;
 }
 
-bool lathe::cpu::canEmitRows(Operation *op) {
-  if (op->getNumOperands() == 0) {
-    return false;
-  }
-  auto type = dyn_cast<RankedTensorType>(op->getOperand(0).getType());
-  if (!type || type.getRank() == 0) {
-    return false;
-  }
-  bool isFloat = isa<FloatType>(type.getElementType());
-  // A scale and a bias are computed in the type of the accumulators.
-  for (Value operand : op->getOperands().drop_front()) {
-    Type other = cast<RankedTensorType>(operand.getType()).getElementType();
-    if (getAccumulatorType(other) != getAccumulatorType(type.getElementType())) {
-      return false;
-    }
-  }
-  if (auto reduce = dyn_cast<nn::ReduceOp>(op)) {
-    return !reduce.getAxes().empty() && (isFloat || reduce.getKind() != nn::ReduceKind::Mean);
-  }
-  if (auto softmax = dyn_cast<nn::SoftmaxOp>(op)) {
-    return isFloat && int64_t(softmax.getAxis()) == type.getRank() - 1;
-  }
-  return isFloat && isa<nn::LayerNormOp, nn::RMSNormOp>(op);
+static bool isRowsRoot(Operation *op) {
+  return isa<nn::ReduceOp, nn::SoftmaxOp, nn::LayerNormOp, nn::RMSNormOp>(op);
 }
 
 namespace {
@@ -107,7 +86,7 @@ FailureOr<SmallVector<OpFoldResult>> Analyzer::getDims(Value value) {
 
 static bool areEqualShapes(ArrayRef<OpFoldResult> lhs, ArrayRef<OpFoldResult> rhs) {
   return lhs.size() == rhs.size() && llvm::all_of(llvm::zip_equal(lhs, rhs), [](auto pair) {
-           return areEqualSizes(std::get<0>(pair), std::get<1>(pair));
+           return nn::areSameSize(std::get<0>(pair), std::get<1>(pair));
          });
 }
 
@@ -126,7 +105,8 @@ RowsExtent Analyzer::classify(ArrayRef<OpFoldResult> sizes) {
 }
 
 LogicalResult Analyzer::addRoot(Operation *op) {
-  if (!canEmitRows(op)) {
+  std::string whyNot;
+  if (getRootKind(op, whyNot) != RootKind::Rows) {
     return refuse(op, "is no reduction of rows");
   }
   FailureOr<SmallVector<OpFoldResult>> dims = getDims(op->getOperand(0));
@@ -134,6 +114,12 @@ LogicalResult Analyzer::addRoot(Operation *op) {
     return failure();
   }
   SmallVector<bool> isReduced = getReducedDims(op);
+  for (auto [dim, reduced] : llvm::zip_equal(*dims, isReduced)) {
+    // With and without it a tensor would have the same shape.
+    if (reduced && isConstantIntValue(dim, 1)) {
+      return refuse(op, "reduces a dimension of one element");
+    }
+  }
   if (space.roots.empty()) {
     space.dims = *dims;
     space.isReduced = isReduced;
@@ -190,7 +176,7 @@ LogicalResult Analyzer::addElementwise(Operation *op) {
 FailureOr<RowsSpace> Analyzer::analyze(SmallVector<Operation *> ops, ArrayRef<Value> outputs) {
   llvm::sort(ops, [](Operation *lhs, Operation *rhs) { return lhs->isBeforeInBlock(rhs); });
   for (Operation *op : ops) {
-    if (failed(ElementEmitter::canEvaluate(op) ? addElementwise(op) : addRoot(op))) {
+    if (failed(isRowsRoot(op) ? addRoot(op) : addElementwise(op))) {
       return failure();
     }
   }
@@ -226,12 +212,7 @@ FailureOr<RowsSpace> Analyzer::analyze(SmallVector<Operation *> ops, ArrayRef<Va
   return space;
 }
 
-FailureOr<RowsSpace> lathe::cpu::analyzeRows(ArrayRef<Operation *> ops, ArrayRef<Value> outputs,
-                                             nn::ShapeTracker &shapes, std::string &why) {
+FailureOr<RowsSpace> kernel::analyzeRows(ArrayRef<Operation *> ops, ArrayRef<Value> outputs,
+                                         nn::ShapeTracker &shapes, std::string &why) {
   return Analyzer(shapes, why).analyze(SmallVector<Operation *>(ops), outputs);
-}
-
-bool lathe::cpu::canEmitRows(ArrayRef<Operation *> ops, ArrayRef<Value> outputs, nn::ShapeTracker &shapes) {
-  std::string why;
-  return succeeded(analyzeRows(ops, outputs, shapes, why));
 }
