@@ -102,21 +102,24 @@ def describe_difference(name, ours, theirs, is_exact, exact):
     return "" if difference <= 1e-4 * scale else f"{name}: differs by {difference:.2e} at a scale of {scale:.2e}"
 
 
-def check(model, inputs, exact_names, levels=(0, 2)):
-    """(why it was refused, what is wrong): compares every level of optimization with ONNX Runtime."""
+def check(model, inputs, exact_names, levels=(0, 2), compiled=None):
+    """(why it was refused, what is wrong): compares every level of optimization with ONNX Runtime.
+
+    compiled: what Lathe gets instead of the model, for tests of this very check.
+    """
     theirs = run_onnxruntime(model, inputs)
     exact = None
     with tempfile.TemporaryDirectory(prefix="lathe-random-") as folder:
         for level in levels:
             path = pathlib.Path(folder) / f"model{level}.so"
             try:
-                compiled = lathe.compile(model, path, threads=1, opt_level=level)
+                artifact = lathe.compile(compiled or model, path, threads=1, opt_level=level)
             except lathe.ModelError as error:
                 if error.code in UNSUPPORTED:
                     return str(error), ""
                 return "", f"-O{level}: {error}"
             try:
-                ours = compiled(inputs)
+                ours = artifact(inputs)
             except lathe.ModelError as error:
                 return "", f"-O{level}: {error}"
             for name, value in theirs.items():

@@ -1,17 +1,19 @@
 # Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""run.py --seeds FIRST:END [--shard I/N] [--keep FOLDER]: checks many random models, each in a process that may die.
+"""run.py --seeds FIRST:END [--shard I/N] [--workers N]: checks many random models, in processes that may die.
 
 Prints what failed, how often every operator occurred, and what was refused.
 """
 
 import argparse
 import collections
+import concurrent.futures
 import json
 import multiprocessing
 import pathlib
 import re
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
@@ -64,6 +66,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0:100")
     parser.add_argument("--shard", default="1/1")
+    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
+    parser.add_argument("--junit", help="where the result goes as a test case")
     parser.add_argument("--keep", help="the folder for models that fail")
     parser.add_argument("--supported", action="store_true", help="only operators that compile by themselves")
     arguments = parser.parse_args()
@@ -78,25 +82,38 @@ def main():
         from graphs import supported_operators
 
         operators = supported_operators()
-    worker = Worker(arguments.keep, operators)
-    for seed in range(first + index - 1, end, of):
-        result = worker.check(seed)
-        if isinstance(result, str):
-            failed += 1
-            print(f"seed {seed}: {result}", flush=True)
-            continue
-        symbolic += result.symbolic
-        if result.refused:
-            refused += 1
-            refusals.update(re.findall(r"note: (\w+)", result.refused))
-            continue
-        counts.update(result.counts)
-        if result.failure:
-            failed += 1
-            print(f"seed {seed}: {result.failure[:400]}", flush=True)
-        else:
-            passed += 1
-    worker.close()
+    own, workers = threading.local(), []
+
+    def check(seed):
+        if not hasattr(own, "worker"):
+            own.worker = Worker(arguments.keep, operators)
+            workers.append(own.worker)
+        return seed, own.worker.check(seed)
+
+    seeds = range(first + index - 1, end, of)
+    with concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
+        for seed, result in pool.map(check, seeds):
+            if isinstance(result, str):
+                failed += 1
+                print(f"seed {seed}: {result}", flush=True)
+                continue
+            symbolic += result.symbolic
+            if result.refused:
+                refused += 1
+                refusals.update(re.findall(r"note: (\w+)", result.refused))
+                continue
+            counts.update(result.counts)
+            failed += bool(result.failure)
+            passed += not result.failure
+            if result.failure:
+                print(f"seed {seed}: {result.failure[:400]}", flush=True)
+    for worker in workers:
+        worker.close()
+    if arguments.junit:
+        failure = '<failure message="see the log"/>' if failed else ""
+        pathlib.Path(arguments.junit).write_text(
+            f'<testsuites><testsuite name="random"><testcase classname="random" name="graphs">{failure}</testcase>'
+            "</testsuite></testsuites>")
     print(json.dumps({"operators": dict(counts.most_common()), "refused": dict(refusals.most_common())}))
     print(f"{len(counts)} operators, {symbolic} symbolic; {passed} passed, {failed} failed, {refused} refused")
     return 1 if failed else 0

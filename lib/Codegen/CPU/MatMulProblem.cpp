@@ -196,8 +196,14 @@ SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
   if (flattened.empty()) {
     index.push_back(row);
   } else if (flatIndex) {
-    index.append(flattened.size() - 1, math.constant(0));
-    index.push_back(row);
+    // The number of the row stands in the last dimension that counts: positions in those of one element do
+    // not.
+    size_t last = flattened.size();
+    while (last > 1 && isConstantSize(flattened[last - 1], 1)) {
+      --last;
+    }
+    index.append(flattened.size(), math.constant(0));
+    index[batchIndex.size() + last - 1] = row;
   } else {
     index = math.delinearize(row, flattened);
   }

@@ -424,18 +424,17 @@ LogicalResult RowsEmitter::reduceColumns(ArrayRef<nn::ReduceOp> reduces, ArrayRe
     }
     // Where there is one column, whoever broadcasts it asks for a constant position.
     bool isOneColumn = isConstantSize(space.dims.back(), 1);
-    emitter.setFunction(nn::ReduceOp(reduce).getResult(),
-                        [results, isOneColumn,
-                         reduce = nn::ReduceOp(reduce)](const Tile &tile) -> FailureOr<Value> {
-                          for (auto &[known, value] : results) {
-                            bool isSame = isOneColumn || known.index.back() == tile.index.back();
-                            if (known.lanes == tile.lanes && isSame) {
-                              return value;
-                            }
-                          }
-                          return nn::ReduceOp(reduce).emitOpError(
-                              "is used at another position than where it was computed");
-                        });
+    emitter.setFunction(
+        nn::ReduceOp(reduce).getResult(),
+        [results, isOneColumn, reduce = nn::ReduceOp(reduce)](const Tile &tile) -> FailureOr<Value> {
+          for (auto &[known, value] : results) {
+            bool isSame = isOneColumn || known.index.back() == tile.index.back();
+            if (known.lanes == tile.lanes && isSame) {
+              return value;
+            }
+          }
+          return nn::ReduceOp(reduce).emitOpError("is used at another position than where it was computed");
+        });
   }
   return success();
 }

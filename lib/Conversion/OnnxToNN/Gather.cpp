@@ -164,7 +164,8 @@ static LogicalResult legalizeGatherND(LegalizeContext &c) {
         "batch_dims");
   }
   if (!getConstantIntValue(c.shapeOf(indices).back())) {
-    return c.unsupported("the number of dimensions of the result depends on the size of the indices' last one");
+    return c.unsupported(
+        "the number of dimensions of the result depends on the size of the indices' last one");
   }
   if (batchDims == 0) {
     if (Value view = gatherAsView(c, x, indices)) {

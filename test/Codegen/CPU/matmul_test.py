@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from kernel_harness import Kernel, to_panels
+from kernel_harness import Kernel, function, to_panels
 
 rng = np.random.default_rng(7)
 PANEL = "{kernel.panel = #nn.panel<32 x 1>}"
@@ -54,6 +54,15 @@ def test_batches_are_rows_of_one_product():
     w, b, x = normal(48, 40), normal(40), normal(3, 7, 48)
     check(kernel([x, to_panels(w), b, b], (3, 7, 40), (3, 7)), x @ w + b, 48)
     assert kernel.tasks((16, 4)) == kernel.tasks((1, 64))
+
+
+def test_rows_before_a_dimension_of_one_element():
+    kernel = Kernel(function("f", "matmul", {"a": ([3, 4, 1, "K"], "f32"), "b": (["K", 2], "f32")},
+                             {"y": ([3, 4, 1, 2], "f32")},
+                             "%y = nn.matmul %a, %b : tensor<3x4x1x?xf32>, tensor<?x2xf32> -> tensor<3x4x1x2xf32>",
+                             ["K"]), "f")
+    a, b = normal(3, 4, 1, 5), normal(5, 2)
+    check(kernel([a, b], (3, 4, 1, 2), (5,)), a @ b, 5)
 
 
 def test_no_rows():

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Which ops can be computed row by row together, on every target: asked when kernels are formed, and by their
-/// emitters.
+/// Which ops can be computed row by row together, on every target: asked when kernels are formed, and by
+/// their emitters.
 
 #ifndef LATHE_DIALECT_KERNEL_TRANSFORMS_ROWSANALYSIS_H
 #define LATHE_DIALECT_KERNEL_TRANSFORMS_ROWSANALYSIS_H
