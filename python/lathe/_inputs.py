@@ -47,6 +47,23 @@ def gather(arguments, tensors, symbols):
     return {tensor.name: arrays[tensor.name] for tensor in tensors}
 
 
+def declared(model):
+    """(TensorInfo of each input, bounds by symbol) as an ONNX model's own file declares them."""
+    from onnx import helper
+
+    from .model import TensorInfo
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    tensors, symbols = [], {}
+    for value in model.graph.input:
+        if value.name not in weights:
+            kind = value.type.tensor_type
+            shape = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in kind.shape.dim)
+            symbols.update({size: (0, sys.maxsize) for size in shape if isinstance(size, str)})
+            tensors.append(TensorInfo(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape))
+    return tensors, symbols
+
+
 def _read(path):
     try:
         content = np.load(path, allow_pickle=False)

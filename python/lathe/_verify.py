@@ -127,7 +127,7 @@ class Search:
         for node in reversed(graph.node):
             if needed.intersection(node.output):
                 nodes.append(node)
-                needed.update(_names_read(node))
+                needed.update(names_read(node))
         kept = [self.onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
         del graph.node[:]
         graph.node.extend(kept)
@@ -137,7 +137,7 @@ class Search:
         return path
 
 
-def _names_read(node):
+def names_read(node):
     """The values that a node reads, also those that its subgraphs, at any depth, take from around them."""
     names, nodes = set(), [node]
     while nodes:
@@ -190,6 +190,24 @@ def _print(result):
     print(("passed" if result["passed"] else "FAILED") + f": tolerance {result['tolerance']:g}")
 
 
+def _reduce_to(arguments, options):
+    """Also models that do not compile are reduced: their inputs are those that the file declares."""
+    import onnx
+
+    from ._reduce import reduce
+
+    tensors, symbols = _inputs.declared(onnx.load(arguments.model, load_external_data=False))
+    inputs = _inputs.gather(arguments, tensors, symbols)
+    found = reduce(arguments.model, inputs, arguments.tolerance, options, arguments.reduce)
+    if found is None:
+        print(f"passed: nothing to reduce at tolerance {arguments.tolerance:g}")
+        return 0
+    kind, nodes = found
+    print(f"FAILED ({kind}): {nodes} {'node is' if nodes == 1 else 'nodes are'} left in {arguments.reduce}, their inputs "
+          f"are in {pathlib.Path(arguments.reduce).with_suffix('.npz')}")
+    return 3
+
+
 def main():
     parser = argparse.ArgumentParser(prog="lathe verify", allow_abbrev=False)
     parser.add_argument("model")
@@ -197,15 +215,20 @@ def main():
     parser.add_argument("--artifact")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     parser.add_argument("--run-pass-until", type=int, metavar="N")
+    parser.add_argument("--reduce", metavar="OUT.onnx")
     arguments = parser.parse_args()
     if arguments.artifact and arguments.run_pass_until is not None:
         parser.error("--run-pass-until is of a compilation, and --artifact needs none")
+    if arguments.artifact and arguments.reduce:
+        parser.error("--reduce compiles parts of the model, and --artifact stands for the whole")
     if not pathlib.Path(arguments.model).exists():
         raise ModelError("E0002", f"cannot read {arguments.model!r}: no such file")
     if arguments.artifact:
         artifact, options = load(arguments.artifact, arguments.threads), None
     else:
         options = {"threads": arguments.threads, "run_pass_until": arguments.run_pass_until}
+        if arguments.reduce:
+            return _reduce_to(arguments, options)
         artifact = compile(arguments.model, **options)
     inputs = _inputs.gather(arguments, artifact.inputs, artifact.symbols)
     result = verify(arguments.model, artifact, inputs, arguments.tolerance, options)

@@ -125,7 +125,7 @@ int lathe::benchCommand(const CommandContext &context) {
 }
 
 int lathe::verifyCommand(const CommandContext &context) {
-  std::string model, artifact, inputs;
+  std::string model, artifact, inputs, reduced;
   // Checked here, passed on as they are.
   std::vector<std::pair<std::string, std::string>> inputFiles;
   bool json = false, random = false;
@@ -160,6 +160,8 @@ int lathe::verifyCommand(const CommandContext &context) {
                     }
                     return Error::success();
                   });
+  arguments.text("--reduce", "OUT.onnx",
+                 "write the smallest part of the model that fails, with its inputs in OUT.npz", reduced);
   arguments.flag("--json", "print JSON instead of a table", json);
   Expected<bool> goOn = arguments.parse(context.arguments);
   if (!goOn || !*goOn) {
