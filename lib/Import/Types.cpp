@@ -130,7 +130,12 @@ static llvm::Expected<Type> declaredTensor(MLIRContext *context, const pb::TypeP
   }
   SmallVector<int64_t> dims;
   for (const auto &dim : tensor.shape().dim()) {
-    // The value that stands for `?` in MLIR is no valid size either.
+    // Some exporters write -1 for a size that they do not know. The value that stands for `?` in MLIR is no
+    // valid size.
+    if (dim.has_dim_value() && dim.dim_value() == -1) {
+      dims.push_back(ShapedType::kDynamic);
+      continue;
+    }
     if (dim.has_dim_value() && dim.dim_value() < 0) {
       return modelError(ErrorCode::E0204, "dimension " + Twine(dims.size()) + " is " +
                                               Twine(dim.dim_value()) + ", must be from 0 to " +
@@ -182,8 +187,9 @@ std::vector<std::string> lathe::dimensionNames(const pb::TypeProto &type) {
   std::vector<std::string> names;
   bool any = false;
   for (const auto &dim : type.tensor_type().shape().dim()) {
-    names.push_back(dim.dim_param());
-    any |= !dim.dim_param().empty();
+    // Some exporters write a question mark for every size that they do not know.
+    names.push_back(dim.dim_param() == "?" ? "" : dim.dim_param());
+    any |= !names.back().empty();
   }
   if (!any) {
     names.clear();

@@ -25,9 +25,9 @@ def undefined_element_type(folder):
     return with_tensor(tensor(bytes(16), kind=0))
 
 
-@case("E0204", "dimension 0 is -1")
+@case("E0204", "dimension 0 is -2")
 def negative_dimension_of_an_input(folder):
-    return model(inputs=[value("x", [-1, 4])]).SerializeToString()
+    return model(inputs=[value("x", [-2, 4])]).SerializeToString()
 
 
 @case("E0204", "dimension 0 is -4")

@@ -5,8 +5,9 @@
 /// Produces the bytes of the weight section.
 ///
 /// A weight, however it is composed, is a list of strided blocks of mapped memory: a transposition permutes
-/// strides, a concatenation shifts and collects blocks. Rows and panels are then gathered straight from the
-/// model's file.
+/// strides, a concatenation shifts and collects blocks, a reshape splits dimensions (only where it merges
+/// ones that do not follow each other in memory is a copy made). Rows and panels are then gathered straight
+/// from the model's file.
 
 #include "lathe/Codegen/Host/Weights.h"
 
@@ -27,6 +28,46 @@ struct StridedBlock {
   const char *base;
   SmallVector<int64_t> lo, size, stride;
 };
+
+/// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
+void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last,
+             int64_t elementBytes, char *to) {
+  for (const StridedBlock &block : blocks) {
+    size_t rank = block.lo.size(), column = rank - 1;
+    const char *from = block.base;
+    bool inside = true;
+    for (size_t dim = 0; dim < column && inside; ++dim) {
+      int64_t at = index[dim] - block.lo[dim];
+      inside = at >= 0 && at < block.size[dim];
+      from += at * block.stride[dim];
+    }
+    int64_t begin = std::max(first, rank ? block.lo[column] : 0);
+    int64_t end = std::min(last, rank ? block.lo[column] + block.size[column] : 1);
+    if (!inside || begin >= end) {
+      continue;
+    }
+    int64_t stride = rank ? block.stride[column] : elementBytes;
+    from += rank ? (begin - block.lo[column]) * stride : 0;
+    char *out = to + (begin - first) * elementBytes;
+    if (stride == elementBytes) {
+      memcpy(out, from, (end - begin) * elementBytes);
+      continue;
+    }
+    for (int64_t i = begin; i < end; ++i, from += stride, out += elementBytes) {
+      memcpy(out, from, elementBytes);
+    }
+  }
+}
+
+/// Advances a row-major index; the last dimension is not part of it.
+void nextRow(MutableArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
+  for (size_t dim = index.size(); dim-- > 0;) {
+    if (++index[dim] < shape[dim]) {
+      return;
+    }
+    index[dim] = 0;
+  }
+}
 
 class WeightBlocks {
 public:
@@ -51,22 +92,16 @@ private:
     if (!bytes) {
       return bytes.takeError();
     }
-    StridedBlock block;
-    block.base = bytes->data();
-    block.lo.assign(type.getRank(), 0);
-    block.size.assign(type.getShape().begin(), type.getShape().end());
-    block.stride.resize(type.getRank());
-    int64_t stride = codegen::getElementBytes(type.getElementType());
-    for (int64_t dim = type.getRank(); dim-- > 0;) {
-      block.stride[dim] = stride;
-      stride *= type.getDimSize(dim);
-    }
-    return SmallVector<StridedBlock>{block};
+    return SmallVector<StridedBlock>{
+        getDense(bytes->data(), type.getShape(), codegen::getElementBytes(type.getElementType()))};
   }
 
   llvm::Expected<SmallVector<StridedBlock>> compose(nn::WeightOp weight, nn::WeightSourceAttr source,
                                                     unsigned depth) {
     SmallVector<StridedBlock> blocks;
+    if (source.getKind().getValue() == "reshape") {
+      return reshape(weight, source, depth);
+    }
     bool concat = source.getKind().getValue() == "concat";
     int64_t shift = 0;
     for (FlatSymbolRefAttr name : source.getOperands()) {
@@ -98,6 +133,90 @@ private:
       }
     }
     return blocks;
+  }
+
+  llvm::Expected<SmallVector<StridedBlock>> reshape(nn::WeightOp weight, nn::WeightSourceAttr source,
+                                                    unsigned depth) {
+    auto operand = symbols.lookup<nn::WeightOp>(source.getOperands().front().getValue());
+    if (!operand) {
+      return llvm::createStringError("weight @%s has no source @%s", weight.getSymName().data(),
+                                     source.getOperands().front().getValue().data());
+    }
+    llvm::Expected<SmallVector<StridedBlock>> parts = get(operand, depth + 1);
+    if (!parts) {
+      return parts.takeError();
+    }
+    RankedTensorType type = operand.getTensorType();
+    ArrayRef<int64_t> shape = source.getIndices();
+    if (parts->size() == 1) {
+      if (std::optional<StridedBlock> view = reshapeView(parts->front(), shape)) {
+        return SmallVector<StridedBlock>{*view};
+      }
+    }
+    int64_t bytes = codegen::getElementBytes(type.getElementType());
+    std::string &owned = storage.emplace_back(type.getNumElements() * bytes, '\0');
+    int64_t columns = type.getRank() ? type.getShape().back() : 1;
+    int64_t rows = columns ? type.getNumElements() / columns : 0;
+    SmallVector<int64_t> index(std::max<int64_t>(type.getRank() - 1, 0), 0);
+    for (int64_t row = 0; row < rows; ++row) {
+      copyRow(*parts, index, 0, columns, bytes, owned.data() + row * columns * bytes);
+      nextRow(index, type.getShape());
+    }
+    return SmallVector<StridedBlock>{getDense(owned.data(), shape, bytes)};
+  }
+
+  /// Row-major elements.
+  static StridedBlock getDense(const char *base, ArrayRef<int64_t> shape, int64_t bytes) {
+    StridedBlock block{base, SmallVector<int64_t>(shape.size(), 0), llvm::to_vector(shape),
+                       SmallVector<int64_t>(shape.size())};
+    for (size_t dim = shape.size(); dim-- > 0;) {
+      block.stride[dim] = bytes;
+      bytes *= shape[dim];
+    }
+    return block;
+  }
+
+  /// The same memory under another shape, if dimensions that merge follow each other in it.
+  static std::optional<StridedBlock> reshapeView(const StridedBlock &from, ArrayRef<int64_t> shape) {
+    StridedBlock to = getDense(from.base, shape, 1);
+    SmallVector<int64_t> sizes, strides;
+    for (auto [size, stride] : llvm::zip_equal(from.size, from.stride)) {
+      if (size != 1) {
+        sizes.push_back(size);
+        strides.push_back(stride);
+      }
+    }
+    size_t i = 0;
+    for (size_t j = 0; j < shape.size();) {
+      if (shape[j] == 1) {
+        to.stride[j++] = 1;
+        continue;
+      }
+      if (i == sizes.size()) {
+        return std::nullopt;
+      }
+      size_t iEnd = i + 1, jEnd = j + 1;
+      for (int64_t left = sizes[i], right = shape[j]; left != right;) {
+        if (left < right && iEnd < sizes.size()) {
+          if (strides[iEnd - 1] != sizes[iEnd] * strides[iEnd]) {
+            return std::nullopt;
+          }
+          left *= sizes[iEnd++];
+        } else if (right < left && jEnd < shape.size()) {
+          right *= shape[jEnd++];
+        } else {
+          return std::nullopt; // an empty tensor
+        }
+      }
+      int64_t stride = strides[iEnd - 1];
+      for (size_t dim = jEnd; dim-- > j;) {
+        to.stride[dim] = stride;
+        stride *= shape[dim];
+      }
+      i = iEnd;
+      j = jEnd;
+    }
+    return to;
   }
 
   /// The elements of a weight that holds data, one byte per bool.
@@ -202,46 +321,6 @@ private:
   llvm::function_ref<Error(ArrayRef<char>)> sink;
   std::vector<char> data;
 };
-
-/// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
-void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last,
-             int64_t elementBytes, char *to) {
-  for (const StridedBlock &block : blocks) {
-    size_t rank = block.lo.size(), column = rank - 1;
-    const char *from = block.base;
-    bool inside = true;
-    for (size_t dim = 0; dim < column && inside; ++dim) {
-      int64_t at = index[dim] - block.lo[dim];
-      inside = at >= 0 && at < block.size[dim];
-      from += at * block.stride[dim];
-    }
-    int64_t begin = std::max(first, rank ? block.lo[column] : 0);
-    int64_t end = std::min(last, rank ? block.lo[column] + block.size[column] : 1);
-    if (!inside || begin >= end) {
-      continue;
-    }
-    int64_t stride = rank ? block.stride[column] : elementBytes;
-    from += rank ? (begin - block.lo[column]) * stride : 0;
-    char *out = to + (begin - first) * elementBytes;
-    if (stride == elementBytes) {
-      memcpy(out, from, (end - begin) * elementBytes);
-      continue;
-    }
-    for (int64_t i = begin; i < end; ++i, from += stride, out += elementBytes) {
-      memcpy(out, from, elementBytes);
-    }
-  }
-}
-
-/// Advances a row-major index; the last dimension is not part of it.
-void nextRow(MutableArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
-  for (size_t dim = index.size(); dim-- > 0;) {
-    if (++index[dim] < shape[dim]) {
-      return;
-    }
-    index[dim] = 0;
-  }
-}
 
 Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer,
                   codegen::NotFiniteCount &notFinite) {

@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Convolution and global pools. ONNX has channels second, nn has them last: transposes stand around, which
+/// Convolution and its transpose. ONNX has channels second, nn has them last: transposes stand around, which
 /// PropagateTransposes removes.
 
-#include "Legalizer.h"
+#include "Windows.h"
+
+#include "lathe/Dialect/NN/IR/NNSpatial.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -13,78 +15,40 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::onnx;
 
-/// A list of `count` integers, each at least `min`; `fallback` repeated if the attribute is not there.
-static SmallVector<int64_t> getWindowAttr(LegalizeContext &c, StringRef name, size_t count, int64_t fallback,
-                                          int64_t min) {
-  SmallVector<int64_t> values = c.intsAttr(name).value_or(SmallVector<int64_t>(count, fallback));
-  if (values.size() != count) {
-    (void)c.error("E0304",
-                  llvm::formatv("{0} has {1} elements, must have {2}", name, values.size(), count).str(),
-                  name);
-    return SmallVector<int64_t>(count, fallback);
+static bool checkConvolution(LegalizeContext &c, ArrayRef<Size> dims, ArrayRef<Size> filterDims) {
+  if (dims.size() >= 3 && filterDims.size() == dims.size()) {
+    return true;
   }
-  for (auto [i, value] : llvm::enumerate(values)) {
-    if (value < min || value > nn::kMaxDim) {
-      (void)c.error("E0304",
-                    llvm::formatv("{0}[{1}] is {2}, must be at least {3}", name, i, value, min).str(), name);
-      value = fallback;
-    }
-  }
-  return values;
+  (void)c.error(
+      "E0307",
+      llvm::formatv("input and filter have {0} and {1} dimensions, must both have the same, at least 3",
+                    dims.size(), filterDims.size())
+          .str());
+  return false;
 }
 
-/// The zeros before and after each spatial dimension.
-static SmallVector<int64_t> getPads(LegalizeContext &c, ArrayRef<Size> spatial, ArrayRef<int64_t> window,
-                                    ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations) {
-  size_t count = spatial.size();
-  StringRef autoPad = c.stringAttr("auto_pad").value_or("NOTSET");
-  if (autoPad == "NOTSET") {
-    return getWindowAttr(c, "pads", 2 * count, 0, 0);
-  }
-  SmallVector<int64_t> pads(2 * count, 0);
-  if (autoPad == "VALID") {
-    return pads;
-  }
-  if (autoPad != "SAME_UPPER" && autoPad != "SAME_LOWER") {
-    (void)c.error("E0304", "auto_pad is \"" + autoPad + "\"", "auto_pad");
-    return pads;
-  }
-  for (size_t i = 0; i < count; ++i) {
-    int64_t reach = (window[i] - 1) * dilations[i] + 1, total = reach - 1;
-    if (strides[i] != 1) {
-      std::optional<int64_t> size = getConstantIntValue(spatial[i]);
-      if (!size) {
-        (void)c.unsupported("auto_pad with strides over a dimension of unknown size");
-        return pads;
-      }
-      int64_t steps = (*size + strides[i] - 1) / strides[i];
-      total = (steps - 1) * strides[i] + reach - *size;
-    }
-    total = std::max<int64_t>(total, 0);
-    // An odd one goes to the end (upper) or the start (lower).
-    pads[i] = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2;
-    pads[count + i] = total - pads[i];
-  }
-  return pads;
+/// Zeros around the spatial dimensions of `x`, whose channels are last.
+static Value padSpatial(LegalizeContext &c, Value x, const Windows &w) {
+  auto between = [&](ArrayRef<Size> spatial) {
+    Sizes all{c.b.getIndexAttr(0)};
+    llvm::append_range(all, spatial);
+    all.push_back(c.b.getIndexAttr(0));
+    return all;
+  };
+  return buildPad(c, nn::PadKind::Constant, x, c.scalar(0, x), between(w.before), between(w.after));
 }
 
 static LogicalResult legalizeConv(LegalizeContext &c) {
   Value x = c.operand(0), filter = c.operand(1);
   Sizes dims = c.shapeOf(x), filterDims = c.shapeOf(filter);
-  if (dims.size() < 3 || filterDims.size() != dims.size()) {
-    return c.error(
-        "E0307",
-        llvm::formatv("input and filter have {0} and {1} dimensions, must both have the same, at least 3",
-                      dims.size(), filterDims.size())
-            .str());
+  if (!checkConvolution(c, dims, filterDims)) {
+    return failure();
   }
   size_t count = dims.size() - 2;
   std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
   if (!window) {
     return c.dataDependent("the size of the window is computed");
   }
-  SmallVector<int64_t> strides = getWindowAttr(c, "strides", count, 1, 1);
-  SmallVector<int64_t> dilations = getWindowAttr(c, "dilations", count, 1, 1);
   int64_t groups = c.intAttr("group", 1);
   SmallVector<int64_t> kernelShape = c.intsAttr("kernel_shape").value_or(*window);
   if (!c.hasFailed() && kernelShape != *window) {
@@ -111,41 +75,145 @@ static LogicalResult legalizeConv(LegalizeContext &c) {
                    llvm::formatv("group is {0}, must divide the {1} feature maps", groups, *maps).str(),
                    "group");
   }
-  SmallVector<int64_t> pads = getPads(c, ArrayRef<Size>(dims).drop_front(2), *window, strides, dilations);
+  Windows w = getWindows(c, ArrayRef<Size>(dims).drop_front(2), *window);
   if (c.hasFailed()) {
     return failure();
   }
-  // [N, C, spatial...] to [N, spatial..., C], [M, C/g, window...] to [window..., C/g, M], and the result
-  // back.
-  SmallVector<int64_t> toLast{0}, filterPerm, toSecond{0, int64_t(count) + 1};
-  for (size_t i = 0; i < count; ++i) {
-    toLast.push_back(i + 2);
-    filterPerm.push_back(i + 2);
-    toSecond.push_back(i + 1);
+  x = toChannelsLast(c, x);
+  std::optional<SmallVector<int64_t>> before = getConstantIntValues(w.before),
+                                      after = getConstantIntValues(w.after);
+  if (!before || !after) {
+    // The pads that keep a size that is not known yet are a tensor's, not the convolution's.
+    x = padSpatial(c, x, w);
+    before = after = SmallVector<int64_t>(count, 0);
   }
-  toLast.push_back(1);
+  SmallVector<int64_t> pads(*before);
+  llvm::append_range(pads, *after);
+  // [M, C/g, window...] to [window..., C/g, M].
+  SmallVector<int64_t> filterPerm = llvm::to_vector(llvm::seq<int64_t>(2, count + 2));
   filterPerm.append({1, 0});
-  Value result = nn::buildConv(c.b, c.loc, c.transpose(x, toLast), c.transpose(filter, filterPerm), strides,
-                               pads, dilations, groups);
+  Value result =
+      nn::buildConv(c.b, c.loc, x, c.transpose(filter, filterPerm), w.strides, pads, w.dilations, groups);
   if (c.has(2)) {
     result = c.add(result, c.operand(2));
   }
-  return c.set(c.transpose(result, toSecond));
+  return c.set(toChannelsSecond(c, result));
 }
 
-static LogicalResult legalizeGlobalPool(LegalizeContext &c, nn::ReduceKind kind) {
-  int64_t rank = c.rank(0);
-  if (rank < 3) {
-    return c.error("E0307",
-                   llvm::formatv("the operand has {0} dimensions, must have at least 3", rank).str());
+//===----------------------------------------------------------------------===//
+// ConvTranspose
+//===----------------------------------------------------------------------===//
+
+/// Adds the pads of a transposed convolution, which are cut off its result, and the sizes of that.
+static void addTransposedSizes(LegalizeContext &c, ArrayRef<Size> spatial, Windows &w) {
+  size_t count = spatial.size();
+  SizeArith &sizes = c.sizes;
+  StringRef autoPad = getAutoPad(c);
+  SmallVector<int64_t> pads = getWindowAttr(c, "pads", 2 * count, 0, 0);
+  SmallVector<int64_t> extra = getWindowAttr(c, "output_padding", count, 0, 0);
+  SmallVector<int64_t> wanted = c.intsAttr("output_shape").value_or(SmallVector<int64_t>());
+  if (wanted.size() == count + 2) {
+    wanted.erase(wanted.begin(), wanted.begin() + 2);
   }
-  return c.set(c.reduce(kind, c.operand(0), llvm::to_vector(llvm::seq<int64_t>(2, rank)), /*keepDims=*/true));
+  if (!wanted.empty() && wanted.size() != count) {
+    (void)c.error("E0304",
+                  llvm::formatv("output_shape has {0} elements, must have {1}", wanted.size(), count).str(),
+                  "output_shape");
+    return;
+  }
+  bool isSame = autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER";
+  for (size_t i = 0; i < count; ++i) {
+    int64_t reach = (w.window[i] - 1) * w.dilations[i] + 1;
+    Size stride = c.b.getIndexAttr(w.strides[i]), zero = c.b.getIndexAttr(0);
+    Size full =
+        sizes.add(sizes.mul(sizes.sub(spatial[i], c.one()), stride), c.b.getIndexAttr(extra[i] + reach));
+    Size before = c.b.getIndexAttr(pads[i]), after = c.b.getIndexAttr(pads[count + i]), output;
+    if (!wanted.empty() || isSame) {
+      if (!wanted.empty() && (wanted[i] < 0 || wanted[i] > nn::kMaxDim)) {
+        (void)c.error("E0304", llvm::formatv("output_shape[{0}] is {1}", i, wanted[i]).str(), "output_shape");
+        return;
+      }
+      output = wanted.empty() ? sizes.mul(spatial[i], stride) : Size(c.b.getIndexAttr(wanted[i]));
+      std::tie(before, after) =
+          splitPads(c, sizes.max(sizes.sub(full, output), zero), autoPad == "SAME_UPPER");
+    } else {
+      before = autoPad == "VALID" ? zero : before;
+      after = autoPad == "VALID" ? zero : after;
+      output = sizes.max(sizes.sub(full, sizes.add(before, after)), zero);
+    }
+    w.before.push_back(before);
+    w.outputs.push_back(output);
+  }
+}
+
+/// A product makes the windows, which are then added up where they overlap.
+static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
+  Value x = c.operand(0), filter = c.operand(1);
+  Sizes dims = c.shapeOf(x), filterDims = c.shapeOf(filter);
+  int64_t rank = dims.size(), count = rank - 2, groups = c.intAttr("group", 1);
+  if (!checkConvolution(c, dims, filterDims)) {
+    return failure();
+  }
+  std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
+  if (!window) {
+    return c.dataDependent("the size of the window is computed");
+  }
+  Windows w{
+      *window, getWindowAttr(c, "strides", count, 1, 1), getWindowAttr(c, "dilations", count, 1, 1), {}, {},
+      {}};
+  std::optional<int64_t> channels = getConstantIntValue(dims[1]), depth = getConstantIntValue(filterDims[0]);
+  if (!c.hasFailed() && channels && depth && *channels != *depth) {
+    return c.error(
+        "E0307",
+        llvm::formatv("the input has {0} channels, but the filter takes {1}", *channels, *depth).str());
+  }
+  if (groups < 1 || (depth && *depth % groups != 0)) {
+    return c.error(
+        "E0304", llvm::formatv("group is {0}, must divide the {1} channels", groups, depth.value_or(0)).str(),
+        "group");
+  }
+  addTransposedSizes(c, ArrayRef<Size>(dims).drop_front(2), w);
+  if (c.hasFailed()) {
+    return failure();
+  }
+  // Filter [C, M/g, window...] to [g, C/g, window... * M/g], x to [g, positions, C/g].
+  Size groupSize = c.b.getIndexAttr(groups), maps = filterDims[1];
+  Size perGroup = c.sizes.div(filterDims[0], groupSize, /*floor=*/true);
+  Size area = c.sizes.product(ArrayRef<Size>(filterDims).drop_front(2));
+  SmallVector<int64_t> filterPerm = llvm::to_vector(llvm::seq<int64_t>(1, rank));
+  filterPerm.front() = 0;
+  for (int64_t i = 1; i <= count; ++i) {
+    filterPerm[i] = i + 1;
+  }
+  filterPerm.push_back(1);
+  Value matrix = c.transpose(filter, filterPerm);
+  Value rows = toChannelsLast(c, x);
+  Size positions = c.sizes.mul(dims[0], c.sizes.product(ArrayRef<Size>(dims).drop_front(2)));
+  Sizes windows{dims[0]};
+  llvm::append_range(windows, ArrayRef<Size>(dims).drop_front(2));
+  llvm::append_range(windows, ArrayRef<Size>(filterDims).drop_front(2));
+  windows.push_back(c.sizes.mul(maps, groupSize));
+  Size columns = c.sizes.mul(area, maps);
+  Value product;
+  if (groups == 1) {
+    product = nn::buildMatMul(c.b, c.loc, c.reshape(rows, {positions, perGroup}),
+                              c.reshape(matrix, {perGroup, columns}));
+  } else {
+    rows = c.transpose(c.reshape(rows, {positions, groupSize, perGroup}), {1, 0, 2});
+    product = nn::buildMatMul(c.b, c.loc, rows, c.reshape(matrix, {groupSize, perGroup, columns}));
+    product = c.transpose(c.reshape(product, {groupSize, positions, area, maps}), {1, 2, 0, 3});
+  }
+  MixedSizes before(w.before), sizes(w.outputs);
+  Value result = nn::createInferred<nn::SumWindowsOp>(
+      c.b, c.loc, nn::getElementType(x), c.reshape(product, windows), w.strides, w.dilations, before.values,
+      sizes.values, before.numbers, sizes.numbers);
+  if (c.has(2)) {
+    result = c.add(result, c.operand(2));
+  }
+  return c.set(toChannelsSecond(c, result));
 }
 
 void lathe::onnx::registerConv(LegalizerRegistry &registry) {
   registry.add("Conv", 2, 3, legalizeConv);
-  registry.add("GlobalMaxPool", 1, 1,
-               [](LegalizeContext &c) { return legalizeGlobalPool(c, nn::ReduceKind::Max); });
-  registry.add("GlobalAveragePool", 1, 1,
-               [](LegalizeContext &c) { return legalizeGlobalPool(c, nn::ReduceKind::Mean); });
+  registry.add("ConvTranspose", 2, 3, legalizeConvTranspose);
 }

@@ -3,6 +3,7 @@
 
 #include "Arguments.h"
 #include "Legalizer.h"
+#include "Windows.h"
 
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
@@ -278,6 +279,10 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerMatMul(registry);
     registerNorms(registry);
     registerConv(registry);
+    registerPooling(registry);
+    registerPad(registry);
+    registerResize(registry);
+    registerSampling(registry);
     registerAttention(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
     if (!main || main.isExternal()) {

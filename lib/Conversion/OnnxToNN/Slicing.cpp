@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Parts of tensors: slices, splits, borders, triangles.
+/// Parts of tensors: slices, splits, triangles.
 
 #include "Legalizer.h"
 
@@ -186,68 +186,6 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
   return success(!c.hasFailed());
 }
 
-static LogicalResult legalizePad(LegalizeContext &c) {
-  StringRef mode = c.stringAttr("mode").value_or("constant");
-  if (mode != "constant") {
-    return c.unsupported("mode \"" + mode + "\"");
-  }
-  std::optional<SmallVector<int64_t>> pads = c.intsAttrOrInput("pads", 1);
-  if (c.hasFailed()) {
-    return failure();
-  }
-  if (!pads) {
-    return c.error("E0303", "pads is missing", "pads");
-  }
-  int64_t rank = c.rank(0);
-  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, rank));
-  if (c.has(3)) {
-    axes = c.intsAttrOrInput("axes", 3).value_or(axes);
-  }
-  if (c.hasFailed() || !c.normalizeAxes(axes, rank)) {
-    return failure();
-  }
-  if (pads->size() != 2 * axes.size()) {
-    return c.error("E0307", llvm::formatv("pads has {0} elements, but {1} dimensions are padded",
-                                          pads->size(), axes.size())
-                                .str());
-  }
-  Value x = c.operand(0);
-  Value fill = c.node.version < 11 ? c.scalar(c.floatAttr("value", 0), x) : c.operandOrNull(2);
-  fill = fill ? c.reshape(fill, {}) : c.scalar(0, x);
-  for (auto [i, axis] : llvm::enumerate(axes)) {
-    int64_t before = (*pads)[i], after = (*pads)[axes.size() + i];
-    if (std::abs(before) > nn::kMaxDim || std::abs(after) > nn::kMaxDim) {
-      return c.error("E0304", llvm::formatv("pads are {0} and {1}", before, after).str(), "pads");
-    }
-    // Negative pads cut off.
-    if (before < 0 || after < 0) {
-      int64_t cut = std::max<int64_t>(-before, 0);
-      Size rest = c.sizes.add(c.shapeOf(x)[axis], c.b.getIndexAttr(std::min<int64_t>(after, 0) - cut));
-      if (c.sizes.rangeOf(rest).min < 0 && getConstantIntValue(rest)) {
-        return c.error(
-            "E0307",
-            llvm::formatv("pads {0} and {1} cut off more than dimension {2} has", before, after, axis).str());
-      }
-      x = c.slice(x, axis, c.b.getIndexAttr(cut), rest);
-    }
-    SmallVector<Value> parts;
-    auto addBorder = [&](int64_t size) {
-      if (size > 0) {
-        Sizes dims = c.shapeOf(x);
-        dims[axis] = c.b.getIndexAttr(size);
-        parts.push_back(c.expand(fill, dims));
-      }
-    };
-    addBorder(before);
-    parts.push_back(x);
-    addBorder(after);
-    if (parts.size() > 1) {
-      x = nn::buildConcat(c.b, c.loc, parts, axis);
-    }
-  }
-  return c.set(x);
-}
-
 static LogicalResult legalizeTrilu(LegalizeContext &c) {
   Value x = c.operand(0);
   Sizes dims = c.shapeOf(x);
@@ -270,6 +208,5 @@ static LogicalResult legalizeTrilu(LegalizeContext &c) {
 void lathe::onnx::registerSlicing(LegalizerRegistry &registry) {
   registry.add("Slice", 1, 5, legalizeSlice);
   registry.add("Split", 1, 2, legalizeSplit);
-  registry.add("Pad", 1, 4, legalizePad);
   registry.add("Trilu", 1, 2, legalizeTrilu);
 }

@@ -1,7 +1,7 @@
 // RUN: lathe-opt %s --split-input-file --verify-diagnostics --convert-onnx-to-nn
 
 func.func @main(%x: tensor<1x3x8x8xf32> {lathe.name = "x"}, %w: tensor<4x3x3x3xf32> {lathe.name = "w"}) -> tensor<*xf32> {
-  // expected-error @+2 {{[E0304] strides[0] is 0, must be at least 1}}
+  // expected-error @+2 {{[E0304] strides[0] is 0, must be from 1 to 16777216}}
   // expected-note @+1 {{attribute: strides}}
   %y = onnx.node "Conv"(%x, %w) version 17 {strides = array<i64: 0, 1>} outputs ["y"]
     : (tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32>) -> tensor<*xf32>

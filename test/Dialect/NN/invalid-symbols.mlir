@@ -68,7 +68,7 @@ nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <0 x 2>
 
 // -----
 
-// expected-error@+1 {{expects the kind of a weight's source to be "concat" or "transpose", but it is "add"}}
+// expected-error@+1 {{expects the kind of a weight's source to be "concat", "transpose" or "reshape", but it is "add"}}
 nn.weight private @w : tensor<2xf32> = #nn.source<add [@w] [0]>
 
 // -----
@@ -191,3 +191,15 @@ func.func @type_of_weight_use() {
 
 // expected-error@+1 {{expects bool, signless or unsigned integer or float elements, but it is 'tensor<2xsi8>'}}
 nn.weight private @w : tensor<2xsi8> = dense<0>
+
+// -----
+
+nn.weight private @v : tensor<2x3xf32> = dense<1.0>
+// expected-error@+1 {{expects a source of the elements of 'tensor<2x3xf32>', but its shape is [2, 4]}}
+nn.weight private @w : tensor<2x4xf32> = #nn.source<reshape [@v] [2, 4]>
+
+// -----
+
+nn.weight private @v : tensor<2x3xf32> = dense<1.0>
+// expected-error@+1 {{expects a reshape to sizes that are not negative, but it has [-2, -3]}}
+nn.weight private @w : tensor<2x3xf32> = #nn.source<reshape [@v] [-2, -3]>

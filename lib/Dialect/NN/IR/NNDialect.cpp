@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "lathe/Dialect/NN/IR/NNOrder.h"
+#include "lathe/Dialect/NN/IR/NNSampling.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -83,6 +84,14 @@ void NNDialect::initialize() {
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNOrderOps.cpp.inc"
       >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNSpatialOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNSamplingOps.cpp.inc"
+      >();
   registerAttributes();
 }
 
@@ -99,9 +108,10 @@ Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, T
 
 LogicalResult WeightSourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr kind,
                                        ArrayRef<FlatSymbolRefAttr> operands, ArrayRef<int64_t> indices) {
-  if (kind != "concat" && kind != "transpose") {
-    return emitError()
-           << "expects the kind of a weight's source to be \"concat\" or \"transpose\", but it is " << kind;
+  if (kind != "concat" && kind != "transpose" && kind != "reshape") {
+    return emitError() << "expects the kind of a weight's source to be \"concat\", \"transpose\" or "
+                          "\"reshape\", but it is "
+                       << kind;
   }
   bool isConcat = kind == "concat";
   if (isConcat ? operands.empty() : operands.size() != 1) {
@@ -113,7 +123,10 @@ LogicalResult WeightSourceAttr::verify(function_ref<InFlightDiagnostic()> emitEr
     return emitError() << "expects a concat along one axis that is not negative, but it has [" << indices
                        << "]";
   }
-  if (!isConcat && !isPermutationVector(indices)) {
+  if (kind == "reshape" && llvm::any_of(indices, [](int64_t size) { return size < 0; })) {
+    return emitError() << "expects a reshape to sizes that are not negative, but it has [" << indices << "]";
+  }
+  if (kind == "transpose" && !isPermutationVector(indices)) {
     return emitError() << "expects a transpose by a permutation, but it has [" << indices << "]";
   }
   return success();

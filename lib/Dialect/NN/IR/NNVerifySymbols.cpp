@@ -98,6 +98,14 @@ static FailureOr<SmallVector<int64_t>> getSourceShape(WeightOp op, WeightSourceA
     }
     return applyPermutation(shape, source.getIndices());
   }
+  if (source.getKind() == "reshape") {
+    std::optional<int64_t> from = countElements(shape), to = countElements(source.getIndices());
+    if (!from || from != to) {
+      return op.emitOpError() << "expects a source of the elements of " << operands.front()
+                              << ", but its shape is " << formatShape(source.getIndices());
+    }
+    return llvm::to_vector(source.getIndices());
+  }
   int64_t axis = source.getIndices().front();
   if (axis >= int64_t(shape.size())) {
     return op.emitOpError() << "expects a source along an axis below the rank, " << shape.size()

@@ -22,44 +22,63 @@ namespace {
 
 struct FoldWeightsPass : lathe::nn::impl::FoldWeightsPassBase<FoldWeightsPass> {
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    SymbolTable symbols(module);
-    // The transposed weights made so far, by name and permutation.
-    std::map<std::pair<StringRef, std::vector<int64_t>>, WeightOp> made;
-    SmallVector<TransposeOp> transposes;
-    module.walk([&](TransposeOp op) {
-      if (op.getX().getDefiningOp<WeightUseOp>()) {
-        transposes.push_back(op);
+    // An op is visited after the one that makes its operand, so chains fold from their start.
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) {
+      if (isa<TransposeOp, ReshapeOp>(op)) {
+        ops.push_back(op);
       }
     });
-    OpBuilder builder(&getContext());
-    for (TransposeOp op : transposes) {
-      auto use = op.getX().getDefiningOp<WeightUseOp>();
-      auto weight = symbols.lookup<WeightOp>(use.getWeight());
-      auto type = dyn_cast<RankedTensorType>(op.getType());
-      // A weight that is arranged for a kernel already is not what its type says.
-      if (!weight || weight.getPanel() || !type.hasStaticShape()) {
-        continue;
-      }
-      ArrayRef<int64_t> perm = op.getPerm();
-      WeightOp &transposed = made[{weight.getSymName(), std::vector<int64_t>(perm.begin(), perm.end())}];
-      if (!transposed) {
-        auto source = WeightSourceAttr::get(&getContext(), builder.getStringAttr("transpose"),
-                                            {FlatSymbolRefAttr::get(weight.getSymNameAttr())}, perm);
-        builder.setInsertionPointAfter(weight);
-        transposed = WeightOp::create(builder, weight.getLoc(), (weight.getSymName() + "_t").str(), type,
-                                      source, weight.getOnnxName().value_or(""));
-        symbols.insert(transposed);
-      }
-      builder.setInsertionPoint(op);
-      op.getResult().replaceAllUsesWith(WeightUseOp::create(
-          builder, op.getLoc(), type, FlatSymbolRefAttr::get(transposed.getSymNameAttr())));
-      op.erase();
-      if (use->use_empty()) {
-        use.erase();
-      }
+    SymbolTable symbols(getOperation());
+    folded.clear();
+    for (Operation *op : ops) {
+      fold(op, symbols);
     }
   }
+
+private:
+  /// Whether a reshape is worth a weight of its own: others are another name for the same bytes, which any
+  /// number of kernels may read.
+  static bool isWanted(Operation *op, WeightOp weight) {
+    auto isProduct = [](Operation *user) { return isa<MatMulOp, ConvOp, TransposeOp>(user); };
+    return isa<TransposeOp>(op) || isa<WeightSourceAttr>(weight.getValue()) ||
+           (!op->use_empty() && llvm::all_of(op->getUsers(), isProduct));
+  }
+
+  void fold(Operation *op, SymbolTable &symbols) {
+    auto use = op->getOperand(0).getDefiningOp<WeightUseOp>();
+    auto weight = use ? symbols.lookup<WeightOp>(use.getWeight()) : WeightOp();
+    auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
+    // A weight that is arranged for a kernel already is not what its type says.
+    if (!weight || weight.getPanel() || !type.hasStaticShape() || !isWanted(op, weight)) {
+      return;
+    }
+    auto transpose = dyn_cast<TransposeOp>(op);
+    StringRef kind = transpose ? "transpose" : "reshape";
+    ArrayRef<int64_t> indices = transpose ? transpose.getPerm() : type.getShape();
+    WeightOp &made =
+        folded[{weight.getSymName(), kind, std::vector<int64_t>(indices.begin(), indices.end())}];
+    OpBuilder builder(&getContext());
+    if (!made) {
+      auto source = WeightSourceAttr::get(&getContext(), builder.getStringAttr(kind),
+                                          {FlatSymbolRefAttr::get(weight.getSymNameAttr())}, indices);
+      builder.setInsertionPointAfter(weight);
+      made =
+          WeightOp::create(builder, weight.getLoc(), (weight.getSymName() + (transpose ? "_t" : "_r")).str(),
+                           type, source, weight.getOnnxName().value_or(""));
+      symbols.insert(made);
+    }
+    builder.setInsertionPoint(op);
+    op->getResult(0).replaceAllUsesWith(
+        WeightUseOp::create(builder, op->getLoc(), type, FlatSymbolRefAttr::get(made.getSymNameAttr())));
+    op->erase();
+    if (use->use_empty()) {
+      use.erase();
+    }
+  }
+
+  /// The weights made so far, by what they are made of and how.
+  std::map<std::tuple<StringRef, StringRef, std::vector<int64_t>>, WeightOp> folded;
 };
 
 } // namespace

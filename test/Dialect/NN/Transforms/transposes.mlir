@@ -44,3 +44,56 @@ func.func @reorders_the_rest(%x: tensor<2x3x4xf32>) -> tensor<4x3xf32> {
   %r = nn.reduce sum %t axes([1]) keep_dims(false) : tensor<4x2x3xf32> -> tensor<4x3xf32>
   return %r : tensor<4x3xf32>
 }
+
+// -----
+
+// The transpose of channels moves although others use it, and a vector over the channels turns with it.
+// CHECK-LABEL: func.func @concat_of_branches
+// CHECK-SAME:    %[[X:.*]]: tensor<?x4x4x8xf32>, %[[S:.*]]: tensor<8x1x1xf32>
+// CHECK-DAG:     %[[V:.*]] = nn.reshape %[[S]] to [8]
+// CHECK-DAG:     %[[Y:.*]] = nn.binary mul %[[X]], %[[V]] : tensor<?x4x4x8xf32>, tensor<8xf32>
+// CHECK:         %[[C:.*]] = nn.concat %[[Y]], %[[X]] axis(3)
+// CHECK-NOT:     nn.transpose
+// CHECK:         return %[[C]]
+func.func @concat_of_branches(%x: tensor<?x4x4x8xf32>, %s: tensor<8x1x1xf32>) -> tensor<?x4x4x16xf32> {
+  %t = nn.transpose %x perm([0, 3, 1, 2]) : tensor<?x4x4x8xf32> -> tensor<?x8x4x4xf32>
+  %y = nn.binary mul %t, %s : tensor<?x8x4x4xf32>, tensor<8x1x1xf32> -> tensor<?x8x4x4xf32>
+  %c = nn.concat %y, %t axis(1) : tensor<?x8x4x4xf32>, tensor<?x8x4x4xf32> -> tensor<?x16x4x4xf32>
+  %r = nn.transpose %c perm([0, 2, 3, 1]) : tensor<?x16x4x4xf32> -> tensor<?x4x4x16xf32>
+  return %r : tensor<?x4x4x16xf32>
+}
+
+// -----
+
+// What a product flattens changes places in its weight.
+// CHECK: nn.weight private @w_r : tensor<2x3x4x5xf32> = #nn.source<reshape [@w] [2, 3, 4, 5]>
+// CHECK: nn.weight private @w_r_t : tensor<3x4x2x5xf32> = #nn.source<transpose [@w_r] [1, 2, 0, 3]>
+// CHECK: nn.weight private @w_r_t_r : tensor<24x5xf32> = #nn.source<reshape [@w_r_t] [24, 5]>
+nn.weight private @w : tensor<24x5xf32> = dense<1.0>
+
+// CHECK-LABEL: func.func @flatten
+// CHECK-SAME:    %[[X:.*]]: tensor<?x3x4x2xf32>
+// CHECK-NOT:     nn.transpose
+// CHECK-DAG:     %[[R:.*]] = nn.reshape %[[X]] to [%{{.*}}, 24]
+// CHECK-DAG:     %[[W:.*]] = nn.weight_use @w_r_t_r
+// CHECK:         nn.matmul %[[R]], %[[W]]
+func.func @flatten(%x: tensor<?x3x4x2xf32> {nn.dims = ["N", "", "", ""]}) -> tensor<?x5xf32> {
+  %n = nn.dim_symbol "N"
+  %t = nn.transpose %x perm([0, 3, 1, 2]) : tensor<?x3x4x2xf32> -> tensor<?x2x3x4xf32>
+  %r = nn.reshape %t to [%n, 24] : tensor<?x2x3x4xf32> -> tensor<?x24xf32>
+  %w = nn.weight_use @w : tensor<24x5xf32>
+  %y = nn.matmul %r, %w : tensor<?x24xf32>, tensor<24x5xf32> -> tensor<?x5xf32>
+  return %y : tensor<?x5xf32>
+}
+
+// -----
+
+// Groups of channels: the dimension that is split moves as one.
+// CHECK-LABEL: func.func @split_channels
+// CHECK:         nn.reshape %{{.*}} to [2, 16, 2, 4] : tensor<2x16x8xf32> -> tensor<2x16x2x4xf32>
+// CHECK:         nn.transpose %{{.*}} perm([0, 2, 3, 1])
+func.func @split_channels(%x: tensor<2x16x8xf32>) -> tensor<2x2x4x16xf32> {
+  %t = nn.transpose %x perm([0, 2, 1]) : tensor<2x16x8xf32> -> tensor<2x8x16xf32>
+  %r = nn.reshape %t to [2, 2, 4, 16] : tensor<2x8x16xf32> -> tensor<2x2x4x16xf32>
+  return %r : tensor<2x2x4x16xf32>
+}

@@ -32,10 +32,10 @@ def OutlineLayersPass : Pass<"nn-outline-layers", "::mlir::ModuleOp"> {
 }
 
 def FoldWeightsPass : Pass<"nn-fold-weights", "::mlir::ModuleOp"> {
-  let summary = "transpose weights when the artifact is written";
+  let summary = "transpose and reshape weights when the artifact is written";
   let description = [{
-    `nn.transpose` of an `nn.weight_use` becomes the use of a weight whose `#nn.source` is the transposed one. Nothing is
-    copied here.
+    `nn.transpose` of an `nn.weight_use` becomes the use of a weight whose `#nn.source` is the transposed one, `nn.reshape`
+    likewise where a product or a transpose reads it. Nothing is copied here.
   }];
   let dependentDialects = ["::lathe::nn::NNDialect"];
 }
@@ -81,8 +81,10 @@ def FuseProjectionsPass : Pass<"nn-fuse-projections", "::mlir::ModuleOp"> {
 def PropagateTransposesPass : Pass<"nn-propagate-transposes", "::mlir::func::FuncOp"> {
   let summary = "move transposes behind ops that do not mind, until they cancel";
   let description = [{
-    A transpose moves from the operand of a pointwise op, a reduction or a softmax to its result; two in a row become one
-    or none.
+    A transpose moves from the operands of pointwise ops, concatenations, borders, slices, reductions and reshapes to
+    their results; two in a row become one or none. The one that moves channels from last to second, which models with
+    channels second have around every spatial op, moves even if others use it. Where a product flattens transposed
+    dimensions, the rows of its weight change places instead.
   }];
   let dependentDialects = ["::lathe::nn::NNDialect"];
 }
