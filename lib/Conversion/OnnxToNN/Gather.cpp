@@ -175,38 +175,7 @@ static LogicalResult legalizeGatherND(LegalizeContext &c) {
   return c.set(nn::buildGatherND(c.b, c.loc, x, indices, batchDims));
 }
 
-/// GatherElements as GatherND: the index tuple is the position with the axis replaced.
-static LogicalResult legalizeGatherElements(LegalizeContext &c) {
-  Value x = c.operand(0), indices = c.operand(1);
-  int64_t axis = c.intAttr("axis", 0), rank = nn::getRank(x);
-  if (nn::getRank(indices) != rank) {
-    return c.error(
-        "E0307", llvm::formatv("the operands have {0} and {1} dimensions", rank, nn::getRank(indices)).str());
-  }
-  if (!c.normalizeAxis(axis, rank)) {
-    return failure();
-  }
-  Sizes dims = c.shapeOf(indices), tupleDims = dims;
-  tupleDims.push_back(c.one());
-  Type type = nn::getElementType(indices);
-  SmallVector<Value> parts;
-  for (int64_t dim = 0; dim < rank; ++dim) {
-    if (dim == axis) {
-      parts.push_back(c.reshape(indices, tupleDims));
-      continue;
-    }
-    Value range = nn::buildRange(c.b, c.loc, nn::buildScalar(c.b, c.loc, type, 0),
-                                 nn::buildScalar(c.b, c.loc, type, 1), dims[dim]);
-    Sizes alone(rank + 1, c.one());
-    alone[dim] = dims[dim];
-    parts.push_back(c.expand(c.reshape(range, alone), tupleDims));
-  }
-  Value tuples = rank == 1 ? parts[0] : nn::buildConcat(c.b, c.loc, parts, rank);
-  return c.set(nn::buildGatherND(c.b, c.loc, x, tuples, 0));
-}
-
 void lathe::onnx::registerGather(LegalizerRegistry &registry) {
   registry.add("Gather", 2, 2, legalizeGather);
   registry.add("GatherND", 2, 2, legalizeGatherND);
-  registry.add("GatherElements", 2, 2, legalizeGatherElements);
 }

@@ -199,6 +199,7 @@ void registerShape(LegalizerRegistry &registry);
 void registerMovement(LegalizerRegistry &registry);
 void registerSlicing(LegalizerRegistry &registry);
 void registerGather(LegalizerRegistry &registry);
+void registerScatter(LegalizerRegistry &registry);
 void registerMatMul(LegalizerRegistry &registry);
 void registerNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);

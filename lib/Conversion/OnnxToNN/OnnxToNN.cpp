@@ -276,6 +276,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerMovement(registry);
     registerSlicing(registry);
     registerGather(registry);
+    registerScatter(registry);
     registerMatMul(registry);
     registerNorms(registry);
     registerConv(registry);

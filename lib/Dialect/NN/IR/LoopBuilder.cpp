@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
@@ -122,6 +123,25 @@ Values LoopBuilder::choose(Value condition, function_ref<Values()> then, functio
   return Values(op.getResults());
 }
 
+Value LoopBuilder::view(Value memory, ArrayRef<Value> sizes) {
+  auto element = cast<MemRefType>(memory.getType()).getElementType();
+  SmallVector<OpFoldResult> shape = getAsOpFoldResult(sizes), strides(sizes.size());
+  SmallVector<int64_t> staticShape;
+  SmallVector<Value> dynamic;
+  dispatchIndexOpFoldResults(shape, dynamic, staticShape);
+  Value step = index(1);
+  for (size_t dim = sizes.size(); dim-- > 0;) {
+    strides[dim] = getAsOpFoldResult(step);
+    step = builder().createOrFold<arith::MulIOp>(location(), step, sizes[dim]);
+  }
+  SmallVector<int64_t> staticStrides;
+  dispatchIndexOpFoldResults(strides, dynamic, staticStrides);
+  auto type = MemRefType::get(staticShape, element,
+                              StridedLayoutAttr::get(element.getContext(), /*offset=*/0, staticStrides));
+  return memref::ReinterpretCastOp::create(builder(), location(), type, memory,
+                                           OpFoldResult(builder().getIndexAttr(0)), shape, strides);
+}
+
 Value LoopBuilder::load(Value memory, ArrayRef<Value> indices) {
   return memref::LoadOp::create(builder(), location(), memory, indices);
 }
@@ -165,6 +185,14 @@ Value LoopBuilder::floorDiv(Value x, Value y) {
 }
 
 Value LoopBuilder::rem(Value x, Value y) { return builder().createOrFold<arith::RemUIOp>(location(), x, y); }
+
+std::pair<Value, Value> LoopBuilder::checkedIndex(Value raw, Value size) {
+  Value position = toIndex(raw);
+  position = select(compare(CmpI::slt, position, 0), add(position, size), position);
+  Value isWithin = compare(CmpI::ult, position, size);
+  trapIf(bitXor(isWithin, integer(isWithin.getType(), 1)), kFaultIndex);
+  return {position, isWithin};
+}
 
 void LoopBuilder::trapIf(Value condition, int32_t fault) {
   // By name: the kernel dialect builds on this one.

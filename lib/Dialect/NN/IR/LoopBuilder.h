@@ -43,6 +43,8 @@ public:
   /// The values of whichever side is taken; both give the same number and types.
   Values choose(Value condition, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
 
+  /// Dense memory with `sizes`, which make as many elements.
+  Value view(Value memory, llvm::ArrayRef<Value> sizes);
   Value load(Value memory, llvm::ArrayRef<Value> indices);
   void store(Value value, Value memory, llvm::ArrayRef<Value> indices);
   /// A local array of a static shape, made once at the top of the kernel.
@@ -62,6 +64,11 @@ public:
   /// Notes a fault (enum lathe_fault of the runtime's abi.h) where `condition` holds, and goes on.
   void trapIf(Value condition, int32_t fault);
   static constexpr int32_t kFaultIndex = 1;
+  static constexpr int32_t kFaultShape = 3;
+
+  /// An index from data, which may count from the end of `size` elements: the index and whether it is one of
+  /// them. Notes a fault where it is not.
+  std::pair<Value, Value> checkedIndex(Value raw, Value size);
 };
 
 } // namespace lathe::nn

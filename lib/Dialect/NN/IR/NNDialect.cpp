@@ -3,6 +3,7 @@
 
 #include "lathe/Dialect/NN/IR/NNOrder.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
+#include "lathe/Dialect/NN/IR/NNScatter.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -91,6 +92,10 @@ void NNDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNSamplingOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNScatterOps.cpp.inc"
       >();
   registerAttributes();
 }

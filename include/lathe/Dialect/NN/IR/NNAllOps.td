@@ -7,4 +7,5 @@
 include "lathe/Dialect/NN/IR/NNOps.td"
 include "lathe/Dialect/NN/IR/NNOrderOps.td"
 include "lathe/Dialect/NN/IR/NNSamplingOps.td"
+include "lathe/Dialect/NN/IR/NNScatterOps.td"
 include "lathe/Dialect/NN/IR/NNSpatialOps.td"

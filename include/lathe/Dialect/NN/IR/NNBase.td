@@ -83,6 +83,16 @@ def NN_CumulateKind : I32EnumAttr<"CumulateKind", "what is cumulated", [
   let cppNamespace = "::lathe::nn";
 }
 
+def NN_ScatterKind : I32EnumAttr<"ScatterKind", "how an update and what is there become one", [
+    I32EnumAttrCase<"None", 0, "none">, I32EnumAttrCase<"Add", 1, "add">, I32EnumAttrCase<"Mul", 2, "mul">,
+    I32EnumAttrCase<"Max", 3, "max">, I32EnumAttrCase<"Min", 4, "min">]> {
+  let cppNamespace = "::lathe::nn";
+}
+def NN_RecurrentKind : I32EnumAttr<"RecurrentKind", "a recurrent cell", [
+    I32EnumAttrCase<"RNN", 0, "rnn">, I32EnumAttrCase<"GRU", 1, "gru">, I32EnumAttrCase<"LSTM", 2, "lstm">]> {
+  let cppNamespace = "::lathe::nn";
+}
+
 class NN_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<NN_Dialect, name, traits> {
   let mnemonic = attrMnemonic;
 }
