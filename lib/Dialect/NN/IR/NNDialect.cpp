@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "lathe/Dialect/NN/IR/NNOrder.h"
+#include "lathe/Dialect/NN/IR/NNRecurrent.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
 #include "lathe/Dialect/NN/IR/NNScatter.h"
 
@@ -92,6 +93,10 @@ void NNDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNSamplingOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNRecurrentOps.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST

@@ -6,6 +6,7 @@
 
 include "lathe/Dialect/NN/IR/NNOps.td"
 include "lathe/Dialect/NN/IR/NNOrderOps.td"
+include "lathe/Dialect/NN/IR/NNRecurrentOps.td"
 include "lathe/Dialect/NN/IR/NNSamplingOps.td"
 include "lathe/Dialect/NN/IR/NNScatterOps.td"
 include "lathe/Dialect/NN/IR/NNSpatialOps.td"
