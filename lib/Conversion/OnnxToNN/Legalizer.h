@@ -194,6 +194,7 @@ void registerMath(LegalizerRegistry &registry);
 void registerActivations(LegalizerRegistry &registry);
 void registerLogic(LegalizerRegistry &registry);
 void registerOrder(LegalizerRegistry &registry);
+void registerQuantize(LegalizerRegistry &registry);
 void registerRecurrent(LegalizerRegistry &registry);
 void registerReductions(LegalizerRegistry &registry);
 void registerShape(LegalizerRegistry &registry);

@@ -271,6 +271,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerActivations(registry);
     registerLogic(registry);
     registerOrder(registry);
+    registerQuantize(registry);
     registerRecurrent(registry);
     registerReductions(registry);
     registerShape(registry);
