@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Attention of the default domain (23 and later).
+/// Attention and RotaryEmbedding of the default domain (23 and later).
 
-#include "Legalizer.h"
+#include "AttentionParts.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -14,14 +14,14 @@ using namespace lathe::onnx;
 using nn::CompareKind;
 
 /// A 3-D or 4-D operand as [batch, sequence, heads, features].
-static Value splitHeads(LegalizeContext &c, unsigned i, StringRef headsAttr) {
+static Value withHeads(LegalizeContext &c, unsigned i, StringRef headsAttr) {
   Value x = c.operand(i);
   if (nn::getRank(x) == 4) {
     if (c.hasAttr(headsAttr)) {
       (void)c.error("E0304", headsAttr + " is given, but the operand has its heads in a dimension",
                     headsAttr);
     }
-    return c.transpose(x, {0, 2, 1, 3});
+    return swapHeads(c, x);
   }
   std::optional<int64_t> heads = c.intAttr(headsAttr);
   if (nn::getRank(x) != 3 || !heads) {
@@ -32,120 +32,188 @@ static Value splitHeads(LegalizeContext &c, unsigned i, StringRef headsAttr) {
                   headsAttr);
     return Value();
   }
-  Sizes dims = c.shapeOf(x);
-  std::optional<int64_t> width = getConstantIntValue(dims[2]);
-  if (*heads < 1 || (width && *width % *heads != 0)) {
-    (void)c.error(
-        "E0304",
-        llvm::formatv("{0} is {1}, must divide the width {2}", headsAttr, *heads, width.value_or(0)).str(),
-        headsAttr);
-    return Value();
-  }
-  Size features = c.sizes.div(dims[2], c.b.getIndexAttr(*heads), /*floor=*/false);
-  return c.reshape(x, {dims[0], dims[1], c.b.getIndexAttr(*heads), features});
+  return splitHeads(c, x, *heads, headsAttr);
 }
 
-/// The mask that keeps keys 0 to `query`, where no earlier keys shift the diagonal.
-static Value buildCausalMask(LegalizeContext &c, Size queries, Size keys) {
-  Type i64 = c.b.getI64Type();
-  Value zero = nn::buildScalar(c.b, c.loc, i64, 0), step = nn::buildScalar(c.b, c.loc, i64, 1);
-  Value rows = c.reshape(nn::buildRange(c.b, c.loc, zero, step, queries), {queries, c.one()});
-  return c.compare(CompareKind::GreaterOrEqual, rows, nn::buildRange(c.b, c.loc, zero, step, keys));
-}
+namespace {
+/// One Attention while it is legalized.
+class Attention {
+public:
+  explicit Attention(LegalizeContext &c) : c(c) {}
+  LogicalResult legalize();
 
-/// `mask` with its last dimension lengthened to `keys` by what hides a key.
-static Value padMask(LegalizeContext &c, Value mask, Size keys) {
-  Sizes dims = c.shapeOf(mask);
-  if (dims.empty()) {
-    return mask;
-  }
-  std::optional<int64_t> have = getConstantIntValue(dims.back()), want = getConstantIntValue(keys);
-  if (!have || !want || *have >= *want || *have == 1) {
-    return mask;
-  }
-  bool isBool = nn::getElementType(mask).isInteger(1);
-  dims.back() = c.b.getIndexAttr(*want - *have);
-  Value border = c.expand(c.scalar(isBool ? 0 : -std::numeric_limits<double>::infinity(), mask), dims);
-  return nn::buildConcat(c.b, c.loc, {mask, border}, dims.size() - 1);
-}
+private:
+  /// Appends new keys or values to those of the past; both results are set.
+  LogicalResult readCaches();
+  /// Reads masks, causality and windows.
+  LogicalResult readMasks();
 
-static LogicalResult legalizeAttention(LegalizeContext &c) {
-  if (c.floatAttr("softcap", 0) != 0) {
-    return c.unsupported("softcap");
-  }
-  if (c.isUsed(3)) {
-    return c.unsupported("the result qk_matmul_output");
-  }
-  if (c.has(6)) {
-    return c.unsupported("nonpad_kv_seqlen");
-  }
-  if (c.intAttr("left_window_size", -1) >= 0 || c.intAttr("right_window_size", -1) >= 0) {
-    return c.unsupported("an attention window");
-  }
-  bool is3D = c.rank(0) == 3;
-  Value q = splitHeads(c, 0, "q_num_heads"), k = splitHeads(c, 1, "kv_num_heads"),
-        v = splitHeads(c, 2, "kv_num_heads");
-  if (c.hasFailed()) {
-    return failure();
-  }
-  Size newKeys = c.shapeOf(k)[1], queries = c.shapeOf(q)[1];
+  LegalizeContext &c;
+  AttentionParts parts;
+  Size newKeys, queries, keys;
+};
+} // namespace
+
+LogicalResult Attention::readCaches() {
   if (c.has(4) != c.has(5)) {
     return c.error("E0305", "one of past_key and past_value is absent");
   }
-  if (c.has(4)) {
-    if (c.rank(4) != 4 || c.rank(5) != 4) {
-      return c.error("E0307", "past_key and past_value must have 4 dimensions");
+  if (c.has(4) && c.has(6)) {
+    return c.error("E0305", "there are both a cache and nonpad_kv_seqlen");
+  }
+  for (unsigned i : {0u, 1u}) {
+    Value &own = i == 0 ? parts.k : parts.v;
+    if (!c.has(4)) {
+      if (c.isUsed(1 + i)) {
+        (void)c.set(1 + i, swapHeads(c, own));
+      }
+      continue;
     }
-    k = nn::buildConcat(c.b, c.loc, {c.transpose(c.operand(4), {0, 2, 1, 3}), k}, 1);
-    v = nn::buildConcat(c.b, c.loc, {c.transpose(c.operand(5), {0, 2, 1, 3}), v}, 1);
-  }
-  if (c.isUsed(1)) {
-    (void)c.set(1, c.transpose(k, {0, 2, 1, 3}));
-  }
-  if (c.isUsed(2)) {
-    (void)c.set(2, c.transpose(v, {0, 2, 1, 3}));
-  }
-  Sizes qDims = c.shapeOf(q);
-  Size keys = c.shapeOf(k)[1];
-  std::optional<int64_t> features = getConstantIntValue(qDims[3]);
-  std::optional<double> scale = c.floatAttr("scale");
-  if (!scale) {
-    if (!features || *features < 1) {
-      return c.unsupported("a default scale of heads of unknown size");
+    if (c.rank(4 + i) != 4) {
+      return c.error("E0307",
+                     llvm::formatv("input {0} has {1} dimensions, must have 4", 4 + i, c.rank(4 + i)).str());
     }
-    scale = 1 / std::sqrt(double(*features));
-  }
-  Value mask = c.operandOrNull(3);
-  if (mask) {
-    if (!nn::getElementType(mask).isInteger(1) && nn::getElementType(mask) != nn::getElementType(q)) {
-      mask = c.cast(mask, nn::getElementType(q));
+    if (c.elementType(4 + i) != nn::getElementType(own)) {
+      return c.error("E0306", "the cache and what is added to it have different element types");
     }
-    mask = padMask(c, mask, keys);
+    Value present = nn::buildConcat(c.b, c.loc, {c.operand(4 + i), swapHeads(c, own)}, 2);
+    (void)c.set(1 + i, present);
+    own = swapHeads(c, present);
   }
-  // nn aligns the diagonal at the last query and the last key; ONNX at the first new ones.
+  keys = c.shapeOf(parts.k)[1];
+  return success(!c.hasFailed());
+}
+
+LogicalResult Attention::readMasks() {
+  if (Value mask = c.operandOrNull(3)) {
+    mask = padKeys(c, mask, keys);
+    (nn::getElementType(mask).isInteger(1) ? parts.keep : parts.bias) = mask;
+  }
   bool causal = c.intAttr("is_causal", 0) != 0;
-  if (causal && !c.sizes.isSame(queries, newKeys)) {
-    if (c.has(4)) {
-      return c.unsupported("is_causal with a cache and another number of new keys than queries");
-    }
-    Value triangle = buildCausalMask(c, queries, keys);
-    if (!mask) {
-      mask = triangle;
-    } else if (nn::getElementType(mask).isInteger(1)) {
-      mask = c.binary(nn::BinaryKind::And, mask, triangle);
-    } else {
-      mask = c.select(triangle, mask, c.scalar(-std::numeric_limits<double>::infinity(), mask));
-    }
-    causal = false;
+  int64_t left = c.intAttr("left_window_size", -1), right = c.intAttr("right_window_size", -1);
+  if (left < -1 || right < -1) {
+    return c.error(
+        "E0304",
+        llvm::formatv("left_window_size and right_window_size are {0} and {1}, must be at least -1", left,
+                      right)
+            .str(),
+        "left_window_size");
   }
-  Value result = nn::buildAttention(c.b, c.loc, q, k, v, mask, *scale, causal, /*guardEmpty=*/true);
-  if (!is3D) {
-    return c.set(c.transpose(result, {0, 2, 1, 3}));
+  Type i64 = c.b.getI64Type();
+  Value lengths = c.operandOrNull(6);
+  if (lengths) {
+    if (nn::getRank(lengths) != 1) {
+      return c.error("E0307", "nonpad_kv_seqlen must have 1 dimension");
+    }
+    lengths = c.cast(lengths, i64);
+    Value beside = c.reshape(lengths, {c.shapeOf(lengths)[0], c.one(), c.one(), c.one()});
+    parts.keep = both(c, parts.keep, c.compare(CompareKind::Less, countAlong(c, keys, 3), beside));
   }
-  Sizes dims = c.shapeOf(result);
-  return c.set(c.reshape(result, {dims[0], dims[1], c.sizes.mul(dims[2], dims[3])}));
+  if (!causal && left < 0 && right < 0) {
+    return success();
+  }
+  // nn aligns the diagonal at the last query and the last key, as ONNX does if all keys but the past are new.
+  if (causal && left < 0 && right < 0 && !lengths && c.sizes.isSame(queries, newKeys)) {
+    parts.causal = true;
+    return success();
+  }
+  // The position of the first query among the keys may be negative, and stays so.
+  auto scalar = [&](Size size) { return nn::buildFromScalars(c.b, c.loc, size, i64, /*scalar=*/true); };
+  Value offset =
+      lengths ? c.binary(nn::BinaryKind::Sub, lengths, scalar(queries)) : scalar(c.sizes.sub(keys, newKeys));
+  if (causal) {
+    right = 0;
+  }
+  parts.keep = both(c, parts.keep, keysWithin(c, queryPositions(c, queries, offset), keys, left, right));
+  return success();
+}
+
+LogicalResult Attention::legalize() {
+  bool is3D = c.rank(0) == 3;
+  parts.q = withHeads(c, 0, "q_num_heads");
+  parts.k = withHeads(c, 1, "kv_num_heads");
+  parts.v = withHeads(c, 2, "kv_num_heads");
+  if (c.hasFailed()) {
+    return failure();
+  }
+  queries = c.shapeOf(parts.q)[1];
+  newKeys = c.shapeOf(parts.k)[1];
+  if (failed(readCaches()) || failed(readMasks())) {
+    return failure();
+  }
+  parts.scale = c.floatAttr("scale");
+  parts.softcap = c.floatAttr("softcap", 0);
+  if (parts.softcap < 0) {
+    return c.error("E0304", llvm::formatv("softcap is {0}, must not be negative", parts.softcap).str(),
+                   "softcap");
+  }
+  if (c.isUsed(3)) {
+    int64_t mode = c.intAttr("qk_matmul_output_mode", 0);
+    if (mode < 0 || mode > 3) {
+      return c.error("E0304", llvm::formatv("qk_matmul_output_mode is {0}, must be from 0 to 3", mode).str(),
+                     "qk_matmul_output_mode");
+    }
+    (void)c.set(3, buildLogits(c, parts, LogitStage(mode)));
+  }
+  Value result = onnx::buildAttention(c, parts);
+  return c.set(is3D ? joinHeads(c, result) : swapHeads(c, result));
+}
+
+//===----------------------------------------------------------------------===//
+// RotaryEmbedding
+//===----------------------------------------------------------------------===//
+
+static LogicalResult legalizeRotary(LegalizeContext &c) {
+  bool is4D = c.rank(0) == 4;
+  if (!is4D && (c.rank(0) != 3 || !c.hasAttr("num_heads"))) {
+    return c.error(
+        "E0303",
+        llvm::formatv("the operand has {0} dimensions; it must have 4, or 3 and num_heads", c.rank(0)).str(),
+        "num_heads");
+  }
+  Value x =
+      is4D ? swapHeads(c, c.operand(0)) : splitHeads(c, c.operand(0), c.intAttr("num_heads", 0), "num_heads");
+  Value cos = c.operand(1), sin = c.operand(2);
+  int64_t cacheRank = c.has(3) ? 2 : 3;
+  if (c.hasFailed()) {
+    return failure();
+  }
+  if (nn::getRank(cos) != cacheRank || nn::getRank(sin) != cacheRank) {
+    return c.error("E0307",
+                   llvm::formatv("cos_cache and sin_cache have {0} and {1} dimensions, must have {2}",
+                                 nn::getRank(cos), nn::getRank(sin), cacheRank)
+                       .str());
+  }
+  if (c.has(3)) {
+    cos = nn::buildGather(c.b, c.loc, cos, c.operand(3), 0);
+    sin = nn::buildGather(c.b, c.loc, sin, c.operand(3), 0);
+    if (nn::getRank(cos) != 3) {
+      return c.error("E0307", llvm::formatv("position_ids has {0} dimensions, must have 2", c.rank(3)).str());
+    }
+  }
+  Sizes dims = c.shapeOf(x), cache = c.shapeOf(cos);
+  int64_t dim = c.intAttr("rotary_embedding_dim", 0);
+  Size turned = dim == 0 ? dims[3] : Size(c.b.getIndexAttr(dim));
+  std::optional<int64_t> pairs = getConstantIntValue(cache[2]), wanted = getConstantIntValue(turned);
+  std::optional<int64_t> features = getConstantIntValue(dims[3]);
+  if (dim < 0 || (pairs && wanted && *pairs * 2 != *wanted) || (wanted && features && *wanted > *features)) {
+    return c.error("E0307", llvm::formatv("{0} of {1} features are turned, but the caches hold {2} pairs",
+                                          wanted ? std::to_string(*wanted) : "?",
+                                          features ? std::to_string(*features) : "?",
+                                          pairs ? std::to_string(*pairs) : "?")
+                                .str());
+  }
+  if (dim > 0 && !pairs) {
+    // The number of pairs is known from the attribute where it is not from the shape.
+    cache[2] = c.b.getIndexAttr(dim / 2);
+    cos = c.reshape(cos, cache);
+    sin = c.reshape(sin, cache);
+  }
+  Value result = rotate(c, x, cos, sin, c.intAttr("interleaved", 0) != 0);
+  return c.set(is4D ? swapHeads(c, result) : joinHeads(c, result));
 }
 
 void lathe::onnx::registerAttention(LegalizerRegistry &registry) {
-  registry.add("Attention", 3, 7, legalizeAttention);
+  registry.add("Attention", 3, 7, [](LegalizeContext &c) { return Attention(c).legalize(); });
+  registry.add("RotaryEmbedding", 3, 4, legalizeRotary);
 }

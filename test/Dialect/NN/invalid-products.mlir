@@ -237,3 +237,11 @@ func.func @attention_result(%q: tensor<1x5x12x32xf32>, %k: tensor<1x7x4x32xf32>,
   %0 = nn.attention %q, %k, %v scale(1.0) : tensor<1x5x12x32xf32>, tensor<1x7x4x32xf32>, tensor<1x7x4x16xf32> -> tensor<1x12x5x16xf32>
   return
 }
+
+// -----
+
+func.func @attention_softcap(%q: tensor<1x5x12x32xf32>) {
+  // expected-error@+1 {{expects a softcap above 0, but it is -1.000000e+00 : f32}}
+  %0 = nn.attention %q, %q, %q scale(1.0) softcap(-1.0) : tensor<1x5x12x32xf32>, tensor<1x5x12x32xf32>, tensor<1x5x12x32xf32> -> tensor<1x5x12x32xf32>
+  return
+}

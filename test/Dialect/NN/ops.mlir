@@ -74,8 +74,8 @@ func.func @products(%x: tensor<?x?x384xf32>, %w: tensor<384x1536xf32>, %i: tenso
   %2 = nn.attention %q, %q, %q mask(%m) scale(0.125)
     : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x1x1x?xf32>
     -> tensor<?x?x12x32xf32>
-  // CHECK: nn.attention %{{.*}}, %{{.*}}, %{{.*}} scale(1.250000e-01) causal guard_empty : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
-  %3 = nn.attention %q, %q, %q scale(0.125) causal guard_empty
+  // CHECK: nn.attention %{{.*}}, %{{.*}}, %{{.*}} scale(1.250000e-01) softcap(3.000000e+01) causal guard_empty : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
+  %3 = nn.attention %q, %q, %q scale(0.125) softcap(30.0) causal guard_empty
     : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
   return
 }

@@ -49,6 +49,10 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
       return std::nullopt;
     }
   }
+  if (op.getSoftcap()) {
+    whyNot = "attention with a softcap is not fused";
+    return std::nullopt;
+  }
   if (Value mask = op.getMask()) {
     Type element = typeOf(mask).getElementType();
     if (!element.isF32() && !element.isInteger(1)) {

@@ -134,10 +134,11 @@ Value lathe::nn::buildConv(OpBuilder &builder, Location loc, Value x, Value filt
 }
 
 Value lathe::nn::buildAttention(OpBuilder &builder, Location loc, Value q, Value k, Value v, Value mask,
-                                float scale, bool causal, bool guardEmpty) {
+                                float scale, bool causal, bool guardEmpty, float softcap) {
   auto unit = [&](bool set) { return set ? builder.getUnitAttr() : UnitAttr(); };
-  return createInferred<AttentionOp>(builder, loc, getElementType(q), q, k, v, mask,
-                                     builder.getF32FloatAttr(scale), unit(causal), unit(guardEmpty));
+  return createInferred<AttentionOp>(
+      builder, loc, getElementType(q), q, k, v, mask, builder.getF32FloatAttr(scale),
+      softcap == 0 ? FloatAttr() : builder.getF32FloatAttr(softcap), unit(causal), unit(guardEmpty));
 }
 
 //===----------------------------------------------------------------------===//

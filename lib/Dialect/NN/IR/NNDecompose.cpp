@@ -170,6 +170,12 @@ LoweredResults AttentionOp::decompose(RewriterBase &rewriter) {
   Value logits = a.joinQueryHeads(buildMatMul(rewriter, loc, query, key), q[1], k[1]);
   Value scale = buildScalar(rewriter, loc, computed, getScale().convertToFloat());
   logits = buildBinary(rewriter, loc, BinaryKind::Mul, logits, scale);
+  if (getSoftcap()) {
+    Value cap = buildScalar(rewriter, loc, computed, getSoftcap()->convertToFloat());
+    logits =
+        buildUnary(rewriter, loc, UnaryKind::Tanh, buildBinary(rewriter, loc, BinaryKind::Div, logits, cap));
+    logits = buildBinary(rewriter, loc, BinaryKind::Mul, logits, cap);
+  }
   Value causal = getCausal() ? a.buildCausalMask() : Value();
   logits = a.applyMasks(logits, causal);
   Value weights = buildSoftmax(rewriter, loc, logits, 3);

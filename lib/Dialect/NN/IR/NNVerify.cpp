@@ -258,6 +258,9 @@ LogicalResult AttentionOp::verify() {
     return emitOpError() << "expects the heads of q to be a multiple of those of k, " << k[2]
                          << ", but there are " << q[2];
   }
+  if (getSoftcap() && !(getSoftcap()->convertToFloat() > 0)) {
+    return emitOpError() << "expects a softcap above 0, but it is " << getSoftcapAttr();
+  }
   if (Value mask = getMask()) {
     if (!getElementType(mask).isInteger(1) &&
         failed(verifySameElements(*this, "the mask", mask, "q", getQ()))) {

@@ -81,10 +81,10 @@ mlir::Value buildMatMul(mlir::OpBuilder &builder, mlir::Location loc, mlir::Valu
 mlir::Value buildConv(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x, mlir::Value filter,
                       llvm::ArrayRef<int64_t> strides, llvm::ArrayRef<int64_t> pads,
                       llvm::ArrayRef<int64_t> dilations, int64_t groups);
-/// `mask` may be null.
+/// `mask` may be null; a `softcap` of 0 is none.
 mlir::Value buildAttention(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value q, mlir::Value k,
                            mlir::Value v, mlir::Value mask, float scale, bool causal = false,
-                           bool guardEmpty = false);
+                           bool guardEmpty = false, float softcap = 0);
 
 /// `x` itself if its shape is evidently `dims` already.
 mlir::Value buildReshape(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x,

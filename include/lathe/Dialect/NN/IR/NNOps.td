@@ -295,8 +295,9 @@ def NN_AttentionOp : NN_TensorOp<"attention", [NN_Composite]> {
     `q` is [B, Sq, H, D], `k` [B, Sk, Hkv, D], `v` [B, Sk, Hkv, Dv], the result [B, Sq, H, Dv]: heads stand next to
     their features, so that splitting and joining heads moves nothing. H is a multiple of Hkv; query head h uses
     key head h / (H / Hkv). `mask`, if present, broadcasts to [B, H, Sq, Sk]: an i1 mask keeps where it is true, any
-    other is added to the scaled logits. With `causal`, query i sees keys 0 to i + Sk - Sq. A query that sees no key
-    gives NaN, as the written-out form does, unless `guard_empty`: then it gives 0.
+    other is added to the scaled logits. With `softcap` c, a scaled logit x becomes `c tanh(x / c)` before it is masked.
+    With `causal`, query i sees keys 0 to i + Sk - Sq. A query that sees no key gives NaN, as the written-out form does,
+    unless `guard_empty`: then it gives 0.
 
     ```mlir
     %o = nn.attention %q, %k, %v mask(%m) scale(0.125)
@@ -305,11 +306,11 @@ def NN_AttentionOp : NN_TensorOp<"attention", [NN_Composite]> {
     ```
   }];
   let arguments = (ins AnyRankedTensor:$q, AnyRankedTensor:$k, AnyRankedTensor:$v, Optional<AnyRankedTensor>:$mask,
-                       F32Attr:$scale, UnitAttr:$causal, UnitAttr:$guard_empty);
+                       F32Attr:$scale, OptionalAttr<F32Attr>:$softcap, UnitAttr:$causal, UnitAttr:$guard_empty);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $q `,` $k `,` $v (`mask` `(` $mask^ `)`)? `scale` `(` $scale `)` (`causal` $causal^)?
-    (`guard_empty` $guard_empty^)? attr-dict
+    $q `,` $k `,` $v (`mask` `(` $mask^ `)`)? `scale` `(` $scale `)` (`softcap` `(` $softcap^ `)`)?
+    (`causal` $causal^)? (`guard_empty` $guard_empty^)? attr-dict
     `:` type($q) `,` type($k) `,` type($v) (`,` type($mask)^)? `->` type($result)
   }];
 }
