@@ -5,8 +5,11 @@
 /// Normalizations.
 
 #include "Legalizer.h"
+#include "Numbers.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace lathe;
@@ -106,6 +109,28 @@ static bool checkChannelVectors(LegalizeContext &c, unsigned first, unsigned las
   return true;
 }
 
+/// The vectors a and b of BatchNormalization, if all of its parameters are known. They are computed here,
+/// because a vector of more than a few channels is a weight, which folding does not look into.
+static bool foldBatchNorm(LegalizeContext &c, Type type, double epsilon, Value &factor, Value &offset) {
+  SmallVector<double> parameters[4];
+  for (unsigned i = 0; i < 4; ++i) {
+    std::optional<SmallVector<double>> numbers = readNumbers(c.operand(1 + i));
+    if (!numbers || numbers->size() != (i ? parameters[0].size() : numbers->size())) {
+      return false;
+    }
+    parameters[i] = std::move(*numbers);
+  }
+  auto &[scale, bias, mean, variance] = parameters;
+  SmallVector<double> factors, offsets;
+  for (auto [s, b, m, v] : llvm::zip_equal(scale, bias, mean, variance)) {
+    factors.push_back(s / std::sqrt(v + epsilon));
+    offsets.push_back(b - m * factors.back());
+  }
+  factor = buildNumbers(c, factors, type);
+  offset = buildNumbers(c, offsets, type);
+  return true;
+}
+
 /// BatchNormalization in inference is `x * a + b` with constant a and b for each channel.
 static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
   if (c.intAttr("training_mode", 0) != 0 || c.isUsed(1)) {
@@ -117,8 +142,16 @@ static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
   Value x = c.operand(0);
   Type type = nn::getElementType(x);
   auto vector = [&](unsigned i) { return c.cast(c.operand(i), type); };
-  Value factor = c.mul(vector(1), rsqrt(c, vector(4), c.floatAttr("epsilon", 1e-5)));
-  Value offset = sub(c, vector(2), c.mul(vector(3), factor));
+  double epsilon = c.floatAttr("epsilon", 1e-5);
+  Value factor, offset;
+  if (!isa<FloatType>(type)) {
+    return c.error("E0306",
+                   llvm::formatv("the operand has elements of type {0}, must have floats", type).str());
+  }
+  if (!foldBatchNorm(c, type, epsilon, factor, offset)) {
+    factor = c.mul(vector(1), rsqrt(c, vector(4), epsilon));
+    offset = sub(c, vector(2), c.mul(vector(3), factor));
+  }
   return c.set(c.add(c.mul(x, besideChannels(c, factor, x)), besideChannels(c, offset, x)));
 }
 

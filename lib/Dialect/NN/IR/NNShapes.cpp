@@ -126,10 +126,14 @@ InferredDims ConvOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
     OpFoldResult reach =
         mulSizes(builder, getLoc(), subSizes(builder, getLoc(), filter[i], builder.getIndexAttr(1)),
                  builder.getIndexAttr(dilations[i]));
-    OpFoldResult room = subSizes(builder, getLoc(), builder.getIndexAttr(padding - 1), reach);
-    room = addSizes(builder, getLoc(), x[i + 1], room);
-    OpFoldResult size = addSizes(builder, getLoc(), floorDivSize(builder, getLoc(), room, strides[i]),
-                                 builder.getIndexAttr(1));
+    // With steps of one nothing is divided, and a window that is padded keeps the size itself.
+    bool isStep = strides[i] != 1;
+    OpFoldResult room = subSizes(builder, getLoc(), builder.getIndexAttr(padding - (isStep ? 1 : 0)), reach);
+    OpFoldResult size = addSizes(builder, getLoc(), x[i + 1], room);
+    if (isStep) {
+      size = addSizes(builder, getLoc(), floorDivSize(builder, getLoc(), size, strides[i]),
+                      builder.getIndexAttr(1));
+    }
     if (std::optional<int64_t> number = getConstantIntValue(size); number && *number < 0) {
       return failure();
     }
