@@ -10,6 +10,7 @@ from small_models import ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
 import gate  # noqa: E402
+import open as opening  # noqa: E402
 
 
 def run(*ratios, family="amd-avx512"):
@@ -32,9 +33,31 @@ def test_floors(ratios, failures):
     assert len(gate.judge(run(*ratios), FLOORS)) == failures
 
 
-@pytest.mark.parametrize("ratios,failures", [((1.0, 1.1), 0), ((0.95, 1.2), 0), ((0.8, 1.5), 1), ((0.9, 0.9), 1)])
-def test_a_family_without_floors_is_held_to_the_bar(ratios, failures):
-    assert len(gate.judge(run(*ratios, family="intel-avx512"), FLOORS)) == failures
+BELOW_BARS = [((1.0, 1.1), 0), ((0.95, 1.2), 0), ((0.89, 1.5), 1), ((0.9, 0.9), 1), ((0.8, 0.8), 3)]
+
+
+@pytest.mark.parametrize("ratios,failures", BELOW_BARS)
+@pytest.mark.parametrize("family", ["intel-avx512", "intel-avx512-amx"])
+def test_bars_hold_with_avx512(ratios, failures, family):
+    assert len(gate.judge(run(*ratios, family=family), FLOORS)) == failures
+
+
+def test_bars_hold_beside_low_floors():
+    floors = {"amd-avx512": {"c0/1": {"ratio": 0.8, "spread": 0.01}}}
+    assert gate.judge(run(0.8), floors) == ["c0/1: ratio 0.800 is below the bar, 0.9",
+                                            "geometric mean 0.800 is below the bar, 1.0"]
+
+
+@pytest.mark.parametrize("ratios,failures", BELOW_BARS)
+def test_bars_are_only_told_with_avx2(ratios, failures):
+    measured = run(*ratios, family="amd-avx2")
+    assert gate.judge(measured, FLOORS) == []
+    assert len(gate.below_bars(measured)) == failures
+
+
+def test_floors_hold_with_avx2():
+    floors = {"amd-avx2": FLOORS["amd-avx512"]}
+    assert len(gate.judge(run(1.0, 1.5, family="amd-avx2"), floors)) == 1
 
 
 def test_floors_only_rise():
@@ -42,3 +65,13 @@ def test_floors_only_rise():
                                                               FLOORS["amd-avx512"].items()}})
     assert floors["amd-avx512"]["c0/1"]["ratio"] == 1.2
     assert floors["amd-avx512"]["c1/1"]["ratio"] == 1.6
+
+
+@pytest.mark.parametrize("name,value,failures", [
+    ("compile", 4.9, []), ("compile", 5.2, ["compile: 5.20 is more than 5.0"]),
+    ("open full", 21.0, ["open full: 21.00 is more than 20.0"]), ("open lazy", 2.5, ["open lazy: 2.50 is more than 2.0"]),
+    ("added", 1.6, ["added: 1.60 is more than 1.5"]),
+])
+def test_bars_of_compiling_and_opening(name, value, failures):
+    within = {"compile": 1.0, "open full": 10.0, "open lazy": 0.5, "added": 0.5}
+    assert opening.judge({**within, name: value}) == failures
