@@ -22,6 +22,7 @@ import pytest
 import lathe
 from small_models import ROOT
 from lathe.compiler import driver
+from reports import compile_with_report, warnings_about_code
 
 TOLERANCE = 1e-4
 
@@ -179,3 +180,10 @@ def test_all_scores_in_one_batch(identifiers, tmp_path):
     # move by 3e-3.
     expected = [theirs._onnx_session.run(["target_label"], {"bytes": [one]})[0][0] for one in batch]
     np.testing.assert_allclose(scores, expected, atol=TOLERANCE, rtol=0)
+
+
+def test_code_for_both_targets_has_no_fault(zoo, tmp_path):
+    """The checks of kernels are errors with --verify-each, not only warnings."""
+    report = compile_with_report(zoo["magika"], tmp_path / "magika.so", "--target=x86-64-v4,x86-64-v3", "--verify-each")
+    assert report["targets"] == ["x86-64-v4", "x86-64-v3"]
+    assert warnings_about_code(report) == []

@@ -15,6 +15,7 @@ import lathe
 from small_models import ROOT
 from lathe import _demo
 from lathe._verify import compare, run_reference
+from reports import compile_with_report, remarks, warnings_about_code
 
 TOLERANCE = 1e-4
 
@@ -54,6 +55,48 @@ def test_any_batch_and_length(load, reference, batch, sequence, threads):
 def test_the_mask_read_by_index(load, reference, batch, sequence):
     result = load("minilm_gather_nd", 1)(make_inputs(batch, sequence))["last_hidden_state"]
     assert compare(result, reference(batch, sequence))["max_abs"] <= TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def for_both_targets(zoo, tmp_path_factory):
+    """A function from a model's name to an artifact for both targets, the IR verified after every pass, and the report."""
+    folder = tmp_path_factory.mktemp("targets")
+
+    @functools.cache
+    def compile_once(name):
+        path = folder / f"{name}.so"
+        return path, compile_with_report(zoo[name], path, "--target=x86-64-v4,x86-64-v3", "--verify-each")
+
+    return compile_once
+
+
+@pytest.mark.parametrize("name", ["minilm", "minilm_gather_nd"])
+def test_all_attention_is_fused_and_one_layer_compiled(for_both_targets, name):
+    _, report = for_both_targets(name)
+    assert any(clause.startswith("fused 6/6 attentions") for clause in report["digest"]), report["digest"]
+    assert remarks(report, "nn-fuse-attention", "missed") == []
+    (layers,) = remarks(report, "nn-outline-layers", "passed")
+    assert layers.startswith("6 equal layers compiled once")
+
+
+@pytest.mark.parametrize("name", ["minilm", "minilm_gather_nd"])
+def test_code_for_both_targets_has_no_fault(for_both_targets, name):
+    """The checks of kernels are errors with --verify-each, not only warnings."""
+    _, report = for_both_targets(name)
+    assert report["targets"] == ["x86-64-v4", "x86-64-v3"]
+    assert warnings_about_code(report) == []
+
+
+def test_an_artifact_for_both_targets(for_both_targets, reference):
+    path, _ = for_both_targets("minilm")
+    result = lathe.load(path, threads=1)(make_inputs(1, 16))["last_hidden_state"]
+    assert compare(result, reference(1, 16))["max_abs"] <= TOLERANCE
+
+
+@pytest.mark.parametrize("options", [{"target": "x86-64-v3"}, {"opt_level": 0}], ids=["v3", "O0"])
+def test_other_ways_to_compile(zoo, reference, options):
+    result = lathe.compile(zoo["minilm"], threads=1, **options)(make_inputs(1, 16))["last_hidden_state"]
+    assert compare(result, reference(1, 16))["max_abs"] <= TOLERANCE
 
 
 def test_runs_repeat_bit_by_bit(load):
