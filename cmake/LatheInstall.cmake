@@ -16,8 +16,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/runtime/include/ DESTINATION ${CMAKE_INS
 
 if(LATHE_BUILD_COMPILER)
   # The rest of LLVM stays where its packages put it.
-  set_target_properties(lathe lathe-opt PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
-  install(TARGETS lathe lathe-opt EXPORT LatheTargets COMPONENT tools RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  set_target_properties(lathe lathe-opt lathe-lsp-server PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS lathe lathe-opt lathe-lsp-server EXPORT LatheTargets COMPONENT tools
+    RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   # Not the installed target: it keeps the run path of the build, which names LLVM's folder.
   install(PROGRAMS $<TARGET_FILE:lathe> DESTINATION lathe/bin COMPONENT python EXCLUDE_FROM_ALL)
 endif()

@@ -96,6 +96,8 @@ typedef struct lathe_allocator {
   void *context;
 } lathe_allocator;
 
+/* A warning tells of what works, but not as well as it could: a variant that this processor lacks features
+ * for. */
 typedef enum lathe_log_level { LATHE_LOG_INFO = 0, LATHE_LOG_WARNING = 1 } lathe_log_level;
 typedef void (*lathe_log_fn)(void *context, lathe_log_level level, const char *message);
 

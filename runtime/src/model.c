@@ -83,11 +83,15 @@ static lathe_error_code new_model(const lathe_open_options *options, lathe_model
   return LATHE_OK;
 }
 
-static void log_info(const lathe_model_t *model, const char *format, const char *name, const char *value) {
+__attribute__((format(printf, 3, 4))) static void log_text(const lathe_model_t *model, lathe_log_level level,
+                                                           const char *format, ...) {
   if (model->log) {
-    char text[512];
-    snprintf(text, sizeof text, format, name, value);
-    model->log(model->log_context, LATHE_LOG_INFO, text);
+    char text[800];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    model->log(model->log_context, level, text);
   }
 }
 
@@ -105,8 +109,9 @@ __attribute__((format(printf, 4, 5))) static void append(char *text, size_t size
 }
 
 /* The index of the first variant that runs here, or the one that was asked for. */
-static lathe_error_code choose_variant(const struct lathe_table *table, const lathe_open_options *options,
-                                       const char *name, uint32_t *chosen) {
+static lathe_error_code choose_variant(const lathe_model_t *model, const struct lathe_table *table,
+                                       const lathe_open_options *options, const char *name,
+                                       uint32_t *chosen) {
   const struct lathe_variant_info *variants = lathe_table_at(table, table->variants);
   uint64_t features = lathe_cpu_detect();
   char text[700];
@@ -122,6 +127,10 @@ static lathe_error_code choose_variant(const struct lathe_table *table, const la
     }
     if (!missing) {
       *chosen = i;
+      if (length) {
+        log_text(model, LATHE_LOG_WARNING, "\"%s\" runs as %s: %s, which is not there", name, variants[i].isa,
+                 text);
+      }
       return LATHE_OK;
     }
     char names[300];
@@ -246,7 +255,7 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
   lathe_elf_open(&view, mapping->data, mapping->size);
   uint32_t variant = UINT32_MAX;
   const struct lathe_table *table = (const void *)lathe_elf_at(&view, artifact.header.entry, sizeof *table);
-  if ((code = choose_variant(table, options, name, &variant)) && !options->inspect_only) {
+  if ((code = choose_variant(model, table, options, name, &variant)) && !options->inspect_only) {
     return code;
   }
   const uint8_t *base;
@@ -273,7 +282,8 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
     return code;
   }
   count_output_dims(model);
-  log_info(model, "opened \"%s\", variant %s", name, model->variant ? model->variant->isa : "none");
+  log_text(model, LATHE_LOG_INFO, "opened \"%s\", variant %s", name,
+           model->variant ? model->variant->isa : "none");
   return LATHE_OK;
 }
 
@@ -382,7 +392,7 @@ static lathe_error_code attach_table(lathe_model_t *model, const void *weights, 
   const char *name = lathe_table_at(table, table->name);
   lathe_error_code code;
   uint32_t variant = UINT32_MAX;
-  if ((code = choose_variant(table, options, name, &variant)) && !options->inspect_only) {
+  if ((code = choose_variant(model, table, options, name, &variant)) && !options->inspect_only) {
     return code;
   }
   if (variant != UINT32_MAX) {
