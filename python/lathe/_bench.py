@@ -11,7 +11,7 @@ from .errors import ModelError
 from .model import load
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(prog="lathe bench", allow_abbrev=False)
     parser.add_argument("artifact")
     _inputs.add_arguments(parser)

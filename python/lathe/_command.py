@@ -9,7 +9,7 @@ from .compiler import driver
 from .errors import ModelError
 
 
-def main():
+def main() -> None:
     os.environ.setdefault("LATHE_PYTHON", sys.executable)
     try:
         path = driver()

@@ -9,12 +9,13 @@ import os
 import pathlib
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
 from . import _inputs, _peers
 from .compiler import compile
-from .model import load
+from .model import Array, load
 from .zoo import build_models, minilm_folder
 
 SENTENCES = [
@@ -27,7 +28,7 @@ SENTENCES = [
 TOLERANCE = 1e-4
 
 
-def tokenize(sentences):
+def tokenize(sentences: list[str]) -> dict[str, Array]:
     """MiniLM's inputs for sentences, padded to the longest."""
     from tokenizers import Tokenizer
 
@@ -40,14 +41,14 @@ def tokenize(sentences):
             "token_type_ids": np.array([encoding.type_ids for encoding in encodings], np.int64)}
 
 
-def pool(hidden, mask):
+def pool(hidden: Array, mask: Array) -> Array:
     """Sentence embeddings: the mean over a sentence's tokens, at length 1."""
     weights = mask[..., None].astype(hidden.dtype)
     mean = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def _similarities(console, sentences, embeddings):
+def _similarities(console: Any, sentences: list[str], embeddings: Array) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -61,7 +62,7 @@ def _similarities(console, sentences, embeddings):
     console.print(table)
 
 
-def main():
+def main() -> int:
     from rich.console import Console
 
     from ._verify import compare, run_reference

@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Inputs of the command line tools: from files, or random ones as the driver makes them."""
 
+import argparse
 import re
 import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .errors import ModelError
+from .model import Array, TensorInfo
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool with inputs has; the driver has checked and documented them."""
     parser.add_argument("--inputs")
     parser.add_argument("--input", action="append", default=[])
@@ -21,7 +25,8 @@ def add_arguments(parser):
     parser.add_argument("--json", action="store_true")
 
 
-def gather(arguments, tensors, symbols):
+def gather(arguments: argparse.Namespace, tensors: list[TensorInfo],
+           symbols: dict[str, tuple[int, int]]) -> dict[str, Array]:
     """Every input's array by name.
 
     tensors: TensorInfo of each input; symbols: bounds by name. What no file gives is random: floats in [-1, 1),
@@ -47,14 +52,13 @@ def gather(arguments, tensors, symbols):
     return {tensor.name: arrays[tensor.name] for tensor in tensors}
 
 
-def declared(model):
+def declared(model: Any) -> tuple[list[TensorInfo], dict[str, tuple[int, int]]]:
     """(TensorInfo of each input, bounds by symbol) as an ONNX model's own file declares them."""
     from onnx import helper
 
-    from .model import TensorInfo
-
     weights = {tensor.name for tensor in model.graph.initializer}
-    tensors, symbols = [], {}
+    tensors: list[TensorInfo] = []
+    symbols: dict[str, tuple[int, int]] = {}
     for value in model.graph.input:
         if value.name not in weights:
             kind = value.type.tensor_type
@@ -64,7 +68,7 @@ def declared(model):
     return tensors, symbols
 
 
-def _read(path):
+def _read(path: str) -> Any:
     try:
         content = np.load(path, allow_pickle=False)
         return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else content
@@ -74,7 +78,8 @@ def _read(path):
         raise ModelError("E0703", f"{path!r} is no .npy or .npz file: {error}") from None
 
 
-def _sizes(options, tensors, symbols):
+def _sizes(options: list[str], tensors: list[TensorInfo],
+           symbols: dict[str, tuple[int, int]]) -> dict[Any, int]:
     """Sizes of symbols by name, and of unnamed dimensions by (input, axis): what --shape gives, or small ones."""
     sizes = {}
     for tensor in tensors:
@@ -102,7 +107,7 @@ def _sizes(options, tensors, symbols):
     return sizes
 
 
-def _random(tensor, shape, random):
+def _random(tensor: TensorInfo, shape: tuple[Any, ...], random: np.random.Generator) -> Array:
     if tensor.dtype.kind == "f":
         return random.uniform(-1, 1, shape).astype(tensor.dtype)
     if "mask" in tensor.name.lower():
@@ -110,7 +115,7 @@ def _random(tensor, shape, random):
     return random.integers(0, 2, shape).astype(tensor.dtype)
 
 
-def run_tool(main):
+def run_tool(main: Callable[[], int | None]) -> NoReturn:
     """Runs a tool's main; a ModelError becomes the driver's kind of message and exit status."""
     try:
         sys.exit(main())

@@ -16,10 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ModelError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .model import Array
+
+Arrays = Mapping[str, "Array"]
+# What runs once, and what fetches the outputs of the last run.
+Loaded = tuple[Callable[[], Any], Callable[[], "list[Array]"]]
 
 PEERS = ("onnxruntime", "openvino")
 
@@ -27,14 +38,14 @@ PEERS = ("onnxruntime", "openvino")
 # -- In a peer's process -----------------------------------------------------------------------------------------------
 
 
-def _lathe(path, inputs, threads):
+def _lathe(path: str, inputs: Arrays, threads: int) -> Loaded:
     from .model import load
 
     binding = load(path, threads).bind(inputs)
     return binding, lambda: list(binding.outputs.values())
 
 
-def _onnxruntime(path, inputs, threads):
+def _onnxruntime(path: str, inputs: Arrays, threads: int) -> Loaded:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -58,7 +69,7 @@ def _onnxruntime(path, inputs, threads):
     return lambda: run(raw, None), binding.copy_outputs_to_cpu
 
 
-def _openvino(path, inputs, threads, precision="f32"):
+def _openvino(path: str, inputs: Arrays, threads: int, precision: str = "f32") -> Loaded:
     import openvino as ov
 
     core = ov.Core()
@@ -76,10 +87,10 @@ def _openvino(path, inputs, threads, precision="f32"):
     return request.infer, lambda: [np.array(request.get_output_tensor(i).data) for i in range(count)]
 
 
-_LOADERS = {"lathe": _lathe, "onnxruntime": _onnxruntime, "openvino": _openvino}
+_LOADERS: dict[str, Callable[[str, Arrays, int], Loaded]] = {"lathe": _lathe, "onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
-def _work(name, path, inputs, outputs, threads):
+def _work(name: str, path: str, inputs: str, outputs: str, threads: int) -> None:
     """Loads, runs once, writes the outputs; then times calls for as many seconds as each line of standard input says."""
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a runtime prints is not part of the conversation
@@ -88,7 +99,8 @@ def _work(name, path, inputs, outputs, threads):
     run, fetch = _LOADERS[name](path, arrays, threads)
     load = time.perf_counter() - begin
     run()
-    np.savez(outputs, **{str(i): value for i, value in enumerate(fetch())})
+    results: dict[str, Any] = {str(i): value for i, value in enumerate(fetch())}
+    np.savez(outputs, **results)
     print(json.dumps({"load_s": load}), file=channel, flush=True)
     clock = time.perf_counter
     for line in sys.stdin:
@@ -109,7 +121,7 @@ def _work(name, path, inputs, outputs, threads):
 class _Process:
     """One runtime, stopped except in its turns."""
 
-    def __init__(self, name, path, inputs, threads, folder):
+    def __init__(self, name: str, path: str, inputs: str, threads: int, folder: str) -> None:
         self.name, self.outputs = name, pathlib.Path(folder) / f"{name}.npz"
         self.log = open(pathlib.Path(folder) / f"{name}.log", "w+")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -118,12 +130,14 @@ class _Process:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lathe._peers", name, path, inputs, self.outputs, str(threads)], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment)
+        assert self.process.stdin and self.process.stdout
+        self.requests, self.answers = self.process.stdin, self.process.stdout
         self.info = self._answer()
         self.process.send_signal(signal.SIGSTOP)
-        self.rounds = []
+        self.rounds: list[list[float]] = []
 
-    def _answer(self):
-        line = self.process.stdout.readline()
+    def _answer(self) -> Any:
+        line = self.answers.readline()
         if not line:
             self.process.wait()
             self.log.seek(0)
@@ -131,24 +145,26 @@ class _Process:
             raise ModelError("E0704", f"{self.name} failed: " + "\n".join(last))
         return json.loads(line)
 
-    def run(self, seconds):
+    def run(self, seconds: float) -> list[float]:
         self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(f"{seconds}\n")
-        self.process.stdin.flush()
+        self.requests.write(f"{seconds}\n")
+        self.requests.flush()
         times = self._answer()
         self.process.send_signal(signal.SIGSTOP)
         return times
 
-    def close(self):
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.requests.close()
+        self.answers.close()
         self.log.close()
 
 
-def measure(artifact, model, inputs, peers=PEERS, threads=1, seconds=2.0, rounds=8):
+def measure(artifact: str | os.PathLike[str], model: str | os.PathLike[str], inputs: Arrays,
+            peers: Sequence[str] = PEERS, threads: int = 1, seconds: float = 2.0,
+            rounds: int = 8) -> dict[str, dict[str, Any]]:
     """Measures an artifact and peers on the same inputs, interleaved.
 
     Returns a dictionary from "lathe" and the peers' names to: p50_ms, p90_ms, p99_ms, min_ms, runs, load_s,
@@ -160,8 +176,9 @@ def measure(artifact, model, inputs, peers=PEERS, threads=1, seconds=2.0, rounds
             raise ModelError("E0001", f"--vs={peer}: expects {' or '.join(PEERS)}")
     with tempfile.TemporaryDirectory(prefix="lathe-bench-") as folder:
         given = os.path.join(folder, "inputs.npz")
-        np.savez(given, **inputs)
-        processes = []
+        arrays: dict[str, Any] = dict(inputs)
+        np.savez(given, **arrays)
+        processes: list[_Process] = []
         try:
             for name in ("lathe", *peers):
                 path = artifact if name == "lathe" else model
@@ -178,9 +195,9 @@ def measure(artifact, model, inputs, peers=PEERS, threads=1, seconds=2.0, rounds
                 process.close()
 
 
-def _summarize(processes):
+def _summarize(processes: list[_Process]) -> dict[str, dict[str, Any]]:
     reference = processes[0]
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for process in processes:
         times = np.sort(np.concatenate(process.rounds)) * 1e3
         row = {"p50_ms": float(np.quantile(times, 0.5)), "p90_ms": float(np.quantile(times, 0.9)),
@@ -193,13 +210,13 @@ def _summarize(processes):
     return results
 
 
-def ratio(theirs, ours):
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> tuple[float, float]:
     """How many times as long theirs takes, from medians of rounds: the median, and half the interquartile range."""
     ratios = [a / b for a, b in zip(theirs, ours)]
     return float(np.median(ratios)), float(np.quantile(ratios, 0.75) - np.quantile(ratios, 0.25)) / 2
 
 
-def _difference(path, reference):
+def _difference(path: pathlib.Path, reference: pathlib.Path) -> float:
     """The largest absolute difference of all outputs; infinite where one has a NaN or another shape."""
     largest = 0.0
     with np.load(path) as theirs, np.load(reference) as ours:
@@ -213,7 +230,7 @@ def _difference(path, reference):
     return largest
 
 
-def table(results, title=None):
+def table(results: Mapping[str, Mapping[str, Any]], title: str | None = None) -> "Table":
     """The results as a rich table."""
     from rich.table import Table
 
@@ -230,4 +247,4 @@ def table(results, title=None):
 
 
 if __name__ == "__main__":
-    _work(*sys.argv[1:5], threads=int(sys.argv[5]))
+    _work(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]))

@@ -9,7 +9,11 @@ import pathlib
 
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
+from typing import Any, TypeVar
+
 from .errors import ModelError
+
+Record = TypeVar("Record", bound=ctypes.Structure)
 
 
 class OpenOptions(ctypes.Structure):
@@ -63,9 +67,9 @@ _PROTOTYPES = {
 }
 
 
-def _find_library():
+def _find_library() -> str:
     """$LATHE_RUNTIME, the library inside the package, or that of the build folder."""
-    candidates = [os.environ.get("LATHE_RUNTIME")]
+    candidates: list[str | os.PathLike[str] | None] = [os.environ.get("LATHE_RUNTIME")]
     here = pathlib.Path(__file__).resolve().parent
     candidates += [here / "lib" / "liblathe.so"]
     build = os.environ.get("LATHE_BUILD_DIR", here.parents[1] / "build")
@@ -77,7 +81,7 @@ def _find_library():
 
 
 @functools.cache
-def library():
+def library() -> ctypes.CDLL:
     """Loads the runtime once."""
     loaded = ctypes.CDLL(_find_library())
     for name, arguments in _PROTOTYPES.items():
@@ -97,7 +101,7 @@ _CODES = {2: "E0002", 3: "E0705", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602"
           11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704"}
 
 
-def check(code):
+def check(code: int) -> None:
     """Raises what the runtime says went wrong."""
     if code:
         text = library().lathe_last_error().decode("utf-8", "backslashreplace")
@@ -105,7 +109,7 @@ def check(code):
         raise ModelError(_CODES.get(code, "E0900"), text, node or None)
 
 
-def describe(function, model, index, record):
+def describe(function: Any, model: c_void_p, index: int, record: Record) -> Record:
     """Calls one of the inspection functions and returns the record it fills."""
     check(function(model, index, byref(record)))
     return record

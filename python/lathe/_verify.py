@@ -4,19 +4,22 @@
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from . import _inputs
 from .compiler import compile
 from .errors import ModelError
-from .model import load
+from .model import Array, Model, load
 
 
-def compare(ours, reference):
+def compare(ours: Any, reference: Any) -> dict[str, Any]:
     """Largest absolute difference, that relative to the reference's largest value, cosine. NaN agrees with NaN.
 
     Not relative to each element: where sums cancel, elements near zero have no correct digits in either runtime.
@@ -38,7 +41,8 @@ def compare(ours, reference):
     return {"max_abs": largest, "max_rel": largest / max(scale, 1e-30) if largest else 0.0, "cosine": cosine}
 
 
-def run_reference(path, inputs, outputs=None):
+def run_reference(path: str | os.PathLike[str], inputs: Mapping[str, Array],
+                  outputs: list[str] | None = None) -> dict[str, Array]:
     """ONNX Runtime's outputs by name."""
     import onnxruntime as ort
 
@@ -59,7 +63,8 @@ class Search:
     sides know them, and no shape inference of another library reads the model in this process.
     """
 
-    def __init__(self, path, inputs, tolerance, folder, options):
+    def __init__(self, path: str | os.PathLike[str], inputs: Mapping[str, Array], tolerance: float,
+                 folder: str | os.PathLike[str], options: Mapping[str, Any]) -> None:
         import onnx
 
         self.onnx, self.inputs, self.tolerance, self.folder = onnx, inputs, tolerance, pathlib.Path(folder)
@@ -68,7 +73,7 @@ class Search:
         self.values = [(name, node) for node in self.model.graph.node if node.op_type != "Constant"
                        for name in node.output if name]
 
-    def first(self):
+    def first(self) -> dict[str, Any] | None:
         """The first value that differs and its node, or None.
 
         With all values visible nothing is fused, and one run shows them all. If that makes the difference go, or if
@@ -80,7 +85,7 @@ class Search:
             found = None
         return found or self._bisect()
 
-    def _bisect(self):
+    def _bisect(self) -> dict[str, Any] | None:
         low, high, best = 0, len(self.values) - 1, None
         while low <= high:
             middle = (low + high) // 2
@@ -93,7 +98,7 @@ class Search:
                 low = at + 1
         return best
 
-    def _probe(self, candidates):
+    def _probe(self, candidates: range) -> tuple[dict[str, Any] | None, int | None]:
         """How the first of some values that can be an output differs, None if it does not; and which one that is."""
         for index in candidates:
             try:
@@ -102,7 +107,7 @@ class Search:
                 continue
         return None, None
 
-    def _differs(self, values):
+    def _differs(self, values: list[tuple[str, Any]]) -> dict[str, Any] | None:
         """The first of some values that differs, with how."""
         names = [name for name, _ in values]
         path = self._with_outputs(names)
@@ -116,7 +121,7 @@ class Search:
                 return {"value": name, "node": node.name, "operator": node.op_type, **found}
         return None
 
-    def _with_outputs(self, names):
+    def _with_outputs(self, names: list[str]) -> pathlib.Path:
         """The path of a copy of the model that has these outputs; what they do not need is dropped."""
         copy = self.onnx.ModelProto()
         copy.CopyFrom(self.model)
@@ -137,9 +142,10 @@ class Search:
         return path
 
 
-def names_read(node):
+def names_read(node: Any) -> set[str]:
     """The values that a node reads, also those that its subgraphs, at any depth, take from around them."""
-    names, nodes = set(), [node]
+    names: set[str] = set()
+    nodes = [node]
     while nodes:
         node = nodes.pop()
         names.update(node.input)
@@ -150,7 +156,8 @@ def names_read(node):
     return names
 
 
-def verify(model, artifact, inputs, tolerance, options=None):
+def verify(model: str | os.PathLike[str], artifact: Model, inputs: Mapping[str, Array], tolerance: float,
+           options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Compares one artifact's results with ONNX Runtime's: {"outputs": ..., "passed": ..., "first": ... or None}.
 
     options: those of `compile` that the artifact was made with, for the search of the first node that differs. None
@@ -175,7 +182,7 @@ def verify(model, artifact, inputs, tolerance, options=None):
     return result
 
 
-def _print(result):
+def _print(result: dict[str, Any]) -> None:
     print(f"{'output':40} {'max abs':>10} {'max rel':>10} {'cosine':>12}")
     for name, row in result["outputs"].items():
         print(f"{name:40} {row['max_abs']:10.2e} {row['max_rel']:10.2e} {row['cosine']:12.9f}  {row.get('note', '')}")
@@ -190,7 +197,7 @@ def _print(result):
     print(("passed" if result["passed"] else "FAILED") + f": tolerance {result['tolerance']:g}")
 
 
-def _reduce_to(arguments, options):
+def _reduce_to(arguments: argparse.Namespace, options: Mapping[str, Any]) -> int:
     """Also models that do not compile are reduced: their inputs are those that the file declares."""
     import onnx
 
@@ -208,7 +215,7 @@ def _reduce_to(arguments, options):
     return 3
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(prog="lathe verify", allow_abbrev=False)
     parser.add_argument("model")
     _inputs.add_arguments(parser)

@@ -10,8 +10,18 @@ import subprocess
 import tempfile
 import weakref
 
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
 from .errors import ModelError
 from .model import Model
+
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Of an input, or of a symbol.
+Shape = int | range | Iterable[int | None]
 
 
 def driver() -> str:
@@ -27,7 +37,7 @@ def driver() -> str:
     return found
 
 
-def run_driver(*arguments) -> str:
+def run_driver(*arguments: object) -> str:
     """Runs the driver and returns its standard output; its error becomes a ModelError."""
     done = subprocess.run([driver(), *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -37,8 +47,9 @@ def run_driver(*arguments) -> str:
     return done.stdout
 
 
-def compile(model, output=None, *, threads: int = 0, shapes=None, target="native", opt_level: int = 2,
-            run_pass_until: int | None = None) -> Model:
+def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.PathLike[str] | None = None, *,
+            threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
+            opt_level: int = 2, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
     Parameters
@@ -68,15 +79,16 @@ def compile(model, output=None, *, threads: int = 0, shapes=None, target="native
     ModelError
         With the compiler's message, its code and the node at fault.
     """
-    holder = None
+    holder: tempfile.TemporaryDirectory[str] | None = None
     if output is None or not isinstance(model, (str, os.PathLike)):
         holder = tempfile.TemporaryDirectory(prefix="lathe-")
+    folder = pathlib.Path(holder.name) if holder else pathlib.Path()
     if not isinstance(model, (str, os.PathLike)):
-        path = pathlib.Path(holder.name) / "model.onnx"
+        path = folder / "model.onnx"
         path.write_bytes(model.SerializeToString())
         model = path
-    output = pathlib.Path(output) if output is not None else pathlib.Path(holder.name) / "model.so"
-    arguments = ["compile", model, "-o", output, f"-O{opt_level}"]
+    output = pathlib.Path(output) if output is not None else folder / "model.so"
+    arguments: list[object] = ["compile", model, "-o", output, f"-O{opt_level}"]
     targets = [target] if isinstance(target, str) else target
     arguments.append("--target=" + ",".join(targets))
     for name, shape in (shapes or {}).items():
@@ -90,7 +102,7 @@ def compile(model, output=None, *, threads: int = 0, shapes=None, target="native
     return loaded
 
 
-def _shape_text(shape):
+def _shape_text(shape: Shape) -> str:
     """The driver's spelling: 128, 1..512 for a symbol's bounds, 1x128 for an input."""
     if isinstance(shape, int):
         return str(shape)

@@ -14,7 +14,7 @@ class ModelError(Exception):
         The ONNX node at fault, where one is.
     """
 
-    def __init__(self, code, message, node=None):
+    def __init__(self, code: str, message: str, node: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.node = node

