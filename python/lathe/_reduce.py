@@ -7,20 +7,25 @@ Runtime computed. Every attempt is compiled and run in a process of its own, for
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from .compiler import compile
 from .errors import ModelError
+from .model import Array
 
 TIMEOUT = 300
 
 
-def probe(path, inputs, tolerance, options):
+def probe(path: str | os.PathLike[str], inputs: Mapping[str, Array], tolerance: float,
+          options: Mapping[str, Any]) -> str:
     """What is wrong with a model: "" or "differs", or the code of an error."""
     from ._verify import verify
 
@@ -33,7 +38,8 @@ def probe(path, inputs, tolerance, options):
     return "" if result["passed"] else "differs"
 
 
-def probe_apart(path, inputs_path, tolerance, options):
+def probe_apart(path: pathlib.Path, inputs_path: pathlib.Path, tolerance: float,
+                options: Mapping[str, Any]) -> str:
     """The same in another process: also "died" and "hung"."""
     command = [sys.executable, "-m", "lathe._reduce", str(path), str(inputs_path), str(tolerance), json.dumps(options)]
     try:
@@ -46,7 +52,8 @@ def probe_apart(path, inputs_path, tolerance, options):
 class Reducer:
     """Reduces a model for as long as `fails(model, inputs)` holds."""
 
-    def __init__(self, model, inputs, fails):
+    def __init__(self, model: Any, inputs: Mapping[str, Array],
+                 fails: Callable[[Any, Mapping[str, Array]], bool]) -> None:
         import onnx
 
         self.onnx, self.model, self.fails = onnx, model, fails
@@ -56,7 +63,7 @@ class Reducer:
         self.values = dict(inputs)
         self.values.update(self._record())
 
-    def _record(self):
+    def _record(self) -> dict[str, Array]:
         """What ONNX Runtime computes for every value that it can give out."""
         import onnxruntime as ort
 
@@ -74,7 +81,7 @@ class Reducer:
             given = {name: self.values[name] for name in self.inputs}
             return dict(zip(names, session.run(names, given)))
 
-    def part(self, numbers):
+    def part(self, numbers: Sequence[int]) -> tuple[Any, dict[str, Array]] | None:
         """(model, inputs) of some nodes, or None if one reads what is no tensor."""
         from ._verify import names_read
 
@@ -88,7 +95,7 @@ class Reducer:
             del field[:]
         graph.node.extend(nodes)
         graph.initializer.extend(tensor for tensor in self.model.graph.initializer if tensor.name in read)
-        inputs = {}
+        inputs: dict[str, Any] = {}
         for name in sorted(read - made - self.initializers):
             value = self.values.get(name)
             if name in self.inputs:
@@ -104,11 +111,11 @@ class Reducer:
         graph.output.extend(self.onnx.ValueInfoProto(name=name) for name in sorted(made - read) or sorted(made))
         return copy, inputs
 
-    def _still_fails(self, numbers):
+    def _still_fails(self, numbers: Sequence[int]) -> bool:
         part = self.part(numbers) if numbers else None
         return part is not None and self.fails(*part)
 
-    def run(self):
+    def run(self) -> tuple[Any, dict[str, Array]] | None:
         """(model, inputs) that fail and from which no node can be left out; None if the whole does not fail."""
         numbers = list(range(len(self.model.graph.node)))
         if not self._still_fails(numbers):
@@ -126,7 +133,12 @@ class Reducer:
         return self.part(numbers)
 
 
-def reduce(path, inputs, tolerance, options, output):
+def _save(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
+    np.savez(path, **arrays)
+
+
+def reduce(path: str | os.PathLike[str], inputs: Mapping[str, Array], tolerance: float, options: Mapping[str, Any],
+           output: str | os.PathLike[str]) -> tuple[str, int] | None:
     """Writes the smallest failing part of a model to `output`, its inputs beside it as .npz.
 
     Returns (kind of failure, number of nodes), or None if nothing fails.
@@ -134,14 +146,14 @@ def reduce(path, inputs, tolerance, options, output):
     import onnx
 
     output = pathlib.Path(output)
-    with tempfile.TemporaryDirectory(prefix="lathe-reduce-") as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory(prefix="lathe-reduce-") as name:
+        folder = pathlib.Path(name)
 
-        def attempt(model, arrays):
+        def attempt(model: Any, arrays: Mapping[str, Array]) -> str:
             part = folder / "part.onnx"
             (folder / "part.data").unlink(missing_ok=True)  # or the weights would be appended
             onnx.save(model, part, save_as_external_data=True, location="part.data")
-            np.savez(folder / "part.npz", **arrays)
+            _save(folder / "part.npz", arrays)
             return probe_apart(part, folder / "part.npz", tolerance, options)
 
         model = onnx.load(path)
@@ -150,9 +162,9 @@ def reduce(path, inputs, tolerance, options, output):
             return None
         reduced = Reducer(model, inputs, lambda part, arrays: attempt(part, arrays) == kind).run()
     if reduced is None:  # it fails only with its outputs as they are
-        reduced = model, inputs
+        reduced = model, dict(inputs)
     onnx.save(reduced[0], output)
-    np.savez(output.with_suffix(".npz"), **reduced[1])
+    _save(output.with_suffix(".npz"), reduced[1])
     return kind, len(reduced[0].graph.node)
 
 
