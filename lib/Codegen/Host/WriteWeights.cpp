@@ -322,20 +322,17 @@ private:
   std::vector<char> data;
 };
 
-Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer,
+/// Writes `rows` rows (the elements of the leading dimensions `shape`) of columns [first, last) as panels.
+Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape, int64_t rows,
+                  std::pair<int64_t, int64_t> range, int64_t width, int64_t interleave, Buffer &buffer,
                   codegen::NotFiniteCount &notFinite) {
-  RankedTensorType type = weight.getTensorType();
-  int64_t bytes = codegen::getElementBytes(type.getElementType());
-  int64_t columns = type.getRank() ? type.getShape().back() : 1;
-  int64_t rows = columns ? type.getNumElements() / columns : 0;
-  nn::PanelAttr panel = weight.getPanelAttr();
+  int64_t bytes = codegen::getElementBytes(element);
   // Row-major is one panel as wide as the matrix; wide rows are written in parts.
   constexpr int64_t kPart = 1 << 14;
-  int64_t width = panel ? panel.getWidth() : columns;
-  int64_t interleave = panel ? panel.getInterleave() : 1;
   std::vector<char> row;
-  for (int64_t first = 0; first < columns; first += width) {
-    SmallVector<int64_t> index(std::max<int64_t>(type.getRank() - 1, 0), 0);
+  auto [begin, columns] = range;
+  for (int64_t first = begin; first < columns; first += width) {
+    SmallVector<int64_t> index(shape.size() - (shape.empty() ? 0 : 1), 0);
     for (int64_t k = 0; k < rows; k += interleave) {
       if (interleave == 1) {
         for (int64_t part = 0; part < width; part += kPart) {
@@ -345,9 +342,9 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
             return to.takeError();
           }
           copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
-          countNotFinite(type.getElementType(), ArrayRef(*to, (end - part) * bytes), notFinite);
+          countNotFinite(element, ArrayRef(*to, (end - part) * bytes), notFinite);
         }
-        nextRow(index, type.getShape());
+        nextRow(index, shape);
         continue;
       }
       llvm::Expected<char *> to = buffer.reserve(width * interleave * bytes);
@@ -360,9 +357,71 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
         for (int64_t i = 0; i < width; ++i) {
           memcpy(*to + (i * interleave + j) * bytes, row.data() + i * bytes, bytes);
         }
-        nextRow(index, type.getShape());
+        nextRow(index, shape);
       }
-      countNotFinite(type.getElementType(), ArrayRef(*to, width * interleave * bytes), notFinite);
+      countNotFinite(element, ArrayRef(*to, width * interleave * bytes), notFinite);
+    }
+  }
+  return Error::success();
+}
+
+/// Writes the filter of a convolution whose groups are joined: row (place in the window, group, channel) of a
+/// matrix holds the columns of that group alone.
+Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<StridedBlock> blocks,
+                        Buffer &buffer, codegen::NotFiniteCount &notFinite) {
+  int64_t bytes = codegen::getElementBytes(type.getElementType());
+  int64_t channels = type.getDimSize(type.getRank() - 2);
+  int64_t columns = type.getShape().back() / panel.getGroups(), joined = panel.getJoined();
+  int64_t places = type.getNumElements() / (channels * columns * panel.getGroups());
+  ArrayRef<int64_t> window = type.getShape().drop_back(1);
+  for (int64_t group = 0; group < panel.getGroups(); group += joined) {
+    for (int64_t first = 0; first < joined * columns; first += panel.getWidth()) {
+      SmallVector<int64_t> index(window.size(), 0);
+      for (int64_t row = 0; row < places * joined * channels; ++row) {
+        llvm::Expected<char *> to = buffer.reserve(panel.getWidth() * bytes);
+        if (!to) {
+          return to.takeError();
+        }
+        // The columns of the row's group that lie in this panel.
+        int64_t own = row / channels % joined;
+        int64_t begin = std::max(first, own * columns);
+        int64_t end = std::min(first + panel.getWidth(), (own + 1) * columns);
+        index.back() = row % channels;
+        if (begin < end) {
+          copyRow(blocks, index, group * columns + begin, group * columns + end, bytes,
+                  *to + (begin - first) * bytes);
+          countNotFinite(type.getElementType(), ArrayRef(*to, panel.getWidth() * bytes), notFinite);
+        }
+        if ((row + 1) % (joined * channels) == 0) {
+          nextRow(MutableArrayRef(index).drop_back(), window.drop_back());
+        }
+      }
+    }
+  }
+  return Error::success();
+}
+
+Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer,
+                  codegen::NotFiniteCount &notFinite) {
+  RankedTensorType type = weight.getTensorType();
+  int64_t columns = type.getRank() ? type.getShape().back() : 1;
+  if (type.getNumElements() == 0) {
+    return Error::success();
+  }
+  int64_t rows = type.getNumElements() / columns;
+  nn::PanelAttr panel = weight.getPanelAttr();
+  if (!panel) {
+    return writePanels(type.getElementType(), blocks, type.getShape(), rows, {0, columns}, columns,
+                       /*interleave=*/1, buffer, notFinite);
+  }
+  if (panel.getJoined() > 1) {
+    return writeJoinedPanels(type, panel, blocks, buffer, notFinite);
+  }
+  int64_t each = columns / panel.getGroups();
+  for (int64_t first = 0; first < columns; first += each) {
+    if (Error error = writePanels(type.getElementType(), blocks, type.getShape(), rows, {first, first + each},
+                                  panel.getWidth(), panel.getInterleave(), buffer, notFinite)) {
+      return error;
     }
   }
   return Error::success();

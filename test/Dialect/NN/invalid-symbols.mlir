@@ -68,6 +68,16 @@ nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <0 x 2>
 
 // -----
 
+// expected-error@+1 {{expects the number of joined groups to divide that of all groups, but they are 3 and 4}}
+nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <32 x 1, groups 4 joined 3>
+
+// -----
+
+// expected-error@+1 {{expects a multiple of 3 columns for the groups of its panel, but it is 'tensor<4x4xf32>'}}
+nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <32 x 1, groups 3 joined 1>
+
+// -----
+
 // expected-error@+1 {{expects the kind of a weight's source to be "concat", "transpose" or "reshape", but it is "add"}}
 nn.weight private @w : tensor<2xf32> = #nn.source<add [@w] [0]>
 

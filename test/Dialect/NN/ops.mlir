@@ -15,6 +15,8 @@ func.func @dim_symbol() -> (index, index, index) {
 nn.weight private @w7 : tensor<4x2xf32> = dense_resource<w7> {onnx_name = "encoder.w"}
 // CHECK: nn.weight private @q : tensor<4x2xf32> = dense<1.000000e+00> panel <16 x 1>
 nn.weight private @q : tensor<4x2xf32> = dense<1.0> panel <16 x 1>
+// CHECK: nn.weight private @g : tensor<2x1x4xf32> = dense<1.000000e+00> panel <32 x 1, groups 4 joined 2>
+nn.weight private @g : tensor<2x1x4xf32> = dense<1.0> panel <32 x 1, groups 4 joined 2>
 // CHECK: nn.weight private @qw : tensor<4x4xf32> = #nn.source<concat [@w7, @q] [1]>
 nn.weight private @qw : tensor<4x4xf32> = #nn.source<concat [@w7, @q] [1]>
 

@@ -137,6 +137,24 @@ TEST_F(WriteWeightsTest, InterleavedRowsStandTogether) {
             std::vector<float>({1, 3, 2, 4}));
 }
 
+TEST_F(WriteWeightsTest, GroupsAreMatricesOfTheirOwn) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x1x4xf32> = dense<[[[1.0, 2.0, 3.0, 4.0]], [[5.0, 6.0, 7.0, 8.0]]]>
+      panel <2 x 1, groups 2 joined 1> {lathe.offset = 0 : i64}
+  )",
+                 8),
+            std::vector<float>({1, 2, 5, 6, 3, 4, 7, 8}));
+}
+
+TEST_F(WriteWeightsTest, JoinedGroupsHaveZerosBetweenThem) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x1x4xf32> = dense<[[[1.0, 2.0, 3.0, 4.0]], [[5.0, 6.0, 7.0, 8.0]]]>
+      panel <2 x 1, groups 4 joined 2> {lathe.offset = 0 : i64}
+  )",
+                 16),
+            std::vector<float>({1, 0, 0, 2, 5, 0, 0, 6, 3, 0, 0, 4, 7, 0, 0, 8}));
+}
+
 TEST_F(WriteWeightsTest, PlacesThatDoNotFollowAreAnError) {
   EXPECT_EQ(failure("nn.weight private @a : tensor<1xf32> = dense<3.0> {lathe.offset = 64 : i64}"),
             "weight @a ends at byte 4 of its section instead of 68");

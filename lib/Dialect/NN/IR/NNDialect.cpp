@@ -143,12 +143,25 @@ LogicalResult WeightSourceAttr::verify(function_ref<InFlightDiagnostic()> emitEr
 }
 
 LogicalResult PanelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t width,
-                                int64_t interleave) {
+                                int64_t interleave, int64_t groups, int64_t joined) {
   if (width <= 0 || interleave <= 0) {
     return emitError() << "expects a panel's width and interleave to be positive, but they are " << width
                        << " and " << interleave;
   }
+  if (groups <= 0 || joined <= 0 || groups % joined != 0) {
+    return emitError() << "expects the number of joined groups to divide that of all groups, but they are "
+                       << joined << " and " << groups;
+  }
   return success();
+}
+
+int64_t PanelAttr::getStoredElements(RankedTensorType type) const {
+  int64_t columns = type.getShape().back(), matrices = getGroups() / getJoined();
+  if (columns == 0) {
+    return 0;
+  }
+  int64_t rows = llvm::alignTo(type.getNumElements() / columns * getJoined(), getInterleave());
+  return matrices * rows * llvm::alignTo(columns / matrices, getWidth());
 }
 
 //===----------------------------------------------------------------------===//

@@ -64,6 +64,10 @@ LogicalResult WeightOp::verify() {
       return emitOpError() << "expects a matrix with a multiple of " << panel.getInterleave()
                            << " rows for its panel, but it is " << type;
     }
+    if (columns % panel.getGroups() != 0) {
+      return emitOpError() << "expects a multiple of " << panel.getGroups()
+                           << " columns for the groups of its panel, but it is " << type;
+    }
   }
   if (isa<WeightSourceAttr>(getValue())) {
     // Sizes are checked with the symbols.

@@ -118,10 +118,22 @@ def NN_PanelAttr : NN_Attr<"Panel", "panel"> {
     A [K, N] matrix (the dimensions before the last count as one) is stored as
     [ceil(N / width)][K / interleave][width][interleave], the last panel padded with zeros.
 
-    Example: `#nn.panel<32 x 1>`
+    The filter of a convolution with `groups` groups is several matrices, one after the other, each of `joined` groups:
+    its columns are those of its groups, its rows run over the window and the channels of its groups, and it is zero
+    where a row and a column belong to different groups.
+
+    Examples: `#nn.panel<32 x 1>`, `#nn.panel<32 x 1, groups 8 joined 4>`
   }];
-  let parameters = (ins "int64_t":$width, "int64_t":$interleave);
-  let assemblyFormat = "`<` $width `x` $interleave `>`";
+  let parameters = (ins "int64_t":$width, "int64_t":$interleave, DefaultValuedParameter<"int64_t", "1">:$groups,
+                        DefaultValuedParameter<"int64_t", "1">:$joined);
+  let assemblyFormat = "`<` $width `x` $interleave (`,` `groups` $groups^)? (`joined` $joined^)? `>`";
+  let builders = [AttrBuilder<(ins "int64_t":$width, "int64_t":$interleave), [{
+    return $_get($_ctxt, width, interleave, /*groups=*/1, /*joined=*/1);
+  }]>];
+  let extraClassDeclaration = [{
+    /// The number of elements that a weight of `type` has in this arrangement.
+    int64_t getStoredElements(::mlir::RankedTensorType type) const;
+  }];
   let genVerifyDecl = 1;
 }
 
