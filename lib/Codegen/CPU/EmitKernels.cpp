@@ -33,6 +33,8 @@ static Emitter getEmitter(RootKind kind) {
   switch (kind) {
   case RootKind::MatMul:
     return getMatMulEmitter();
+  case RootKind::Conv:
+    return getConvEmitter();
   case RootKind::Attention:
     return getAttentionEmitter();
   case RootKind::Rows:

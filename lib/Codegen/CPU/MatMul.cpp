@@ -2,10 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Matrix products and 1-D convolutions. A task computes one column of register tiles for a block of rows
+/// Matrix products. A task computes one column of register tiles for a block of rows
 /// into a scratch buffer that stays in the first-level cache, then runs the epilogue row by row: one copy of
 /// its code, for all tile heights, at the price of one load and store per result vector.
 
+#include "ColumnTile.h"
 #include "MatMulProblem.h"
 #include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
@@ -21,8 +22,8 @@ using namespace lathe::cpu;
 
 namespace {
 
-/// How much of the reduced dimension is packed at a time, and the most elements of a buffer.
-constexpr int64_t kPackedDepth = 256, kLargestPack = 64 << 10;
+/// How much of the reduced dimension is packed at a time.
+constexpr int64_t kPackedDepth = 256;
 
 class MatMulEmitter {
 public:
@@ -43,9 +44,11 @@ private:
   void chooseDepth();
 
   LogicalResult emitTask(Value number);
-  void emitDepthBlock(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
-  void emitTile(const MatMulGrid::Task &task, int64_t height, Value row, Value firstDepth, OpFoldResult depth,
-                const MatrixRef &rhsRef, ArrayRef<Value> masks);
+  LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns);
+  void emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, Value firstDepth,
+                      OpFoldResult depth);
+  void emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height, Value row,
+                Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef);
   /// The right-hand side from row `firstDepth` on at the columns of the task.
   MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
@@ -54,18 +57,14 @@ private:
   /// firstColumn) on, into a buffer with rows of `width` elements, a multiple of the lanes.
   void packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
                      OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns, Value buffer,
-                     int64_t width, ArrayRef<OpFoldResult> rowSizes = {});
+                     int64_t width);
   /// The rows of the left-hand side that a task reads, from column `firstDepth` on, where no strides describe
   /// it.
   void packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
-  LogicalResult emitEpilogue(const MatMulGrid::Task &task);
-  SmallVector<Value> makeMasks(const MatMulGrid::Task &task);
+  LogicalResult emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns);
   /// The index into leading dimensions of `sizes` that broadcast to the batch.
   SmallVector<OpFoldResult> broadcastIndex(ArrayRef<OpFoldResult> sizes, ArrayRef<OpFoldResult> batchIndex);
   OpFoldResult batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex);
-  bool isConv() const { return isa<nn::ConvOp>(problem.root); }
-  /// The dimensions before the two (of a convolution: one) that are the matrix.
-  int64_t leadingDims(ArrayRef<OpFoldResult> dims) const { return isConv() ? 1 : int64_t(dims.size()) - 2; }
 
   EmitContext &context;
   OpBuilder &builder;
@@ -79,7 +78,7 @@ private:
   OpFoldResult lhsRowStride;
   /// The width of the panels of the right-hand side, 0 if it is a matrix with strides.
   int64_t panelWidth = 0;
-  bool packs = false, maskRhs = false, maskResult = false;
+  bool packs = false, readsInPlace = false;
   /// Operands that are no views of inputs: evaluated into scratch buffers.
   bool evaluatesLhs = false, evaluatesRhs = false;
   OpFoldResult blockDepth;
@@ -111,49 +110,14 @@ LogicalResult MatMulEmitter::findLhs() {
   lhsDims.assign(dims->begin(), dims->end());
   if (FailureOr<StridedView> view = getStridedView(context, problem.lhs); succeeded(view)) {
     lhs = *view;
-    lhsRowStride = lhs.strides[leadingDims(lhs.strides)];
-    // A row of a convolution is a window: the rows of x that it covers must be neighbours.
-    if (!isConv() ||
-        (isConstantSize(lhs.strides.back(), 1) && areEqualSizes(lhsRowStride, lhs.sizes.back()))) {
-      return success();
-    }
+    lhsRowStride = *std::prev(lhs.strides.end(), 2);
+    return success();
   }
   evaluatesLhs = true;
-  int64_t rows = tiling.blockRows;
   lhsWidth = kPackedDepth;
-  if (isConv()) {
-    ArrayRef<int64_t> filter = cast<RankedTensorType>(problem.rhs.getType()).getShape();
-    rows += filter.front();
-    lhsWidth = filter[filter.size() - 2];
-    if (lhsWidth % tiling.lanes != 0 || rows * lhsWidth > kLargestPack) {
-      return problem.root->emitOpError()
-             << "expects its input to be dense, or " << lhsWidth << " channels to be a multiple of "
-             << tiling.lanes << " and at most " << kLargestPack / rows;
-    }
-  }
-  lhsScratch = makeScratch(builder, loc, builder.getF32Type(), rows * lhsWidth);
+  lhsScratch = makeScratch(builder, loc, builder.getF32Type(), tiling.blockRows * lhsWidth);
   lhsRowStride = math().constant(lhsWidth);
   return success();
-}
-
-/// Whether all dimensions but the last lie like one.
-static bool rowsAreOneDimension(const StridedView &view) {
-  OpFoldResult next;
-  for (int64_t dim = int64_t(view.sizes.size()) - 2; dim >= 0; --dim) {
-    if (isConstantSize(view.sizes[dim], 1)) {
-      continue;
-    }
-    std::optional<int64_t> stride = getConstantIntValue(view.strides[dim]);
-    if (next && (!stride || stride != getConstantIntValue(next))) {
-      return false;
-    }
-    std::optional<int64_t> size = getConstantIntValue(view.sizes[dim]);
-    if (!stride || !size) {
-      return false;
-    }
-    next = Builder(view.base.getContext()).getIndexAttr(*stride * *size);
-  }
-  return true;
 }
 
 LogicalResult MatMulEmitter::findRhs() {
@@ -184,20 +148,19 @@ LogicalResult MatMulEmitter::findRhs() {
   }
   rhsDims.assign(dims->begin(), dims->end());
   FailureOr<StridedView> view = getStridedView(context, problem.rhs);
-  if (failed(view) || (isConv() && !rowsAreOneDimension(*view))) {
+  if (failed(view)) {
     packs = evaluatesRhs = true;
     return success();
   }
   rhs = *view;
   packs = !isConstantSize(rhs.strides.back(), 1);
-  std::optional<int64_t> columns = getConstantIntValue(problem.n);
-  maskRhs = !packs && !(columns && *columns % tiling.columns() == 0);
+  readsInPlace = !packs;
   return success();
 }
 
 /// Packed columns must fit on the stack, and panels into the second-level cache.
 void MatMulEmitter::chooseDepth() {
-  int64_t limit = packs || (evaluatesLhs && !isConv()) ? kPackedDepth : tiling.blockDepth;
+  int64_t limit = packs || evaluatesLhs ? kPackedDepth : tiling.blockDepth;
   std::optional<int64_t> depth = getConstantIntValue(problem.k);
   if (depth && *depth <= limit) {
     blockDepth = problem.k;
@@ -222,8 +185,6 @@ LogicalResult MatMulEmitter::emit() {
     return failure();
   }
   chooseDepth();
-  std::optional<int64_t> columns = getConstantIntValue(problem.n);
-  maskResult = !(columns && *columns % tiling.columns() == 0);
   scratch = makeScratch(builder, loc, builder.getF32Type(), tiling.blockRows * tiling.columns());
   if (packs) {
     int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), tiling.lanes);
@@ -236,34 +197,23 @@ LogicalResult MatMulEmitter::emit() {
 
 LogicalResult MatMulEmitter::emitTask(Value number) {
   MatMulGrid::Task task = grid.decode(builder, loc, problem, tiling, number);
-  if (evaluatesLhs && isConv()) {
-    OpFoldResult window = math().constant(cast<RankedTensorType>(problem.rhs.getType()).getDimSize(0) - 1);
-    packEvaluated(problem.lhs, task.batchIndex, task.firstRow, math().constant(0),
-                  math().add(task.rows, window), math().constant(lhsWidth), lhsScratch, lhsWidth);
-  }
+  return emitColumnTile(builder, loc, tiling, problem.n, task.firstColumn,
+                        [&](const ColumnTile &columns) { return emitColumns(task, columns); });
+}
+
+LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
   if (!isBlocked) {
-    emitDepthBlock(task, math().value(math().constant(0)), blockDepth);
+    emitDepthBlock(task, columns, math().value(math().constant(0)), blockDepth);
   } else {
     int64_t step = *getConstantIntValue(blockDepth);
     std::optional<int64_t> depth = getConstantIntValue(problem.k);
     bool isEven = depth && *depth % step == 0;
     emitLoop(math().constant(0), problem.k, step, [&](Value firstDepth) {
       OpFoldResult left = math().sub(problem.k, firstDepth);
-      emitDepthBlock(task, firstDepth, isEven ? blockDepth : math().min(blockDepth, left));
+      emitDepthBlock(task, columns, firstDepth, isEven ? blockDepth : math().min(blockDepth, left));
     });
   }
-  return emitEpilogue(task);
-}
-
-SmallVector<Value> MatMulEmitter::makeMasks(const MatMulGrid::Task &task) {
-  SmallVector<Value> masks;
-  auto type = VectorType::get({tiling.lanes}, builder.getI1Type());
-  for (int64_t vector = 0; vector < tiling.vectors; ++vector) {
-    OpFoldResult column = math().add(task.firstColumn, math().constant(vector * tiling.lanes));
-    Value left = math().value(math().sub(problem.n, column));
-    masks.push_back(vector::CreateMaskOp::create(builder, loc, type, left));
-  }
-  return masks;
+  return emitEpilogue(task, columns);
 }
 
 SmallVector<OpFoldResult> MatMulEmitter::broadcastIndex(ArrayRef<OpFoldResult> sizes,
@@ -289,7 +239,7 @@ SmallVector<OpFoldResult> MatMulEmitter::broadcastIndex(ArrayRef<OpFoldResult> s
 
 OpFoldResult MatMulEmitter::batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex) {
   OpFoldResult offset = view.offset;
-  ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).take_front(leadingDims(view.sizes));
+  ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).drop_back(2);
   for (auto [index, stride] : llvm::zip(broadcastIndex(sizes, batchIndex), view.strides)) {
     offset = math().add(offset, math().mul(index, stride));
   }
@@ -309,20 +259,14 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
   if (evaluatesRhs) {
     OpFoldResult columns =
         math().min(math().constant(tiling.columns()), math().sub(problem.n, task.firstColumn));
-    // The rows of a filter are all its dimensions but the last.
-    auto rowSizes = isConv() ? ArrayRef(rhsDims).drop_back() : ArrayRef<OpFoldResult>();
-    SmallVector<OpFoldResult> leading;
-    if (!isConv()) {
-      leading = broadcastIndex(ArrayRef(rhsDims).take_front(leadingDims(rhsDims)), task.batchIndex);
-    }
+    SmallVector<OpFoldResult> leading = broadcastIndex(ArrayRef(rhsDims).drop_back(2), task.batchIndex);
     packEvaluated(problem.rhs, leading, firstDepth, task.firstColumn, depth, columns, packScratch,
-                  tiling.columns(), rowSizes);
+                  tiling.columns());
     return packed;
   }
   size_t rank = rhs.strides.size();
   OpFoldResult rowStride = rhs.strides[rank - 2], columnStride = rhs.strides[rank - 1];
-  OpFoldResult offset = isConv() ? rhs.offset : batchOffset(rhs, task.batchIndex);
-  offset = math().add(offset, math().mul(firstDepth, rowStride));
+  OpFoldResult offset = math().add(batchOffset(rhs, task.batchIndex), math().mul(firstDepth, rowStride));
   offset = math().add(offset, math().mul(task.firstColumn, columnStride));
   MatrixRef source{rhs.base, math().value(offset), rowStride, columnStride};
   if (!packs) {
@@ -338,16 +282,12 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
 
 void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
                                   OpFoldResult firstColumn, OpFoldResult rows, OpFoldResult columns,
-                                  Value buffer, int64_t width, ArrayRef<OpFoldResult> rowSizes) {
+                                  Value buffer, int64_t width) {
   auto maskType = VectorType::get({tiling.lanes}, builder.getI1Type());
-  size_t rank = cast<RankedTensorType>(tensor.getType()).getRank();
   emitLoop(math().constant(0), rows, 1, [&](Value row) {
     emitLoop(math().constant(0), columns, tiling.lanes, [&](Value column) {
       SmallVector<OpFoldResult> index(leading);
-      OpFoldResult number = math().add(firstRow, row);
-      llvm::append_range(index, rowSizes.empty() ? SmallVector<OpFoldResult>{number}
-                                                 : math().delinearize(number, rowSizes));
-      index.resize(rank - 1, math().constant(0));
+      index.push_back(math().add(firstRow, row));
       index.push_back(math().add(firstColumn, column));
       Value mask =
           vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().sub(columns, column)));
@@ -364,8 +304,7 @@ void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, 
 }
 
 void MatMulEmitter::packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
-  SmallVector<OpFoldResult> leading =
-      broadcastIndex(ArrayRef(lhsDims).take_front(leadingDims(lhsDims)), task.batchIndex);
+  SmallVector<OpFoldResult> leading = broadcastIndex(ArrayRef(lhsDims).drop_back(2), task.batchIndex);
   packEvaluated(problem.lhs, leading, task.firstRow, firstDepth, task.rows, depth, lhsScratch, lhsWidth);
 }
 
@@ -413,16 +352,16 @@ void MatMulEmitter::packElements(const MatMulGrid::Task &task, const MatrixRef &
   });
 }
 
-void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
-  if (evaluatesLhs && !isConv()) {
+void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, Value firstDepth,
+                                   OpFoldResult depth) {
+  if (evaluatesLhs) {
     packLhs(task, firstDepth, depth);
   }
   MatrixRef rhsRef = getRhs(task, firstDepth, depth);
-  SmallVector<Value> masks = maskRhs ? makeMasks(task) : SmallVector<Value>();
   OpFoldResult height = math().constant(tiling.rows);
   OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
   emitLoop(math().constant(0), done, tiling.rows,
-           [&](Value row) { emitTile(task, tiling.rows, row, firstDepth, depth, rhsRef, masks); });
+           [&](Value row) { emitTile(task, columns, tiling.rows, row, firstDepth, depth, rhsRef); });
   // One tile of exactly the height that is left: a second pass over the right-hand side would cost as much as
   // the first when there are few rows.
   SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
@@ -431,7 +370,7 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDept
   for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
     OpBuilder::InsertionGuard guard(builder);
     builder.createBlock(&region);
-    emitTile(task, height, math().value(done), firstDepth, depth, rhsRef, masks);
+    emitTile(task, columns, height, math().value(done), firstDepth, depth, rhsRef);
     scf::YieldOp::create(builder, loc);
   }
   OpBuilder::InsertionGuard guard(builder);
@@ -439,14 +378,13 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, Value firstDept
   scf::YieldOp::create(builder, loc);
 }
 
-void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value row, Value firstDepth,
-                             OpFoldResult depth, const MatrixRef &rhsRef, ArrayRef<Value> masks) {
-  RegisterTile tile = tiling.tile(height);
+void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height,
+                             Value row, Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef) {
+  RegisterTile tile = tiling.tile(height, columns.vectors);
   MatrixRef lhsRef;
   if (evaluatesLhs) {
-    OpFoldResult offset = math().mul(row, lhsRowStride);
-    offset = isConv() ? math().add(offset, firstDepth) : offset;
-    lhsRef = {lhsScratch, math().value(offset), lhsRowStride, math().constant(1)};
+    Value offset = math().value(math().mul(row, lhsRowStride));
+    lhsRef = {lhsScratch, offset, lhsRowStride, math().constant(1)};
   } else {
     OpFoldResult offset = batchOffset(lhs, task.batchIndex);
     offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
@@ -457,7 +395,8 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value
   SmallVector<Value> places;
   OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
   for (int64_t i = 0; i < tile.sums(); ++i) {
-    places.push_back(math().value(math().add(place, math().constant(i * tiling.lanes))));
+    int64_t ahead = i / tile.vectors * tiling.columns() + i % tile.vectors * tiling.lanes;
+    places.push_back(math().value(math().add(place, math().constant(ahead))));
   }
   Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
   SmallVector<Value> sums(tile.sums(), zero);
@@ -469,36 +408,23 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, int64_t height, Value
       sum = arith::SelectOp::create(builder, loc, isFirst, zero, before);
     }
   }
+  ArrayRef<Value> masks = readsInPlace ? ArrayRef(columns.masks) : ArrayRef<Value>();
   sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
   }
 }
 
-LogicalResult MatMulEmitter::emitEpilogue(const MatMulGrid::Task &task) {
+LogicalResult MatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns) {
   StridedView output = getOutputView(context, problem.output);
-  SmallVector<Value> masks = maskResult ? makeMasks(task) : SmallVector<Value>(tiling.vectors);
   LogicalResult result = success();
   emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
     OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
     Value rowOfAll = math().value(math().add(task.firstRow, row));
-    SmallVector<Value> firstIndex =
+    SmallVector<Value> index =
         problem.resultIndex(builder, loc, task.batchIndex, rowOfAll, math().value(task.firstColumn));
-    for (int64_t vector = 0; vector < tiling.vectors; ++vector) {
-      OpFoldResult ahead = math().constant(vector * tiling.lanes);
-      Value sum = vector::LoadOp::create(builder, loc, vectorType, scratch,
-                                         ValueRange{math().value(math().add(place, ahead))});
-      Tile tile{firstIndex, tiling.lanes, masks[vector]};
-      tile.index.back() = math().value(math().add(task.firstColumn, ahead));
-      elements.reset();
-      elements.setValue(problem.result, sum);
-      FailureOr<Value> value = elements.evaluate(problem.output.getValue(), tile);
-      if (failed(value)) {
-        result = failure();
-        return;
-      }
-      storeTile(builder, loc, *value, output, tile);
-    }
+    result = emitRowEpilogue(builder, loc, elements, problem.result, problem.output, output, scratch, place,
+                             index, columns, tiling.lanes);
   });
   return result;
 }

@@ -32,15 +32,9 @@ bool cpu::canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
 }
 
 bool cpu::canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
-  RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
-  auto isOne = [](int64_t value) { return value == 1; };
-  auto isZero = [](int64_t value) { return value == 0; };
-  bool oneDim = x.getRank() == 3 || (x.getRank() == 4 && x.getDimSize(2) == 1 && filter.getDimSize(1) == 1);
-  if (!allF32(op->getOperandTypes()) || !oneDim || op.getGroups() != 1 || !filter.hasStaticShape() ||
-      x.isDynamicDim(x.getRank() - 1) || !llvm::all_of(op.getStrides(), isOne) ||
-      !llvm::all_of(op.getDilations(), isOne) || !llvm::all_of(op.getPads(), isZero)) {
-    whyNot =
-        "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
+  if (!allF32(op->getOperandTypes()) || !op.isProduct()) {
+    whyNot = "only f32 convolutions with a window of one element, stride 1, one group and no padding are "
+             "matrix products";
     return false;
   }
   return true;
@@ -108,42 +102,26 @@ static bool isFlatAddressable(EmitContext &context, Value tensor, const MatMulPr
   return true;
 }
 
-static LogicalResult analyzeProduct(EmitContext &context, nn::MatMulOp op, MatMulProblem &problem) {
-  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, op.getResult()),
-                                       lhs = getDims(context, op.getLhs());
+/// A matrix product, or a convolution whose pixels are rows and whose filter is a matrix.
+static LogicalResult analyzeProduct(EmitContext &context, MatMulProblem &problem) {
+  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, problem.result),
+                                       lhs = getDims(context, problem.lhs);
   if (failed(result) || failed(lhs)) {
     return failure();
   }
   size_t rank = result->size();
-  problem.lhs = op.getLhs();
-  problem.rhs = op.getRhs();
   problem.batch.assign(result->begin(), result->end() - 2);
   problem.m = (*result)[rank - 2];
   problem.n = (*result)[rank - 1];
   problem.k = lhs->back();
-  ArrayRef<int64_t> rhsBatch = typeOf(op.getRhs()).getShape().drop_back(2);
+  ArrayRef<int64_t> rhsBatch = typeOf(problem.rhs).getShape().drop_back(2);
   bool isOneMatrix = llvm::all_of(rhsBatch, [](int64_t size) { return size == 1; });
-  if (rank > 2 && isOneMatrix && lhs->size() == rank && rowsAreUniform(context, op.getLhs())) {
+  if (rank > 2 && isOneMatrix && lhs->size() == rank && rowsAreUniform(context, problem.lhs)) {
     problem.flattened.assign(result->begin(), result->end() - 1);
     problem.flatIndex = isFlatAddressable(context, problem.output.getValue(), problem, *result);
     problem.batch.clear();
-    problem.m = IndexMath{context.builder, op.getLoc()}.product(problem.flattened);
+    problem.m = IndexMath{context.builder, problem.root->getLoc()}.product(problem.flattened);
   }
-  return success();
-}
-
-static LogicalResult analyzeConv(EmitContext &context, nn::ConvOp op, MatMulProblem &problem) {
-  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, op.getResult());
-  if (failed(result)) {
-    return failure();
-  }
-  RankedTensorType filter = typeOf(op.getFilter());
-  problem.lhs = op.getX();
-  problem.rhs = op.getFilter();
-  problem.batch = {result->front()};
-  problem.m = (*result)[1];
-  problem.n = result->back();
-  problem.k = context.builder.getIndexAttr(filter.getNumElements() / filter.getShape().back());
   return success();
 }
 
@@ -172,20 +150,14 @@ FailureOr<MatMulProblem> cpu::analyzeMatMul(EmitContext &context) {
            << ", but it has type " << problem.output.getValue().getType();
   }
   std::string whyNot;
-  LogicalResult analyzed = failure();
-  if (auto matMul = dyn_cast<nn::MatMulOp>(problem.root)) {
-    if (!canEmitMatMul(matMul, whyNot)) {
-      return matMul.emitOpError(whyNot);
-    }
-    analyzed = analyzeProduct(context, matMul, problem);
-  } else {
-    auto conv = cast<nn::ConvOp>(problem.root);
-    if (!canEmitMatMul(conv, whyNot)) {
-      return conv.emitOpError(whyNot);
-    }
-    analyzed = analyzeConv(context, conv, problem);
+  auto matMul = dyn_cast<nn::MatMulOp>(problem.root);
+  auto conv = dyn_cast<nn::ConvOp>(problem.root);
+  if (matMul ? !canEmitMatMul(matMul, whyNot) : !canEmitMatMul(conv, whyNot)) {
+    return problem.root->emitOpError(whyNot);
   }
-  return failed(analyzed) ? FailureOr<MatMulProblem>(failure()) : problem;
+  problem.lhs = problem.root->getOperand(0);
+  problem.rhs = problem.root->getOperand(1);
+  return failed(analyzeProduct(context, problem)) ? FailureOr<MatMulProblem>(failure()) : problem;
 }
 
 SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
@@ -207,8 +179,6 @@ SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
   } else {
     index = math.delinearize(row, flattened);
   }
-  // A convolution's second spatial dimension, if any, has one element.
-  index.resize(cast<RankedTensorType>(result.getType()).getRank() - 1, math.constant(0));
   index.push_back(column);
   return math.values(index);
 }

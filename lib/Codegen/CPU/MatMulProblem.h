@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// A matrix product or convolution as [batch, m, k] times [batch, k, n], and its division into tasks.
+/// A matrix product, or a convolution that is one, as [batch, m, k] times [batch, k, n], and its division
+/// into tasks.
 
 #ifndef LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
 #define LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H

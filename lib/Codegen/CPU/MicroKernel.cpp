@@ -14,7 +14,7 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
 
-RegisterTile MatMulTiling::tile(int64_t height) const {
+RegisterTile MatMulTiling::tile(int64_t height, int64_t vectors) const {
   // Eight sums hide the latency of a fused multiply-add on two ports.
   int64_t chains = 1;
   while (chains < 4 && height * vectors * chains < 8) {
@@ -92,7 +92,7 @@ public:
 
 private:
   Value loadVector(Value index, int64_t vector) {
-    if (masks.empty()) {
+    if (masks.empty() || !masks[vector]) {
       return vector::LoadOp::create(builder, loc, vectorType, rhs.base, ValueRange{index});
     }
     return vector::MaskedLoadOp::create(builder, loc, vectorType, rhs.base, ValueRange{index}, masks[vector],

@@ -21,6 +21,9 @@ using namespace mlir;
 using namespace lathe;
 using kernel::KernelDialect;
 
+/// Panels are as wide as the widest tile; groups of a convolution are joined up to the narrowest vector.
+static constexpr int64_t kPanelWidth = 32, kJoinedColumns = 8;
+
 /// One place where a weight reaches a kernel.
 struct KernelUse {
   func::FuncOp kernel;
@@ -31,9 +34,7 @@ int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
   int64_t elements = type.getNumElements();
   if (nn::PanelAttr panel = weight.getPanelAttr()) {
-    int64_t columns = type.getShape().back();
-    elements =
-        llvm::alignTo(columns, panel.getWidth()) * llvm::alignTo(elements / columns, panel.getInterleave());
+    elements = panel.getStoredElements(type);
   }
   return elements * getElementBytes(type.getElementType());
 }
@@ -77,40 +78,51 @@ private:
     }
   }
 
-  /// Whether a kernel argument is the right-hand side of its product and nothing else.
-  static bool wantsPanels(func::FuncOp kernel, unsigned argument) {
+  /// The panels in which a kernel's argument is read best: if it is the right-hand side of its product or the
+  /// filter of its convolution, and nothing else.
+  static nn::PanelAttr getWantedPanel(func::FuncOp kernel, unsigned argument) {
     BlockArgument bytes = kernel.getArgument(argument);
-    if (!bytes.hasOneUse()) {
-      return false;
-    }
-    auto input = dyn_cast<kernel::InputOp>(*bytes.getUsers().begin());
+    auto input = bytes.hasOneUse() ? dyn_cast<kernel::InputOp>(*bytes.getUsers().begin()) : kernel::InputOp();
     if (!input || !input.getResult().hasOneUse()) {
-      return false;
+      return {};
     }
+    auto root = kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr);
+    std::optional<kernel::RootKind> kind =
+        root ? kernel::symbolizeRootKind(root.getValue()) : std::optional<kernel::RootKind>();
     OpOperand &use = *input.getResult().use_begin();
-    if (auto matMul = dyn_cast<nn::MatMulOp>(use.getOwner())) {
-      auto type = cast<RankedTensorType>(input.getType());
-      return use.getOperandNumber() == 1 && type.getRank() == 2 && type.getElementType().isF32();
+    auto type = cast<RankedTensorType>(input.getType());
+    if (use.getOperandNumber() != 1 || !type.getElementType().isF32()) {
+      return {};
     }
-    if (auto conv = dyn_cast<nn::ConvOp>(use.getOwner())) {
-      return use.getOperandNumber() == 1 && kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr) ==
-                                                kernel::stringifyRootKind(kernel::RootKind::MatMul);
+    MLIRContext *context = kernel.getContext();
+    if (isa<nn::MatMulOp>(use.getOwner()) && kind == kernel::RootKind::MatMul && type.getRank() == 2) {
+      return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1);
     }
-    return false;
+    auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
+    if (!conv || (kind != kernel::RootKind::MatMul && kind != kernel::RootKind::Conv) || conv.isDepthwise()) {
+      return {};
+    }
+    // Groups of few filters are done together: zeros are multiplied rather than lanes left empty.
+    int64_t groups = conv.getGroups(), filters = type.getShape().back() / groups, joined = 1;
+    for (int64_t count = 2; count <= groups && count * filters <= kJoinedColumns; ++count) {
+      joined = groups % count == 0 ? count : joined;
+    }
+    return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1, groups, joined);
   }
 
   void choosePanels() {
-    auto panel = nn::PanelAttr::get(module.getContext(), /*width=*/32, /*interleave=*/1);
-    // Every launch of the kernel must pass a weight that is used in no other way.
-    auto argumentFits = [&](const KernelUse &use) {
-      return use.kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr) ==
-                 kernel::stringifyRootKind(kernel::RootKind::MatMul) &&
-             wantsPanels(use.kernel, use.argument) && allLaunchesPassWeights(use);
-    };
+    // Every launch of the kernel must pass a weight that is used in no other way, and all kernels that read
+    // it must want the same panels.
+    llvm::MapVector<Operation *, nn::PanelAttr> panels;
     llvm::SetVector<Operation *> fit;
     for (auto &[weight, list] : uses) {
-      if (!other.contains(weight) && llvm::all_of(list, argumentFits)) {
+      nn::PanelAttr panel = getWantedPanel(list.front().kernel, list.front().argument);
+      bool allFit = panel && llvm::all_of(list, [&](const KernelUse &use) {
+                      return getWantedPanel(use.kernel, use.argument) == panel && allLaunchesPassWeights(use);
+                    });
+      if (!other.contains(weight) && allFit) {
         fit.insert(weight);
+        panels[weight] = panel;
       }
     }
     // A kernel takes panels only if all of its weights can be given so, and the other way round: until
@@ -122,9 +134,9 @@ private:
       changed = fit.remove_if([&](Operation *weight) { return !llvm::all_of(uses[weight], allReadersFit); });
     }
     for (Operation *op : fit) {
-      cast<nn::WeightOp>(op).setPanelAttr(panel);
+      cast<nn::WeightOp>(op).setPanelAttr(panels[op]);
       for (KernelUse &use : uses[op]) {
-        use.kernel.setArgAttr(use.argument, KernelDialect::kPanelAttr, panel);
+        use.kernel.setArgAttr(use.argument, KernelDialect::kPanelAttr, panels[op]);
       }
     }
   }

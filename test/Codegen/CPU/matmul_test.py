@@ -1,6 +1,6 @@
 # Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Matrix products and 1-D convolutions against numpy."""
+"""Matrix products, and convolutions that are such, against numpy."""
 
 import numpy as np
 import pytest
@@ -167,25 +167,43 @@ func.func @f(%a: memref<?xi8>, %b: memref<?xi8>, %y: memref<?xi8>, %S: index) at
     check(kernel([a, b], (13, 50), (13,)), a.T @ b, 19)
 
 
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3"])
 @pytest.mark.parametrize("panel", [True, False])
-def test_convolution(panel):
+@pytest.mark.parametrize("filters", [8, 24, 45])
+def test_convolution_of_single_pixels(target, panel, filters):
+    """All pixels are rows of one product."""
+    y = f"tensor<?x?x9x{filters}xf32>"
     kernel = Kernel(f"""
-func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL if panel else ""}, %b: memref<?xi8>, %y: memref<?xi8>,
-             %B: index, %L: index, %O: index) attributes {{kernel.root = "matmul"}} {{
-  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x50x12xf32>
-  %1 = kernel.input %w[] : memref<?xi8> -> tensor<5x12x40xf32>
-  %2 = kernel.input %b[] : memref<?xi8> -> tensor<40xf32>
-  %3 = nn.conv %0, %1 strides([1]) pads([0, 0]) dilations([1]) groups(1)
-    : tensor<?x50x12xf32>, tensor<5x12x40xf32> -> tensor<?x46x40xf32>
-  %4 = nn.binary add %3, %2 : tensor<?x46x40xf32>, tensor<40xf32> -> tensor<?x46x40xf32>
-  kernel.output %4, %y[%B] : tensor<?x46x40xf32>, memref<?xi8>
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL if panel else ""}, %z: memref<?xi8>, %y: memref<?xi8>,
+             %B: index, %H: index) attributes {{kernel.root = "matmul"}} {{
+  %0 = kernel.input %x[%B, %H] : memref<?xi8> -> tensor<?x?x9x12xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<1x1x12x{filters}xf32>
+  %2 = kernel.input %z[%B, %H] : memref<?xi8> -> {y}
+  %3 = nn.conv %0, %1 strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<?x?x9x12xf32>, tensor<1x1x12x{filters}xf32> -> {y}
+  %4 = nn.binary add %3, %2 : {y}, {y} -> {y}
+  kernel.output %4, %y[%B, %H] : {y}, memref<?xi8>
+  return
+}}""", "f", target)
+    x, w, z = normal(3, 5, 9, 12), normal(12, filters), normal(3, 5, 9, filters)
+    check(kernel([x, to_panels(w) if panel else w, z], z.shape, (3, 5)), x @ w + z, 12)
+    assert kernel.tasks((2, 30)) == kernel.tasks((1, 60))
+
+
+def test_convolution_of_single_pixels_with_channels_that_come_first():
+    kernel = Kernel(f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: index)
+    attributes {{kernel.root = "matmul"}} {{
+  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x32x150xf32>
+  %1 = nn.transpose %0 perm([0, 2, 1]) : tensor<?x32x150xf32> -> tensor<?x150x32xf32>
+  %2 = kernel.input %w[] : memref<?xi8> -> tensor<1x32x40xf32>
+  %3 = nn.conv %1, %2 strides([1]) pads([0, 0]) dilations([1]) groups(1)
+    : tensor<?x150x32xf32>, tensor<1x32x40xf32> -> tensor<?x150x40xf32>
+  kernel.output %3, %y[%B] : tensor<?x150x40xf32>, memref<?xi8>
   return
 }}""", "f")
-    x, w, b = normal(3, 50, 12), normal(5, 12, 40), normal(40)
-    windows = np.lib.stride_tricks.sliding_window_view(x, 5, axis=1)  # [B, 46, 12, 5]
-    expected = np.einsum("blcw,wcm->blm", windows, w) + b
-    weights = to_panels(w.reshape(60, 40)) if panel else w
-    check(kernel([x, weights, b], (3, 46, 40), (3, 50, 46)), expected, 60)
+    x, w = normal(3, 32, 150), normal(32, 40)
+    check(kernel([x, to_panels(w)], (3, 150, 40), (3,)), x.transpose(0, 2, 1) @ w, 32)
 
 
 def test_operands_that_no_strides_describe():
@@ -207,40 +225,3 @@ func.func @f(%a: memref<?xi8>, %b: memref<?xi8>, %y: memref<?xi8>, %B: index, %S
         a, b = normal(2, 3, s, 100), normal(3, 40, 100)
         joined = a.transpose(0, 2, 1, 3).reshape(2, s, 300)
         check(kernel([a, b], (2, s, 40), (2, s)), joined @ b.transpose(1, 0, 2).reshape(300, 40), 300)
-
-
-def test_convolution_of_channels_that_come_first():
-    kernel = Kernel(f"""
-func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {PANEL}, %y: memref<?xi8>, %B: index)
-    attributes {{kernel.root = "matmul"}} {{
-  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x32x150xf32>
-  %1 = nn.transpose %0 perm([0, 2, 1]) : tensor<?x32x150xf32> -> tensor<?x150x32xf32>
-  %2 = kernel.input %w[] : memref<?xi8> -> tensor<5x32x40xf32>
-  %3 = nn.conv %1, %2 strides([1]) pads([0, 0]) dilations([1]) groups(1)
-    : tensor<?x150x32xf32>, tensor<5x32x40xf32> -> tensor<?x146x40xf32>
-  kernel.output %3, %y[%B] : tensor<?x146x40xf32>, memref<?xi8>
-  return
-}}""", "f")
-    x, w = normal(3, 32, 150), normal(5, 32, 40)
-    windows = np.lib.stride_tricks.sliding_window_view(x, 5, axis=2)  # [B, 32, 146, 5]
-    expected = np.einsum("bclw,wcm->blm", windows, w)
-    check(kernel([x, to_panels(w.reshape(160, 40))], (3, 146, 40), (3,)), expected, 160)
-
-
-def test_convolution_with_a_transposed_filter():
-    """A filter as ONNX has it, [M, C, window, 1]: the rows of its matrix lie at two distances."""
-    kernel = Kernel("""
-func.func @f(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>, %B: index) attributes {kernel.root = "matmul"} {
-  %0 = kernel.input %x[%B] : memref<?xi8> -> tensor<?x50x12x1xf32>
-  %1 = nn.transpose %0 perm([0, 1, 3, 2]) : tensor<?x50x12x1xf32> -> tensor<?x50x1x12xf32>
-  %2 = kernel.input %w[] : memref<?xi8> -> tensor<40x12x5x1xf32>
-  %3 = nn.transpose %2 perm([2, 3, 1, 0]) : tensor<40x12x5x1xf32> -> tensor<5x1x12x40xf32>
-  %4 = nn.conv %1, %3 strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
-    : tensor<?x50x1x12xf32>, tensor<5x1x12x40xf32> -> tensor<?x46x1x40xf32>
-  kernel.output %4, %y[%B] : tensor<?x46x1x40xf32>, memref<?xi8>
-  return
-}""", "f")
-    x, w = normal(3, 50, 12, 1), normal(40, 12, 5, 1)
-    windows = np.lib.stride_tricks.sliding_window_view(x[..., 0], 5, axis=1)  # [B, 46, 12, 5]
-    expected = np.einsum("blcw,mcw->blm", windows, w[..., 0])
-    check(kernel([x, w], (3, 46, 1, 40), (3,)), expected[:, :, None], 60)

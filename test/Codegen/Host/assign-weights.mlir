@@ -46,3 +46,31 @@ func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
   %1 = nn.matmul %x, %0 : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
   return %1 : tensor<4x4xf32>
 }
+
+// -----
+
+// A filter is a matrix for each group; groups of few filters share one, as many as fill eight columns: here two matrices
+// of one panel, each of 9 x 2 x 4 rows, 18432 bytes.
+// CHECK: module attributes {lathe.weight_bytes = 18432 : i64}
+// CHECK: panel <32 x 1, groups 4 joined 2> {lathe.offset = 0 : i64}
+// CHECK: func.func private @conv_0({{.*}}: memref<?xi8> {kernel.panel = #nn.panel<32 x 1, groups 4 joined 2>}
+nn.weight private @w : tensor<3x3x4x16xf32> = dense<1.0>
+func.func @main(%x: tensor<1x9x9x16xf32>) -> tensor<1x7x7x16xf32> {
+  %w = nn.weight_use @w : tensor<3x3x4x16xf32>
+  %0 = nn.conv %x, %w strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(4)
+    : tensor<1x9x9x16xf32>, tensor<3x3x4x16xf32> -> tensor<1x7x7x16xf32>
+  return %0 : tensor<1x7x7x16xf32>
+}
+
+// -----
+
+// A convolution of each channel by itself reads rows of channels.
+// CHECK: nn.weight private @w : tensor<3x3x1x16xf32> = dense<1.000000e+00> {lathe.offset = 0 : i64}
+// CHECK-NOT: kernel.panel
+nn.weight private @w : tensor<3x3x1x16xf32> = dense<1.0>
+func.func @main(%x: tensor<1x9x9x16xf32>) -> tensor<1x7x7x16xf32> {
+  %w = nn.weight_use @w : tensor<3x3x1x16xf32>
+  %0 = nn.conv %x, %w strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(16)
+    : tensor<1x9x9x16xf32>, tensor<3x3x1x16xf32> -> tensor<1x7x7x16xf32>
+  return %0 : tensor<1x7x7x16xf32>
+}

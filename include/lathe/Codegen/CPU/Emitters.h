@@ -46,8 +46,10 @@ struct Emitter {
 };
 
 /// The emitters, each in the file of its name.
-/// A matrix product or 1-D convolution, with views before and pointwise ops after it.
+/// A matrix product, or a convolution that is one, with views before and pointwise ops after it.
 Emitter getMatMulEmitter();
+/// Any other convolution, with views before and pointwise ops after it.
+Emitter getConvEmitter();
 /// `nn.attention`, with what computes its mask.
 Emitter getAttentionEmitter();
 /// Norms, softmax and reductions over trailing dimensions, with pointwise ops around them.

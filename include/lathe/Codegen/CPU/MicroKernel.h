@@ -37,8 +37,8 @@ struct MatMulTiling {
   int64_t blockDepth;
 
   int64_t columns() const { return vectors * lanes; }
-  /// The tile for `height` rows.
-  RegisterTile tile(int64_t height) const;
+  /// The tile for `height` rows and `vectors` vectors.
+  RegisterTile tile(int64_t height, int64_t vectors) const;
 };
 
 /// The tiling of products of `elementBits` wide elements, measured on Zen 4 and Sapphire Rapids.
@@ -52,7 +52,7 @@ struct MatrixRef {
 
 /// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
 /// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
-/// `masks` if there are any (one for each vector).
+/// `masks` if there are any (one for each vector, null for whole vectors).
 llvm::SmallVector<mlir::Value> emitRegisterTile(mlir::OpBuilder &builder, mlir::Location loc,
                                                 const RegisterTile &tile, const MatrixRef &lhs,
                                                 const MatrixRef &rhs, mlir::OpFoldResult depth,
@@ -66,9 +66,14 @@ llvm::SmallVector<mlir::Value> emitTranspose(mlir::OpBuilder &builder, mlir::Loc
 /// A buffer of `size` elements on the stack, made at the top of the function around `builder`.
 mlir::Value makeScratch(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type elementType, int64_t size);
 
-/// Whether getMatMulEmitter or getAttentionEmitter take an op; if not, why.
+/// The most elements of a convolution's input that one window may span: they are copied, all channels, where
+/// a window needs a border of zeros.
+inline constexpr int64_t kMaxConvWindow = 128 << 10;
+
+/// Whether getMatMulEmitter, getConvEmitter or getAttentionEmitter take an op; if not, why.
 bool canEmitMatMul(nn::MatMulOp op, std::string &whyNot);
 bool canEmitMatMul(nn::ConvOp op, std::string &whyNot);
+bool canEmitConv(nn::ConvOp op, std::string &whyNot);
 bool canEmitAttention(nn::AttentionOp op, std::string &whyNot);
 
 } // namespace lathe::cpu

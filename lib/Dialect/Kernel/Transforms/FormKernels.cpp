@@ -169,9 +169,9 @@ private:
     return succeeded(others) && *others == ArrayRef<OpFoldResult>(copy);
   }
 
-  static SmallVector<Operation *> with(const Cluster &cluster, Operation *op) {
+  static SmallVector<Operation *> with(const Cluster &cluster, ArrayRef<Operation *> more) {
     SmallVector<Operation *> ops(cluster.ops.begin(), cluster.ops.end());
-    ops.push_back(op);
+    llvm::append_range(ops, more);
     return ops;
   }
 
@@ -191,20 +191,55 @@ private:
     if (*kind == RootKind::Rows) {
       pullProducers(cluster);
     }
-    // After it: pointwise ops of the same shape, one user at a time.
+    // After it: pointwise ops of the same shape, as long as one of them takes all that was computed.
     bool keepsShape = *kind != RootKind::Attention && *kind != RootKind::Loops;
-    while (keepsShape && cluster.ops.size() < kMaxOps && cluster.last->getResult(0).hasOneUse()) {
-      Operation *user = *cluster.last->getResult(0).getUsers().begin();
-      if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
-          !sameSizes(cluster.last->getResult(0), user->getResult(0))) {
+    while (keepsShape && cluster.ops.size() < kMaxOps) {
+      SmallVector<Operation *> next = findNextEpilogue(cluster.last->getResult(0));
+      if (next.empty()) {
         break;
       }
-      if (*kind == RootKind::Rows && !isOneKernelOfRows(with(cluster, user), user)) {
+      if (*kind == RootKind::Rows && !isOneKernelOfRows(with(cluster, next), next.back())) {
         break;
       }
-      add(cluster, user);
-      cluster.last = user;
+      for (Operation *op : next) {
+        add(cluster, op);
+      }
+      cluster.last = next.back();
     }
+  }
+
+  /// The fewest pointwise ops after `value`, of its shape, the last of which is the only one whose result is
+  /// used by others: one op, or as in `x * clip(x + 3)` several. Empty if there are none.
+  SmallVector<Operation *> findNextEpilogue(Value value) {
+    constexpr size_t kMaxBetween = 16;
+    SmallVector<Operation *> found, frontier;
+    auto addUsers = [&](Value used) {
+      for (Operation *user : used.getUsers()) {
+        if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
+            !sameSizes(value, user->getResult(0))) {
+          return false;
+        }
+        if (!llvm::is_contained(frontier, user)) {
+          frontier.push_back(user);
+        }
+      }
+      return true;
+    };
+    if (!addUsers(value) || frontier.empty()) {
+      return {};
+    }
+    while (frontier.size() > 1) {
+      // The first one in the block: all that it uses is found already.
+      auto first = llvm::min_element(
+          frontier, [](Operation *lhs, Operation *rhs) { return lhs->isBeforeInBlock(rhs); });
+      found.push_back(*first);
+      frontier.erase(first);
+      if (found.size() > kMaxBetween || found.back()->use_empty() || !addUsers(found.back()->getResult(0))) {
+        return {};
+      }
+    }
+    found.push_back(frontier.front());
+    return found;
   }
 
   void growRest(Operation *op) {
@@ -327,10 +362,6 @@ private:
       return;
     }
     for (size_t i = 0; i < cluster.ops.size(); ++i) {
-      // The windows of a convolution overlap in memory only if its input and filter are dense.
-      if (isa<nn::ConvOp>(cluster.ops[i])) {
-        continue;
-      }
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         if (producer && isView(producer) && !cluster.ops.contains(producer) && !onlyRenames(producer) &&

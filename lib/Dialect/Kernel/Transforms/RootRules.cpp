@@ -5,6 +5,8 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -21,20 +23,50 @@ static std::optional<RootKind> matMulKind(nn::MatMulOp op, std::string &whyNot) 
   return RootKind::MatMul;
 }
 
-/// A 1-D convolution without padding is a product whose rows overlap.
+/// The most elements of the input that a window may span: a copy with zeros around it must stay small.
+static constexpr uint64_t kMaxConvWindow = 128 << 10;
+/// The longest strides, windows and borders of convolutions that are computed with.
+static constexpr uint64_t kLongest = uint64_t(1) << 31;
+
 static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
   RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
-  auto isOne = [](int64_t value) { return value == 1; };
-  auto isZero = [](int64_t value) { return value == 0; };
-  bool oneDim = x.getRank() == 3 || (x.getRank() == 4 && x.getDimSize(2) == 1 && filter.getDimSize(1) == 1);
-  if (!x.getElementType().isF32() || !oneDim || x.isDynamicDim(x.getRank() - 1) || op.getGroups() != 1 ||
-      !filter.hasStaticShape() || !llvm::all_of(op.getStrides(), isOne) ||
-      !llvm::all_of(op.getDilations(), isOne) || !llvm::all_of(op.getPads(), isZero)) {
-    whyNot =
-        "only 1-D f32 convolutions with stride 1, dilation 1, one group and no padding have a micro-kernel";
+  if (!x.getElementType().isF32()) {
+    whyNot = "only f32 convolutions have kernels";
     return std::nullopt;
   }
-  return RootKind::MatMul;
+  if (!filter.hasStaticShape() || x.isDynamicDim(x.getRank() - 1)) {
+    whyNot = "the number of channels or the size of the window is dynamic";
+    return std::nullopt;
+  }
+  if (filter.getNumElements() == 0) {
+    whyNot = "the filter has no elements";
+    return std::nullopt;
+  }
+  if (op.isProduct()) {
+    return RootKind::MatMul;
+  }
+  size_t count = op.getStrides().size(), used = 0;
+  uint64_t spanned = x.getShape().back();
+  for (size_t i = 0; i < count; ++i) {
+    int64_t window = filter.getDimSize(i), before = op.getPads()[i], after = op.getPads()[count + i];
+    used += x.getDimSize(i + 1) != 1 || window != 1 || before || after;
+    uint64_t reach = llvm::SaturatingMultiply<uint64_t>(window, op.getDilations()[i]);
+    if (uint64_t(std::max({op.getStrides()[i], before, after})) > kLongest || reach > kLongest) {
+      whyNot = llvm::formatv("a stride, border or window is longer than {0} elements", kLongest);
+      return std::nullopt;
+    }
+    spanned = llvm::SaturatingMultiply<uint64_t>(spanned, (window - 1) * op.getDilations()[i] + 1);
+  }
+  if (used > 3) {
+    whyNot = "only convolutions over up to 3 dimensions have kernels";
+    return std::nullopt;
+  }
+  if (!op.isDepthwise() && spanned > kMaxConvWindow) {
+    whyNot =
+        llvm::formatv("one window spans {0} elements of the input, more than {1}", spanned, kMaxConvWindow);
+    return std::nullopt;
+  }
+  return RootKind::Conv;
 }
 
 static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &whyNot) {

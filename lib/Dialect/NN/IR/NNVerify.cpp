@@ -236,6 +236,18 @@ LogicalResult ConvOp::verify() {
   return verifyResultShapes(*this);
 }
 
+bool ConvOp::isProduct() {
+  auto isOne = [](int64_t value) { return value == 1; };
+  auto isZero = [](int64_t value) { return value == 0; };
+  return getGroups() == 1 && llvm::all_of(getShape(getFilter()).drop_back(2), isOne) &&
+         llvm::all_of(getStrides(), isOne) && llvm::all_of(getPads(), isZero);
+}
+
+bool ConvOp::isDepthwise() {
+  ArrayRef<int64_t> filter = getShape(getFilter());
+  return filter.drop_back().back() == 1 && uint64_t(filter.back()) == getGroups();
+}
+
 LogicalResult AttentionOp::verify() {
   if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "q", getQ(), ElementSet::Float)) ||
       failed(verifySameElements(*this, "k", getK(), "q", getQ())) ||

@@ -35,7 +35,8 @@ def Kernel_RootKind : I32EnumAttr<"RootKind", "what shapes the loops of a kernel
     I32EnumAttrCase<"Rows", 2, "rows">,
     I32EnumAttrCase<"MatMul", 3, "matmul">,
     I32EnumAttrCase<"Attention", 4, "attention">,
-    I32EnumAttrCase<"Loops", 5, "loops">]> {
+    I32EnumAttrCase<"Loops", 5, "loops">,
+    I32EnumAttrCase<"Conv", 6, "conv">]> {
   let cppNamespace = "::lathe::kernel";
 }
 

@@ -287,6 +287,12 @@ def NN_ConvOp : NN_TensorOp<"conv", [NN_Primitive]> {
     $x `,` $filter `strides` `(` $strides `)` `pads` `(` $pads `)` `dilations` `(` $dilations `)`
     `groups` `(` $groups `)` attr-dict `:` type($x) `,` type($filter) `->` type($result)
   }];
+  let extraClassDeclaration = [{
+    /// Whether every pixel of the result is a product of one pixel of `x` and the whole filter.
+    bool isProduct();
+    /// Whether every channel of the result depends on the channel of `x` with its number, and no other.
+    bool isDepthwise();
+  }];
 }
 
 def NN_AttentionOp : NN_TensorOp<"attention", [NN_Composite]> {

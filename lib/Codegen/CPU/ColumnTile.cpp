@@ -1,0 +1,80 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "ColumnTile.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+static Value makeMask(OpBuilder &builder, Location loc, int64_t lanes, OpFoldResult count) {
+  auto type = VectorType::get({lanes}, builder.getI1Type());
+  return vector::CreateMaskOp::create(builder, loc, type, IndexMath{builder, loc}.value(count));
+}
+
+/// A tile of `count` columns, known to be this many.
+static ColumnTile makeTile(OpBuilder &builder, Location loc, int64_t lanes, int64_t count) {
+  ColumnTile tile{int64_t(llvm::divideCeil(count, lanes)), {}};
+  if (int64_t rest = count % lanes) {
+    tile.masks.resize(tile.vectors);
+    tile.masks.back() = makeMask(builder, loc, lanes, builder.getIndexAttr(rest));
+  }
+  return tile;
+}
+
+LogicalResult cpu::emitColumnTile(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
+                                  OpFoldResult columns, OpFoldResult first,
+                                  llvm::function_ref<LogicalResult(const ColumnTile &)> body) {
+  IndexMath math{builder, loc};
+  std::optional<int64_t> number = getConstantIntValue(columns);
+  if (!number) {
+    ColumnTile tile{tiling.vectors, {}};
+    for (int64_t vector = 0; vector < tiling.vectors; ++vector) {
+      OpFoldResult left = math.sub(columns, math.add(first, math.constant(vector * tiling.lanes)));
+      tile.masks.push_back(makeMask(builder, loc, tiling.lanes, left));
+    }
+    return body(tile);
+  }
+  int64_t rest = *number % tiling.columns(), full = *number - rest;
+  if (rest == 0 || full == 0) {
+    return body(makeTile(builder, loc, tiling.lanes, rest ? rest : tiling.columns()));
+  }
+  Value isFull = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, math.value(first),
+                                       math.value(math.constant(full)));
+  auto branch = scf::IfOp::create(builder, loc, isFull, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(branch.thenBlock());
+  if (failed(body(makeTile(builder, loc, tiling.lanes, tiling.columns())))) {
+    return failure();
+  }
+  builder.setInsertionPointToStart(branch.elseBlock());
+  return body(makeTile(builder, loc, tiling.lanes, rest));
+}
+
+LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmitter &elements, Value root,
+                                   kernel::OutputOp output, const StridedView &outputView, Value scratch,
+                                   OpFoldResult place, ArrayRef<Value> index, const ColumnTile &columns,
+                                   int64_t lanes) {
+  IndexMath math{builder, loc};
+  auto type = VectorType::get({lanes}, cast<MemRefType>(scratch.getType()).getElementType());
+  for (int64_t vector = 0; vector < columns.vectors; ++vector) {
+    OpFoldResult ahead = math.constant(vector * lanes);
+    Value sum =
+        vector::LoadOp::create(builder, loc, type, scratch, ValueRange{math.value(math.add(place, ahead))});
+    Tile tile{SmallVector<Value>(index), lanes, columns.masks.empty() ? Value() : columns.masks[vector]};
+    tile.index.back() = math.value(math.add(index.back(), ahead));
+    elements.reset();
+    elements.setValue(root, sum);
+    FailureOr<Value> value = elements.evaluate(output.getValue(), tile);
+    if (failed(value)) {
+      return failure();
+    }
+    storeTile(builder, loc, *value, outputView, tile);
+  }
+  return success();
+}

@@ -1,0 +1,38 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What products and convolutions share: columns of tiles, and the epilogue of a row of sums.
+
+#ifndef LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H
+#define LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H
+
+#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/MicroKernel.h"
+
+namespace lathe::cpu {
+
+/// Columns of a product that are computed together: `vectors` vectors, each with a mask if not all of its
+/// columns exist (no masks: they all do).
+struct ColumnTile {
+  int64_t vectors;
+  llvm::SmallVector<mlir::Value> masks;
+};
+
+/// Calls `body` for the columns from `first` on, a multiple of the tiling's columns, out of `columns`: twice,
+/// in two branches, where the last tile is known to be narrower than the others.
+llvm::LogicalResult emitColumnTile(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
+                                   mlir::OpFoldResult columns, mlir::OpFoldResult first,
+                                   llvm::function_ref<llvm::LogicalResult(const ColumnTile &)> body);
+
+/// Computes and stores a row of a kernel's output from the sums at `place` of `scratch`, which are those of
+/// `root` from column `index.back()` on.
+llvm::LogicalResult emitRowEpilogue(mlir::OpBuilder &builder, mlir::Location loc, ElementEmitter &elements,
+                                    mlir::Value root, kernel::OutputOp output, const StridedView &outputView,
+                                    mlir::Value scratch, mlir::OpFoldResult place,
+                                    llvm::ArrayRef<mlir::Value> index, const ColumnTile &columns,
+                                    int64_t lanes);
+
+} // namespace lathe::cpu
+
+#endif // LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H

@@ -1,0 +1,228 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "ConvSource.h"
+#include "PointwiseLoops.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+/// A buffer as one row of elements.
+static StridedView getFlatView(Value base) {
+  Builder builder(base.getContext());
+  return {base, builder.getIndexAttr(0), {builder.getIndexAttr(INT64_MAX)}, {builder.getIndexAttr(1)}};
+}
+
+ConvSource::ConvSource(EmitContext &context, ConvProblem &problem, const ConvGrid &grid)
+    : context(context), builder(context.builder), loc(problem.op.getLoc()), problem(problem),
+      elements(context), channels(problem.groups * problem.channels) {
+  FailureOr<StridedView> found = getStridedView(context, problem.op.getX());
+  if (succeeded(found) && (channels == 1 || isConstantSize(found->strides.back(), 1))) {
+    view = *found;
+    for (auto [stride, dim] : llvm::zip_equal(viewStrides, problem.dims)) {
+      stride = dim.axis ? view->strides[dim.axis] : math().constant(0);
+    }
+  }
+  if (!view || problem.isPadded()) {
+    Value buffer = makeScratch(builder, loc, builder.getF32Type(), grid.patchElements);
+    patch = memref::CastOp::create(builder, loc,
+                                   MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()), buffer);
+  }
+}
+
+ConvSource::Span ConvSource::getSpan(const ConvGrid::Block &block) {
+  OpFoldResult one = math().constant(1);
+  std::array<OpFoldResult, 3> starts = {block.plane, block.firstRow, block.firstColumn};
+  std::array<OpFoldResult, 3> counts = {one, block.rows, block.columns};
+  Span span;
+  for (auto [i, dim] : llvm::enumerate(problem.dims)) {
+    OpFoldResult stride = math().constant(dim.stride);
+    span.first[i] = math().sub(math().mul(starts[i], stride), math().constant(dim.before));
+    span.sizes[i] = math().add(math().mul(math().sub(counts[i], one), stride), math().constant(dim.reach()));
+  }
+  return span;
+}
+
+Value ConvSource::isInside(const Span &span) {
+  Value all;
+  for (auto [i, dim] : llvm::enumerate(problem.dims)) {
+    if (!dim.isPadded()) {
+      continue;
+    }
+    Value last = math().value(math().add(span.first[i], span.sizes[i]));
+    Value isAfterStart = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge,
+                                               math().value(span.first[i]), math().value(math().constant(0)));
+    Value isBeforeEnd =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, last, math().value(dim.in));
+    Value both = arith::AndIOp::create(builder, loc, isAfterStart, isBeforeEnd);
+    all = all ? arith::AndIOp::create(builder, loc, all, both).getResult() : both;
+  }
+  return all;
+}
+
+FailureOr<WindowRef> ConvSource::get(const ConvGrid::Task &task, Value &copied) {
+  Span span = getSpan(task.block);
+  WindowRef direct;
+  if (view) {
+    direct.base = view->base;
+    direct.strides = viewStrides;
+    direct.offset = math().add(view->offset, math().mul(task.block.image, view->strides.front()));
+    for (auto [first, stride] : llvm::zip_equal(span.first, viewStrides)) {
+      direct.offset = math().add(direct.offset, math().mul(first, stride));
+    }
+    if (!patch) {
+      return direct;
+    }
+  }
+  Value inside = view ? isInside(span) : Value();
+  Value number = math().value(task.number);
+  Value isNeeded = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, number, copied);
+  if (inside) {
+    Value yes = arith::ConstantOp::create(builder, loc, builder.getBoolAttr(true));
+    Value isOutside = arith::XOrIOp::create(builder, loc, inside, yes);
+    isNeeded = arith::AndIOp::create(builder, loc, isNeeded, isOutside);
+  }
+  auto branch = scf::IfOp::create(builder, loc, TypeRange{builder.getIndexType()}, isNeeded,
+                                  /*addThenBlock=*/true, /*addElseBlock=*/true);
+  {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(branch.thenBlock());
+    if (failed(copy(task.block, span))) {
+      return failure();
+    }
+    scf::YieldOp::create(builder, loc, number);
+    builder.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(builder, loc, copied);
+  }
+  copied = branch.getResult(0);
+  OpFoldResult rowStride = math().mul(span.sizes[2], math().constant(channels));
+  WindowRef border{patch,
+                   math().constant(0),
+                   {math().mul(span.sizes[1], rowStride), rowStride, math().constant(channels)}};
+  if (!inside) {
+    return border;
+  }
+  auto select = [&](OpFoldResult lhs, OpFoldResult rhs) -> OpFoldResult {
+    std::optional<int64_t> number = getConstantIntValue(lhs);
+    if (number && number == getConstantIntValue(rhs)) {
+      return lhs;
+    }
+    return arith::SelectOp::create(builder, loc, inside, math().value(lhs), math().value(rhs)).getResult();
+  };
+  WindowRef either;
+  either.base = arith::SelectOp::create(builder, loc, inside, direct.base, border.base);
+  either.offset = select(direct.offset, border.offset);
+  for (auto [i, dim] : llvm::enumerate(problem.dims)) {
+    // Along a dimension of size 1 nothing is strided.
+    either.strides[i] = dim.axis ? select(direct.strides[i], border.strides[i]) : math().constant(0);
+  }
+  return either;
+}
+
+LogicalResult ConvSource::copy(const ConvGrid::Block &block, const Span &span) {
+  Value zero = math().value(math().constant(0)), one = math().value(math().constant(1));
+  OpFoldResult rowElements = math().mul(span.sizes[2], math().constant(channels));
+  auto isInsideOf = [&](OpFoldResult position, const ConvDim &dim) {
+    // Negative positions are huge unsigned ones.
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, math().value(position),
+                                 math().value(dim.in));
+  };
+  OpBuilder::InsertionGuard guard(builder);
+  auto planes = scf::ForOp::create(builder, loc, zero, math().value(span.sizes[0]), one);
+  builder.setInsertionPointToStart(planes.getBody());
+  auto rows = scf::ForOp::create(builder, loc, zero, math().value(span.sizes[1]), one);
+  builder.setInsertionPointToStart(rows.getBody());
+  Value plane = planes.getInductionVar(), row = rows.getInductionVar();
+  OpFoldResult planeOfInput = math().add(span.first[0], plane), rowOfInput = math().add(span.first[1], row);
+  Value inside = arith::AndIOp::create(builder, loc, isInsideOf(planeOfInput, problem.dims[0]),
+                                       isInsideOf(rowOfInput, problem.dims[1]));
+  OpFoldResult place = math().mul(math().add(math().mul(plane, span.sizes[1]), row), rowElements);
+  return copyRow(block, span, {planeOfInput, rowOfInput}, inside, place);
+}
+
+LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span,
+                                  ArrayRef<OpFoldResult> position, Value isRowInside, OpFoldResult place) {
+  // Columns [begin, end) of the row exist.
+  const ConvDim &dim = problem.dims[2];
+  OpFoldResult zero = math().constant(0), first = span.first[2], size = span.sizes[2];
+  OpFoldResult begin = dim.before ? math().min(math().max(math().sub(zero, first), zero), size) : zero;
+  OpFoldResult end = dim.isPadded() ? math().max(math().min(math().sub(dim.in, first), size), begin) : size;
+  if (problem.isPadded()) {
+    end = arith::SelectOp::create(builder, loc, isRowInside, math().value(end), math().value(begin))
+              .getResult();
+  }
+  OpFoldResult width = math().constant(channels);
+  OpFoldResult from = math().add(place, math().mul(begin, width)),
+               to = math().add(place, math().mul(end, width)),
+               last = math().add(place, math().mul(size, width));
+  if (failed(fillZeros(place, from)) || failed(fillZeros(to, last))) {
+    return failure();
+  }
+  // Copies elements [first, last) of the patch, whose values `load` gives.
+  int64_t lanes = context.target.lanes(32);
+  auto copyElements = [&](OpFoldResult first, OpFoldResult last,
+                          llvm::function_ref<FailureOr<Value>(Value, const LoopStep &)> load) {
+    SmallVector<Value> nothing;
+    return emitTiledLoop(context, loc, first, last, lanes, /*unroll=*/4, nothing, [&](LoopStep &step) {
+      SmallVector<Value> values;
+      for (Value at : step.positions) {
+        FailureOr<Value> value = load(at, step);
+        if (failed(value)) {
+          return failure();
+        }
+        values.push_back(*value);
+      }
+      for (auto [at, value] : llvm::zip_equal(step.positions, values)) {
+        storeTile(builder, loc, value, getFlatView(patch), Tile{{at}, step.lanes, step.mask});
+      }
+      return success();
+    });
+  };
+  if (view && areEqualSizes(viewStrides[2], width)) {
+    OpFoldResult source = math().add(view->offset, math().mul(block.image, view->strides.front()));
+    for (auto [at, stride] : llvm::zip(position, viewStrides)) {
+      source = math().add(source, math().mul(at, stride));
+    }
+    source = math().add(source, math().mul(math().add(first, begin), width));
+    // Where the patch's elements come from, in as many elements.
+    OpFoldResult ahead = math().sub(source, from);
+    return copyElements(from, to, [&](Value at, const LoopStep &step) -> FailureOr<Value> {
+      Tile tile{{math().value(math().add(at, ahead))}, step.lanes, step.mask};
+      return loadTile(builder, loc, getFlatView(view->base), tile);
+    });
+  }
+  OpBuilder::InsertionGuard guard(builder);
+  auto pixels = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
+                                   math().value(math().constant(1)));
+  builder.setInsertionPointToStart(pixels.getBody());
+  Value pixel = pixels.getInductionVar();
+  SmallVector<OpFoldResult> pixelOfInput(position);
+  pixelOfInput.push_back(math().add(first, pixel));
+  OpFoldResult start = math().add(place, math().mul(pixel, width));
+  return copyElements(start, math().add(start, width), [&](Value at, const LoopStep &step) {
+    OpFoldResult channel = math().sub(at, start);
+    SmallVector<Value> index =
+        problem.tensorIndex(builder, loc, block.image, pixelOfInput, math().value(channel));
+    elements.reset();
+    return elements.evaluate(problem.op.getX(), Tile{index, step.lanes, step.mask});
+  });
+}
+
+LogicalResult ConvSource::fillZeros(OpFoldResult begin, OpFoldResult end) {
+  SmallVector<Value> nothing;
+  return emitTiledLoop(context, loc, begin, end, context.target.lanes(32), /*unroll=*/1, nothing,
+                       [&](LoopStep &step) {
+                         Type type = builder.getF32Type();
+                         type = step.lanes ? VectorType::get({step.lanes}, type) : type;
+                         Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type));
+                         Tile tile{{step.positions.front()}, step.lanes, step.mask};
+                         storeTile(builder, loc, zero, getFlatView(patch), tile);
+                         return success();
+                       });
+}
