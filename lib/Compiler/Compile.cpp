@@ -302,9 +302,7 @@ private:
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
         return error;
       }
-      if (auto slots = (*variant)->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
-        description.slotCount = slots.getInt();
-      }
+      describeHost(description, *variant);
       SmallVector<LLVM::LLVMFuncOp> functions(variant->getOps<LLVM::LLVMFuncOp>());
       for (LLVM::LLVMFuncOp function : functions) {
         setTargetAttributes(function, target);

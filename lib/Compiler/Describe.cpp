@@ -79,6 +79,21 @@ static llvm::StringMap<unsigned> countLayers(ModuleOp module) {
   return layers;
 }
 
+void lathe::describeHost(ModelDescription &model, ModuleOp module) {
+  if (auto slots = module->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
+    model.slotCount = slots.getInt();
+  }
+  if (auto buffers = module->getAttrOfType<IntegerAttr>(codegen::kBufferCountAttr)) {
+    model.bufferCount = buffers.getInt();
+  }
+  model.places.clear();
+  if (auto places = module->getAttrOfType<ArrayAttr>(codegen::kPlacesAttr)) {
+    for (Attribute place : places) {
+      model.places.push_back(nodesOf(cast<LocationAttr>(place)));
+    }
+  }
+}
+
 llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
   ModelDescription model;
   auto main = module.lookupSymbol<func::FuncOp>("main");

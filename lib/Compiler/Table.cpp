@@ -103,7 +103,8 @@ static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 
               sizeof(lathe_kernel_info) == 16 && sizeof(lathe_variant_info) == 32 &&
               sizeof(lathe_metadata_info) == 8);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
-              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 88);
+              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 104 &&
+              sizeof(lathe_place_info) == 4);
 
 static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueDescription> values) {
   std::vector<llvm::Constant *> records;
@@ -121,7 +122,7 @@ static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueD
 void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                        llvm::ArrayRef<VariantDescription> variants) {
   TableBuilder builder(module, model.tableName());
-  std::vector<llvm::Constant *> symbols, kernels, variantRecords, metadata;
+  std::vector<llvm::Constant *> symbols, kernels, places, variantRecords, metadata;
   for (const codegen::Symbol &symbol : model.symbols) {
     symbols.push_back(builder.record({builder.string(symbol.name), builder.u32(0),
                                       builder.u64(uint64_t(symbol.min)), builder.u64(uint64_t(symbol.max))}));
@@ -142,6 +143,9 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
     variantRecords.push_back(builder.record({builder.bytes(isa), builder.u64(variant.target.cpuFeatures),
                                              builder.offset(module.getFunction(variant.layout)),
                                              builder.offset(module.getFunction(variant.run))}));
+  }
+  for (const std::string &nodes : model.places) {
+    places.push_back(builder.record({builder.string(nodes)}));
   }
   for (const auto &[key, value] : model.metadata) {
     metadata.push_back(builder.record({builder.string(key), builder.string(value)}));
@@ -165,5 +169,9 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  builder.array(symbols),
                                  builder.array(kernels),
                                  builder.array(variantRecords),
-                                 builder.array(metadata)}));
+                                 builder.array(metadata),
+                                 builder.u32(model.bufferCount),
+                                 builder.u32(model.places.size()),
+                                 builder.array(places),
+                                 builder.u32(0)}));
 }

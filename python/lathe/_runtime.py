@@ -25,7 +25,7 @@ class OpenOptions(ctypes.Structure):
 class SessionOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("threads", c_uint32), ("profile_records", c_uint32),
                 ("timeout_ns", c_int64), ("spin_ns", c_int64), ("allocator", c_void_p), ("parallel_for", c_void_p),
-                ("parallel_for_context", c_void_p)]
+                ("parallel_for_context", c_void_p), ("memory_limit", c_uint64), ("loop_limit", c_int64)]
 
 
 class ModelInfo(ctypes.Structure):
@@ -61,6 +61,7 @@ _PROTOTYPES = {
     "lathe_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
     "lathe_session_bind_input": [c_void_p, c_size_t, POINTER(Tensor)],
     "lathe_session_bind_output": [c_void_p, c_size_t, POINTER(Tensor)],
+    "lathe_session_unbind_output": [c_void_p, c_size_t],
     "lathe_session_prepare": [c_void_p],
     "lathe_session_run": [c_void_p],
     "lathe_session_output": [c_void_p, c_size_t, POINTER(Tensor)],
@@ -98,7 +99,7 @@ def library() -> ctypes.CDLL:
 
 # The runtime's error codes as those of the compiler's messages (`lathe check --explain CODE`).
 _CODES = {2: "E0002", 3: "E0705", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602", 8: "E0603", 10: "E0702",
-          11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704"}
+          11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704", 18: "E0704"}
 
 
 def check(code: int) -> None:

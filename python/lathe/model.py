@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 
-from ctypes import POINTER, byref, c_int64, c_void_p, cast, sizeof
+from ctypes import POINTER, byref, c_int64, c_void_p, cast, memmove, sizeof
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +54,8 @@ class _Session:
         weakref.finalize(self, rt.library().lathe_session_close, self.handle)
         #: The arrays that inputs are read from, by the input's number.
         self.bound: dict[int, Array] = {}
+        #: The numbers of the outputs whose shape a run decides.
+        self.computed: list[int] = []
 
 
 class Model:
@@ -136,6 +138,7 @@ class Model:
         session = self._session()
         results = self._bind(session, arguments, inputs)
         rt.check(rt.library().lathe_session_run(session.handle))
+        self._collect(session, results)
         return results
 
     def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
@@ -152,7 +155,8 @@ class Model:
 
     def _bind(self, session: _Session, arguments: tuple[Mapping[str, Any], ...],
               inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Binds all inputs, and outputs to new arrays, which are returned."""
+        """Binds all inputs, and outputs to new arrays, which are returned. An output whose shape depends on data stays
+        in the session's memory, and is empty here."""
         if arguments:
             if len(arguments) > 1 or not isinstance(arguments[0], Mapping):
                 raise TypeError("expects inputs by name, or one mapping of them")
@@ -173,12 +177,30 @@ class Model:
             rt.check(library.lathe_session_bind_input(session.handle, number, byref(described)))
         rt.check(library.lathe_session_prepare(session.handle))
         results, tensor = {}, rt.Tensor()
+        session.computed = []
         for number, info in enumerate(self.outputs):
             rt.check(library.lathe_session_output(session.handle, number, byref(tensor)))
-            result = np.empty(tuple(tensor.dims[:tensor.rank]), info.dtype)
+            shape = tuple(tensor.dims[:tensor.rank])
+            if _COMPUTED in shape:
+                rt.check(library.lathe_session_unbind_output(session.handle, number))
+                session.computed.append(number)
+                results[info.name] = np.empty(0, info.dtype)
+                continue
+            result = np.empty(shape, info.dtype)
             rt.check(library.lathe_session_bind_output(session.handle, number, byref(_describe(result, tensor.dtype))))
             results[info.name] = result
         return results
+
+    def _collect(self, session: _Session, results: dict[str, Array]) -> None:
+        """Copies what lies in the session's memory after a run."""
+        tensor = rt.Tensor()
+        for number in session.computed:
+            rt.check(rt.library().lathe_session_output(session.handle, number, byref(tensor)))
+            info = self.outputs[number]
+            result = np.empty(tuple(tensor.dims[:tensor.rank]), info.dtype)
+            if result.nbytes:
+                memmove(result.ctypes.data, tensor.data, result.nbytes)
+            results[info.name] = result
 
     def __repr__(self) -> str:
         return f"lathe.Model({self.path!r}, variant={self.variant!r})"
@@ -190,7 +212,7 @@ class Binding:
     Attributes
     ----------
     outputs : dict of str to numpy.ndarray
-        The outputs, written by each call.
+        The outputs, written by each call. One whose shape depends on data is a new array after each.
     """
 
     def __init__(self, model: Model, session: _Session, outputs: dict[str, Array]) -> None:
@@ -202,6 +224,8 @@ class Binding:
         code = self._run(self._handle)
         if code:
             rt.check(code)
+        if self._session.computed:
+            self._model._collect(self._session, self.outputs)
         return self.outputs
 
 

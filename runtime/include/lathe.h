@@ -23,6 +23,7 @@
  *
  * Memory: sessions take memory from their allocator at creation and when a run needs more than any before it.
  * A run of the same shapes as the one before allocates nothing and, with one thread, enters no system call.
+ * Where a model's shapes depend on data this holds for runs in which no tensor is larger than before.
  *
  * Binary compatibility: within LATHE_API_MAJOR functions are only added; option structs begin with their own
  * size and new fields are appended. Initialise them with the LATHE_..._OPTIONS macros. */
@@ -36,7 +37,7 @@
 #include <stdint.h>
 
 #define LATHE_API_MAJOR 1
-#define LATHE_API_MINOR 0
+#define LATHE_API_MINOR 1
 
 #if defined(__GNUC__)
 #define LATHE_API __attribute__((visibility("default")))
@@ -70,7 +71,8 @@ typedef enum lathe_error_code {
   LATHE_ERROR_DIVISION = 14,    /* an integer division by zero among the data */
   LATHE_ERROR_DEADLINE = 15,    /* the session's timeout has passed */
   LATHE_ERROR_HOST = 16,        /* the host's parallel_for failed */
-  LATHE_ERROR_INTERNAL = 17     /* compiled code contradicts its own table */
+  LATHE_ERROR_INTERNAL = 17,    /* compiled code contradicts its own table */
+  LATHE_ERROR_LOOP = 18         /* a loop of the model did not end within the session's loop_limit */
 } lathe_error_code;
 
 /* Of this thread's last call that failed; "" and LATHE_OK before. The text lives until the thread's next
@@ -217,9 +219,11 @@ typedef struct lathe_session_options {
   lathe_host_parallel_for_fn
       parallel_for; /* null: own threads. Otherwise `threads` is the most tasks at a time. */
   void *parallel_for_context;
+  uint64_t memory_limit; /* of all that the session holds, in bytes; 0: the machine's memory. Since API 1.1 */
+  int64_t loop_limit; /* the most iterations of a loop in the model; 0: the default, 100 million. Since 1.1 */
 } lathe_session_options;
 
-#define LATHE_SESSION_OPTIONS {sizeof(lathe_session_options), 0, 0, 0, -1, 0, 0, 0}
+#define LATHE_SESSION_OPTIONS {sizeof(lathe_session_options), 0, 0, 0, -1, 0, 0, 0, 0, 0}
 
 LATHE_API lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_options *options,
                                                 lathe_session_t **session);
@@ -245,7 +249,7 @@ typedef struct lathe_tensor {
 LATHE_API lathe_error_code lathe_session_bind_input(lathe_session_t *session, size_t index,
                                                     const lathe_tensor *tensor);
 /* A run writes the result there. It must be dense, aligned to its element, not overlap an input, and have the
- * dimensions that the run computes. */
+ * dimensions that the run computes; where these depend on data, the run fails if they are others. */
 LATHE_API lathe_error_code lathe_session_bind_output(lathe_session_t *session, size_t index,
                                                      const lathe_tensor *tensor);
 /* The same with room for `bytes`, whatever the shape; lathe_session_output tells it after the run. */
@@ -267,13 +271,14 @@ LATHE_API lathe_error_code lathe_session_prepare(lathe_session_t *session);
 LATHE_API lathe_error_code lathe_session_run(lathe_session_t *session);
 
 /* After prepare: the shape of an output, with `data` null unless it is bound; after run also its contents.
+ * Dimensions that depend on data are LATHE_DIM_COMPUTED until a run.
  * What lies in the session's memory, and `dims`, are valid until the next prepare, run or bind. `strides` is
  * null. */
 LATHE_API lathe_error_code lathe_session_output(const lathe_session_t *session, size_t index,
                                                 lathe_tensor *tensor);
 /* The values of the symbols, in the model's order, after prepare or run; null before. */
 LATHE_API const int64_t *lathe_session_symbols(const lathe_session_t *session);
-/* Bytes held by the session: arena, unbound outputs and copies of inputs. */
+/* Bytes held by the session: arena, buffers, unbound outputs and copies of inputs. */
 LATHE_API uint64_t lathe_session_memory(const lathe_session_t *session);
 
 /* -- Profile

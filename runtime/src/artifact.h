@@ -48,6 +48,17 @@ struct lathe_bounds {
  * header->entry. Null, or what is wrong. */
 const char *lathe_table_check(const struct lathe_table *table, const struct lathe_bounds *bounds);
 
+/* The bytes that every table has: those of ABI 1.1. */
+enum { LATHE_TABLE_MIN_BYTES = offsetof(struct lathe_table, buffer_count) };
+
+/* Fields that tables of ABI 1.1 do not have. */
+static inline uint32_t lathe_table_buffer_count(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? table->buffer_count : 0;
+}
+static inline uint32_t lathe_table_place_count(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? table->place_count : 0;
+}
+
 /* What stands `offset` bytes from the table. */
 static inline const void *lathe_table_at(const struct lathe_table *table, int32_t offset) {
   return (const char *)table + offset;

@@ -197,7 +197,8 @@ static lathe_error_code check_table(const struct check *check) {
   const struct lathe_artifact *artifact = check->artifact;
   const struct lathe_artifact_header *header = &artifact->header;
   struct lathe_bounds bounds = {&check->view, header};
-  const struct lathe_table *table = (const void *)lathe_elf_at(&check->view, header->entry, sizeof *table);
+  const struct lathe_table *table =
+      (const void *)lathe_elf_at(&check->view, header->entry, LATHE_TABLE_MIN_BYTES);
   if (!table || header->entry % 8 != 0) {
     return corrupt(check, "its table lies outside its segments");
   }

@@ -236,6 +236,7 @@ lathe_error_code lathe_session_bind_output(lathe_session_t *session, size_t inde
     output->dims[i] = tensor->dims[i];
   }
   output->data = bytes ? tensor->data : session;
+  output->room = bytes;
   output->place = LATHE_OUTPUT_TENSOR;
   session->places_dirty = true;
   return LATHE_OK;

@@ -254,7 +254,8 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
   struct lathe_elf_view view;
   lathe_elf_open(&view, mapping->data, mapping->size);
   uint32_t variant = UINT32_MAX;
-  const struct lathe_table *table = (const void *)lathe_elf_at(&view, artifact.header.entry, sizeof *table);
+  const struct lathe_table *table =
+      (const void *)lathe_elf_at(&view, artifact.header.entry, LATHE_TABLE_MIN_BYTES);
   if ((code = choose_variant(model, table, options, name, &variant)) && !options->inspect_only) {
     return code;
   }

@@ -69,8 +69,13 @@ static lathe_error_code check_layout(lathe_session_t *session) {
     const int64_t *dims = lathe_model_at(session->model, outputs[i].dims);
     uint64_t bytes = lathe_dtype_bytes(outputs[i].dtype);
     bool empty = false;
+    output->from_run = false;
     for (uint32_t k = 0; k < outputs[i].rank; ++k) {
       int64_t value = output->run_dims[k];
+      if (value == LATHE_DIM_COMPUTED && dims[k] == LATHE_DIM_COMPUTED) {
+        output->from_run = session->dims_from_run = true;
+        continue;
+      }
       int64_t declared = dims[k] == LATHE_DIM_COMPUTED ? value
                          : dims[k] >= 0                ? dims[k]
                                                        : session->symbols[~dims[k]];
@@ -81,6 +86,7 @@ static lathe_error_code check_layout(lathe_session_t *session) {
       }
       empty |= value == 0;
     }
+    empty |= output->from_run;
     for (uint32_t k = 0; k < outputs[i].rank && !empty; ++k) {
       if (__builtin_mul_overflow(bytes, (uint64_t)output->run_dims[k], &bytes) || bytes > PTRDIFF_MAX) {
         return lathe_fail(LATHE_ERROR_MEMORY, "output \"%s\" would fit no memory",
@@ -108,10 +114,14 @@ lathe_error_code lathe_session_resolve(lathe_session_t *session) {
     memcpy(session->symbols, session->new_symbols, symbol_bytes);
     lathe_layout_fn layout = (lathe_layout_fn)(uintptr_t)lathe_model_at(model, model->variant->layout);
     session->arena_bytes = 0;
+    session->dims_from_run = false;
     int32_t fault = layout(session->symbols, session->workers, session->slots, session->output_dims,
                            &session->arena_bytes);
     if ((code = fault ? lathe_session_fault(session, fault) : check_layout(session))) {
       return code;
+    }
+    if (model->output_dim_count) {
+      memcpy(session->layout_dims, session->output_dims, model->output_dim_count * sizeof(int64_t));
     }
     session->laid_out = true;
   }
@@ -121,22 +131,6 @@ lathe_error_code lathe_session_resolve(lathe_session_t *session) {
 
 /* -- Memory
  * -------------------------------------------------------------------------------------------------- */
-
-static lathe_error_code grow(lathe_session_t *session, struct lathe_buffer *buffer, uint64_t bytes,
-                             const char *what) {
-  if (bytes <= buffer->bytes) {
-    return LATHE_OK;
-  }
-  /* The old contents are of no use to anyone: giving them back first keeps the peak low. */
-  lathe_release(&session->allocator, buffer->data, buffer->bytes);
-  buffer->bytes = 0;
-  buffer->data = lathe_allocate(&session->allocator, bytes, 64);
-  if (!buffer->data) {
-    return lathe_fail(LATHE_ERROR_MEMORY, "no memory for %s (%llu bytes)", what, (unsigned long long)bytes);
-  }
-  buffer->bytes = bytes;
-  return LATHE_OK;
-}
 
 static bool overlap(const void *a, uint64_t a_bytes, const void *b, uint64_t b_bytes) {
   uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
@@ -148,27 +142,30 @@ static lathe_error_code check_output(const lathe_session_t *session, uint32_t in
   const struct lathe_value_info *info = &lathe_model_outputs(session->model)[index];
   const struct lathe_bound_output *output = &session->outputs[index];
   const char *name = name_at(session, info->name);
-  if (output->place == LATHE_OUTPUT_TENSOR && info->rank &&
+  if (output->place == LATHE_OUTPUT_TENSOR && info->rank && !output->from_run &&
       memcmp(output->dims, output->run_dims, info->rank * sizeof(int64_t)) != 0) {
     char bound[256], actual[256];
     return lathe_fail(LATHE_ERROR_SHAPE, "output \"%s\" is bound as %s, but the run gives %s", name,
                       lathe_format_dims(bound, sizeof bound, output->dims, info->rank),
                       lathe_format_dims(actual, sizeof actual, output->run_dims, info->rank));
   }
-  if (output->place == LATHE_OUTPUT_MEMORY && output->room < output->bytes) {
+  /* What the run will ask for fits the room or is refused then. */
+  uint64_t bytes = output->from_run ? output->room : output->bytes;
+  if (output->place == LATHE_OUTPUT_MEMORY && output->room < bytes) {
     return lathe_fail(LATHE_ERROR_SHAPE, "output \"%s\" needs %llu bytes, but %llu are bound", name,
                       (unsigned long long)output->bytes, (unsigned long long)output->room);
   }
   for (uint32_t i = 0; i < session->model->table->input_count; ++i) {
     const struct lathe_bound_input *input = &session->inputs[i];
-    if (!input->copied && overlap(output->data, output->bytes, input->data, input->bytes)) {
+    if (!input->copied && overlap(output->data, bytes, input->data, input->bytes)) {
       return lathe_fail(LATHE_ERROR_ARGUMENT, "output \"%s\" is bound to memory of input \"%s\"", name,
                         name_at(session, lathe_model_inputs(session->model)[i].name));
     }
   }
   for (uint32_t i = 0; i < index; ++i) {
     const struct lathe_bound_output *other = &session->outputs[i];
-    if (other->place != LATHE_OUTPUT_OWN && overlap(output->data, output->bytes, other->data, other->bytes)) {
+    uint64_t other_bytes = other->from_run ? other->room : other->bytes;
+    if (other->place != LATHE_OUTPUT_OWN && overlap(output->data, bytes, other->data, other_bytes)) {
       return lathe_fail(LATHE_ERROR_ARGUMENT, "output \"%s\" is bound to memory of output \"%s\"", name,
                         name_at(session, lathe_model_outputs(session->model)[i].name));
     }
@@ -195,7 +192,7 @@ lathe_error_code lathe_session_place(lathe_session_t *session) {
       if ((code = check_output(session, i))) {
         return code;
       }
-    } else if (!add_piece(&results, output->bytes, &offset)) {
+    } else if (!output->from_run && !add_piece(&results, output->bytes, &offset)) {
       return lathe_fail(LATHE_ERROR_MEMORY, "the outputs would fit no memory");
     }
   }
@@ -206,16 +203,20 @@ lathe_error_code lathe_session_place(lathe_session_t *session) {
     }
   }
   /* At least a byte each, so that no pointer is null. */
-  if ((code = grow(session, &session->arena, (uint64_t)session->arena_bytes + 64, "the arena")) ||
-      (code = grow(session, &session->results, results + 64, "the outputs")) ||
-      (code = grow(session, &session->copies, copies, "copies of strided inputs"))) {
+  if ((code = lathe_session_grow(session, &session->arena, (uint64_t)session->arena_bytes + 64, /*keep=*/0,
+                                 "the arena")) ||
+      (code = lathe_session_grow(session, &session->results, results + 64, /*keep=*/0, "the outputs")) ||
+      (code =
+           lathe_session_grow(session, &session->copies, copies, /*keep=*/0, "copies of strided inputs"))) {
     return code;
   }
   results = 0;
   for (uint32_t i = 0; i < table->output_count; ++i) {
     struct lathe_bound_output *output = &session->outputs[i];
     session->output_pointers[i] = output->data;
-    if (output->place == LATHE_OUTPUT_OWN) {
+    if (output->from_run) {
+      session->output_pointers[i] = NULL; /* the run asks for it */
+    } else if (output->place == LATHE_OUTPUT_OWN) {
       add_piece(&results, output->bytes, &offset);
       session->output_pointers[i] = session->results.data + offset;
     }

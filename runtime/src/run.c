@@ -142,9 +142,14 @@ lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t num
   const lathe_model_t *model = session->model;
   uint32_t fault = (uint32_t)number & 255, kernel = (uint32_t)number >> 8;
   const char *nodes = "";
-  char place[400] = "in the model's layout";
-  if (session->laid_out && kernel < model->table->kernel_count) {
+  char place[400] = "in the model's layout", why[500];
+  uint32_t kernels = model->table->kernel_count;
+  if (session->laid_out && kernel < kernels) {
     nodes = lathe_model_at(model, lathe_model_kernels(model)[kernel].nodes);
+    format_nodes(place, sizeof place, nodes);
+  } else if (session->laid_out && kernel - kernels < lathe_table_place_count(model->table)) {
+    const struct lathe_place_info *places = lathe_model_at(model, model->table->places);
+    nodes = lathe_model_at(model, places[kernel - kernels].nodes);
     format_nodes(place, sizeof place, nodes);
   }
   switch (fault) {
@@ -153,14 +158,20 @@ lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t num
   case LATHE_FAULT_DIVISION:
     return lathe_fail_at(LATHE_ERROR_DIVISION, nodes, "an integer is divided by zero %s", place);
   case LATHE_FAULT_SHAPE:
-    return lathe_fail_at(LATHE_ERROR_SHAPE, nodes, "the shapes of the inputs contradict each other %s",
-                         place);
+    return lathe_fail_at(LATHE_ERROR_SHAPE, nodes, "sizes contradict each other %s", place);
   case LATHE_FAULT_DEADLINE:
     return lathe_fail_at(LATHE_ERROR_DEADLINE, nodes,
                          "the run took longer than its timeout of %lld us, it stopped %s",
                          (long long)(session->timeout_ns / 1000), place);
   case LATHE_FAULT_HOST:
     return lathe_fail_at(LATHE_ERROR_HOST, nodes, "the host's parallel_for failed %s", place);
+  case LATHE_FAULT_MEMORY:
+    snprintf(why, sizeof why, "%s", lathe_last_error());
+    return lathe_fail_at(session->reserve_error ? session->reserve_error : LATHE_ERROR_INTERNAL, nodes,
+                         "%s %s", why, place);
+  case LATHE_FAULT_LOOP:
+    return lathe_fail_at(LATHE_ERROR_LOOP, nodes, "a loop did not end within %lld iterations %s",
+                         (long long)session->loop_limit, place);
   default:
     return lathe_fail_at(LATHE_ERROR_INTERNAL, nodes, "compiled code returned the unknown fault %u %s", fault,
                          place);
@@ -171,7 +182,14 @@ lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t num
  * ----------------------------------------------------------------------------------------------------- */
 
 lathe_error_code lathe_session_prepare(lathe_session_t *session) {
-  return session ? lathe_session_resolve(session) : lathe_fail(LATHE_ERROR_ARGUMENT, "the session is null");
+  if (!session) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the session is null");
+  }
+  lathe_error_code code = lathe_session_resolve(session);
+  if (!code) {
+    lathe_session_begin_dims(session);
+  }
+  return code;
 }
 
 lathe_error_code lathe_session_run(lathe_session_t *session) {
@@ -201,10 +219,21 @@ lathe_error_code lathe_session_run(lathe_session_t *session) {
                             .weights = model->weights,
                             .parallel_for = lathe_session_parallel_for,
                             .context = session,
-                            .workers = session->workers};
+                            .workers = session->workers,
+                            .output_dims = session->output_dims,
+                            .reserve = lathe_session_reserve,
+                            .loop_limit = session->loop_limit};
   lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
   uint32_t before = lathe_enter_float_state();
   int32_t fault = run(&call);
   lathe_leave_float_state(before);
-  return fault ? lathe_session_fault(session, fault) : LATHE_OK;
+  if (fault) {
+    code = lathe_session_fault(session, fault);
+    if (code == LATHE_ERROR_MEMORY) {
+      /* What was taken for the sizes of this run may be what the next lacks. */
+      lathe_session_release_buffers(session);
+    }
+    return code;
+  }
+  return lathe_session_end_dims(session);
 }

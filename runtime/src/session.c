@@ -8,8 +8,15 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { MAX_THREADS = 1024, DEFAULT_SPIN_NS = 100000 };
+enum { MAX_THREADS = 1024, DEFAULT_SPIN_NS = 100000, DEFAULT_LOOP_LIMIT = 100000000 };
+
+/* That of the machine. */
+static uint64_t default_memory_limit(void) {
+  long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : PTRDIFF_MAX;
+}
 
 static lathe_error_code read_options(const lathe_session_options *given, lathe_session_options *options) {
   *options = (lathe_session_options)LATHE_SESSION_OPTIONS;
@@ -29,6 +36,12 @@ static lathe_error_code read_options(const lathe_session_options *given, lathe_s
     return lathe_fail(LATHE_ERROR_ARGUMENT, "the timeout of %lld ns is negative",
                       (long long)options->timeout_ns);
   }
+  if (options->loop_limit < 0) {
+    return lathe_fail(LATHE_ERROR_ARGUMENT, "the loop limit of %lld is negative",
+                      (long long)options->loop_limit);
+  }
+  options->loop_limit = options->loop_limit ? options->loop_limit : DEFAULT_LOOP_LIMIT;
+  options->memory_limit = options->memory_limit ? options->memory_limit : default_memory_limit();
   options->threads = options->threads ? options->threads : lathe_cpu_cores();
   options->spin_ns = options->spin_ns < 0 ? DEFAULT_SPIN_NS : options->spin_ns;
   return LATHE_OK;
@@ -50,6 +63,8 @@ static size_t carve(lathe_session_t *session, uint8_t *base, const lathe_model_t
   session->symbol_inputs = take(base, &at, table->symbol_count, sizeof(uint32_t));
   session->slots = take(base, &at, table->slot_count, sizeof(int64_t));
   session->output_dims = take(base, &at, model->output_dim_count, sizeof(int64_t));
+  session->layout_dims = take(base, &at, model->output_dim_count, sizeof(int64_t));
+  session->buffers = take(base, &at, lathe_table_buffer_count(table), sizeof *session->buffers);
   session->inputs = take(base, &at, table->input_count, sizeof *session->inputs);
   session->outputs = take(base, &at, table->output_count, sizeof *session->outputs);
   session->input_pointers = take(base, &at, table->input_count, sizeof(void *));
@@ -110,6 +125,8 @@ lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_
   session->host_context = options.parallel_for_context;
   session->timeout_ns = options.timeout_ns;
   session->record_room = options.profile_records;
+  session->memory_limit = options.memory_limit;
+  session->loop_limit = options.loop_limit;
   session->inputs_dirty = session->places_dirty = true;
   lathe_model_retain(model);
   if (!session->host && session->workers > 1 &&
@@ -133,6 +150,7 @@ void lathe_session_close(lathe_session_t *session) {
   lathe_release(&allocator, session->arena.data, session->arena.bytes);
   lathe_release(&allocator, session->results.data, session->results.bytes);
   lathe_release(&allocator, session->copies.data, session->copies.bytes);
+  lathe_session_release_buffers(session);
   lathe_close(session->model);
   lathe_release(&allocator, session, session->bytes);
 }
@@ -173,7 +191,17 @@ const int64_t *lathe_session_symbols(const lathe_session_t *session) {
 }
 
 uint64_t lathe_session_memory(const lathe_session_t *session) {
-  return session ? session->arena.bytes + session->results.bytes + session->copies.bytes : 0;
+  if (!session) {
+    return 0;
+  }
+  uint64_t bytes = session->arena.bytes + session->results.bytes + session->copies.bytes;
+  for (uint32_t i = 0; i < lathe_table_buffer_count(session->model->table); ++i) {
+    bytes += session->buffers[i].bytes;
+  }
+  for (uint32_t i = 0; i < session->model->table->output_count; ++i) {
+    bytes += session->outputs[i].own.bytes;
+  }
+  return bytes;
 }
 
 /* -- Profile

@@ -17,6 +17,12 @@ struct lathe_bound_input {
   bool bound, copied;
 };
 
+/* Memory that only grows. */
+struct lathe_buffer {
+  uint8_t *data;
+  uint64_t bytes;
+};
+
 enum lathe_output_place { LATHE_OUTPUT_OWN = 0, LATHE_OUTPUT_TENSOR, LATHE_OUTPUT_MEMORY };
 
 struct lathe_bound_output {
@@ -24,14 +30,10 @@ struct lathe_bound_output {
   int64_t *dims;           /* [rank], of a bound tensor */
   const int64_t *run_dims; /* [rank], into lathe_session.output_dims */
   uint64_t room;           /* bytes bound, LATHE_OUTPUT_MEMORY */
-  uint64_t bytes;          /* of the last layout */
+  uint64_t bytes;          /* of the last layout; of what a run asked for, where its shape depends on data */
   enum lathe_output_place place;
-};
-
-/* Memory that only grows. */
-struct lathe_buffer {
-  uint8_t *data;
-  uint64_t bytes;
+  bool from_run;           /* the shape depends on data */
+  struct lathe_buffer own; /* what the session holds for it then */
 };
 
 struct lathe_session {
@@ -49,16 +51,21 @@ struct lathe_session {
   bool inputs_dirty; /* something was bound since the last prepare */
   bool places_dirty; /* ... since the pointers below were set */
   bool has_run;
-  int64_t *symbols, *new_symbols; /* [symbol_count] */
-  uint32_t *symbol_inputs;        /* [symbol_count], which input gave the value */
-  int64_t *slots;                 /* [slot_count] */
-  int64_t *output_dims;
+  int64_t *symbols, *new_symbols;     /* [symbol_count] */
+  uint32_t *symbol_inputs;            /* [symbol_count], which input gave the value */
+  int64_t *slots;                     /* [slot_count] */
+  int64_t *output_dims, *layout_dims; /* after a run, and as layout() wrote them */
   int64_t arena_bytes;
   struct lathe_bound_input *inputs;
   struct lathe_bound_output *outputs;
   const void **input_pointers;
   void **output_pointers;
   struct lathe_buffer arena, results, copies;
+  struct lathe_buffer *buffers; /* [buffer_count], of what depends on data */
+  uint64_t memory_limit;
+  int64_t loop_limit;
+  lathe_error_code reserve_error; /* why the last lathe_session_reserve gave nothing */
+  bool dims_from_run;             /* of any output */
 
   uint64_t run;
   lathe_profile_record *records;
@@ -72,6 +79,16 @@ const char *lathe_format_dims(char *text, size_t size, const int64_t *dims, uint
 lathe_error_code lathe_session_resolve(lathe_session_t *session);
 /* Sets the pointers that a run works on and takes memory for them. */
 lathe_error_code lathe_session_place(lathe_session_t *session);
+/* Makes a buffer hold `bytes`, the first `keep` as before. `what` is for messages. */
+lathe_error_code lathe_session_grow(lathe_session_t *session, struct lathe_buffer *buffer, uint64_t bytes,
+                                    uint64_t keep, const char *what);
+/* The lathe_reserve_fn of all sessions; `context` is the session. */
+void *lathe_session_reserve(void *context, int64_t buffer, int64_t bytes, int64_t keep);
+/* Gives back all memory of what depends on data. */
+void lathe_session_release_buffers(lathe_session_t *session);
+/* Before and after a run that decides shapes: forgets those of the last, and checks the new. */
+void lathe_session_begin_dims(lathe_session_t *session);
+lathe_error_code lathe_session_end_dims(lathe_session_t *session);
 /* Copies inputs that kernels cannot read where they are. */
 void lathe_session_copy_inputs(lathe_session_t *session);
 /* Gives a bound DLPack tensor back. */

@@ -168,6 +168,21 @@ static bool check_variants(struct walk *walk) {
   return true;
 }
 
+static bool check_places(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  uint32_t count = lathe_table_place_count(table);
+  const struct lathe_place_info *places = count ? array(walk, table->places, count, sizeof *places, 4) : NULL;
+  if (count && !places) {
+    return fail(walk, "its list of places lies outside its constants");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!check_string(walk, places[i].nodes)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static bool check_metadata(struct walk *walk) {
   const struct lathe_table *table = walk->table;
   const struct lathe_metadata_info *items =
@@ -190,23 +205,28 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
   struct walk walk = {table, bounds, NULL};
   uint64_t room;
   const void *self = reach(&walk, 0, LATHE_SECTION_CONSTANTS, 8, &room);
-  if (!self || room < sizeof *table) {
+  if (!self || room < LATHE_TABLE_MIN_BYTES) {
     return "its table lies outside its constants";
   }
   if (memcmp(table->magic, LATHE_TABLE_MAGIC, sizeof table->magic) != 0) {
     return "its table has another magic number";
   }
   if (table->abi_major != LATHE_ABI_MAJOR || table->abi_minor > LATHE_ABI_MINOR ||
-      table->bytes < sizeof *table) {
+      table->bytes < (table->abi_minor >= 2 ? sizeof *table : LATHE_TABLE_MIN_BYTES)) {
     return "its table is of another runtime ABI";
   }
-  if (table->symbol_count > MAX_SYMBOLS || table->slot_count > (1u << 24)) {
-    return "its table has an impossible number of symbols or slots";
+  if (room < table->bytes) {
+    return "its table lies outside its constants";
+  }
+  if (table->symbol_count > MAX_SYMBOLS || table->slot_count > (1u << 24) ||
+      lathe_table_buffer_count(table) > MAX_COUNT) {
+    return "its table has an impossible number of symbols, slots or buffers";
   }
   if (check_string(&walk, table->name) &&
       check_values(&walk, table->inputs, table->input_count, /*input=*/true, seen) &&
       check_values(&walk, table->outputs, table->output_count, /*input=*/false, seen) &&
-      check_symbols(&walk, seen) && check_kernels(&walk) && check_variants(&walk) && check_metadata(&walk)) {
+      check_symbols(&walk, seen) && check_kernels(&walk) && check_places(&walk) && check_variants(&walk) &&
+      check_metadata(&walk)) {
     return NULL;
   }
   return walk.why;

@@ -56,6 +56,14 @@ TestModel &TestModel::slots(uint32_t count) {
   slotCount = count;
   return *this;
 }
+TestModel &TestModel::buffers(uint32_t count) {
+  bufferCount = count;
+  return *this;
+}
+TestModel &TestModel::place(const char *nodes) {
+  places.push_back(nodes);
+  return *this;
+}
 
 lathe_table *TestModel::build() {
   auto *table = reinterpret_cast<lathe_table *>(take(sizeof(lathe_table)));
@@ -94,6 +102,13 @@ lathe_table *TestModel::build() {
   for (size_t i = 0; i < kernels.size(); ++i) {
     kernelInfos[i] = {writer.string(kernels[i].first), writer.string(kernels[i].second), 0, 0};
   }
+  auto *placeInfos = reinterpret_cast<lathe_place_info *>(take(places.size() * sizeof(lathe_place_info)));
+  table->place_count = uint32_t(places.size());
+  table->places = writer.offset(placeInfos);
+  for (size_t i = 0; i < places.size(); ++i) {
+    placeInfos[i] = {writer.string(places[i])};
+  }
+  table->buffer_count = bufferCount;
   auto *variant = reinterpret_cast<lathe_variant_info *>(take(sizeof(lathe_variant_info)));
   table->variant_count = 1;
   table->variants = writer.offset(variant);
@@ -160,6 +175,50 @@ TestModel maskedDouble() {
   model.input("x", LATHE_FLOAT32, {~0, ~1}).input("mask", LATHE_INT64, {~0, ~1});
   model.output("y", LATHE_FLOAT32, {~0, ~1}).kernel("masked", "/a/Mul\n/a/Where");
   return model;
+}
+
+namespace {
+int32_t countLayout(const int64_t *, int64_t, int64_t *, int64_t *outputDims, int64_t *arenaBytes) {
+  outputDims[0] = LATHE_DIM_COMPUTED;
+  *arenaBytes = 0;
+  return LATHE_FAULT_NONE;
+}
+
+int32_t countRun(const lathe_call *call) {
+  constexpr int32_t place = 0 << 8;
+  int64_t n = *static_cast<const int64_t *>(call->inputs[0]), bytes = n * int64_t(sizeof(float));
+  if (n < 0) {
+    return LATHE_FAULT_SHAPE | place;
+  }
+  if (n == 1000) {
+    return LATHE_FAULT_LOOP | place;
+  }
+  // Piece by piece, as a loop whose number of iterations is unknown does.
+  float *scratch = nullptr;
+  for (int64_t i = 0; i <= n; ++i) {
+    int64_t kept = i ? (i - 1) * int64_t(sizeof(float)) : 0, size = i * int64_t(sizeof(float));
+    scratch = static_cast<float *>(call->reserve(call->context, 0, size, kept));
+    if (!scratch) {
+      return LATHE_FAULT_MEMORY | place;
+    }
+    if (i) {
+      scratch[i - 1] = float(i - 1);
+    }
+  }
+  void *y = call->reserve(call->context, ~int64_t(0), bytes, 0);
+  if (!y) {
+    return LATHE_FAULT_MEMORY | place;
+  }
+  memcpy(y, scratch, size_t(bytes));
+  call->output_dims[0] = n;
+  return LATHE_FAULT_NONE;
+}
+} // namespace
+
+TestModel countUp() {
+  TestModel model(countLayout, countRun);
+  model.input("n", LATHE_INT64, {}).output("y", LATHE_FLOAT32, {LATHE_DIM_COMPUTED});
+  return model.buffers(1).place("/range");
 }
 
 } // namespace lathe::test

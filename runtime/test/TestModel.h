@@ -23,6 +23,8 @@ public:
   TestModel &output(const char *name, uint32_t dtype, std::vector<int64_t> dims);
   TestModel &kernel(const char *name, const char *nodes);
   TestModel &slots(uint32_t count);
+  TestModel &buffers(uint32_t count);
+  TestModel &place(const char *nodes);
 
   /// The table; it stays valid to the end of the process.
   lathe_table *build();
@@ -44,7 +46,8 @@ private:
   std::vector<Symbol> symbols;
   std::vector<Value> inputs, outputs;
   std::vector<std::pair<std::string, std::string>> kernels;
-  uint32_t slotCount = 0;
+  std::vector<std::string> places;
+  uint32_t slotCount = 0, bufferCount = 0;
 };
 
 struct CloseModel {
@@ -63,6 +66,11 @@ SessionPtr makeSession(lathe_model_t *model, const lathe_session_options &option
 /// y[B, S] = 2 * x[B, S] where mask[B, S] != 0, else 0, as f32; mask is i64. B is 1 to 64, S is 1 to 512.
 /// Kernel 0 has the nodes "/a/Mul" and "/a/Where".
 TestModel maskedDouble();
+
+/// y[n] = 0, 1, 2, ... as f32, where n is the i64 input: its shape depends on data. It is computed in a
+/// buffer and copied to the output. Place 0 has the node "/range", what follows the kernels; a negative n is
+/// LATHE_FAULT_SHAPE there, n = 1000 LATHE_FAULT_LOOP.
+TestModel countUp();
 
 /// A lathe_tensor with its dims beside it.
 template <typename T>

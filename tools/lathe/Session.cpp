@@ -78,6 +78,7 @@ static ErrorCode codeOf(lathe_error_code code) {
   case LATHE_ERROR_DIVISION:
   case LATHE_ERROR_DEADLINE:
   case LATHE_ERROR_HOST:
+  case LATHE_ERROR_LOOP:
     return ErrorCode::E0704;
   default:
     return ErrorCode::E0900;

@@ -39,10 +39,12 @@ struct ModelDescription {
   std::string name;
   uint64_t fingerprint = 0;
   uint64_t weightBytes = 0;
-  uint64_t slotCount = 0;
+  uint64_t slotCount = 0, bufferCount = 0;
   std::vector<ValueDescription> inputs, outputs;
   llvm::SmallVector<codegen::Symbol> symbols;
   std::vector<KernelDescription> kernels;
+  /// The nodes of places outside of kernels where a run may end, one a line.
+  std::vector<std::string> places;
   std::vector<std::pair<std::string, std::string>> metadata;
 
   /// `lathe_model_<fingerprint>`.
@@ -51,6 +53,9 @@ struct ModelDescription {
 
 /// Reads the description off a module of kernels and launches, with its weights placed.
 llvm::Expected<ModelDescription> describeModel(mlir::ModuleOp module);
+
+/// Adds what lowering the host program, in `module`, has found out.
+void describeHost(ModelDescription &model, mlir::ModuleOp module);
 
 /// One variant: its target, the names of its functions, and what the names of all its functions end with.
 struct VariantDescription {

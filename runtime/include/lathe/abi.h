@@ -6,7 +6,8 @@
  * An artifact exports one read-only symbol, `lathe_model_<16 hex digits of the model's fingerprint>`, a
  * lathe_table. All references inside it are byte offsets from the table's own address, so that the table
  * needs no relocation. Compiled code calls nothing but the functions it is handed in a lathe_call and the C
- * library's memcpy, memmove and memset. It allocates nothing.
+ * library's memcpy, memmove and memset. It allocates nothing by itself: memory whose size depends on data is
+ * asked for with lathe_call.reserve.
  *
  * LATHE_ABI_MAJOR changes when an old runtime cannot run a new artifact or the other way round;
  * LATHE_ABI_MINOR when fields are appended. A runtime runs artifacts of its own major version and of any
@@ -17,7 +18,7 @@
 #include <stdint.h>
 
 #define LATHE_ABI_MAJOR 1
-#define LATHE_ABI_MINOR 1
+#define LATHE_ABI_MINOR 2
 #define LATHE_TABLE_MAGIC "LATHETBL"
 
 /* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
@@ -40,14 +41,23 @@ struct lathe_cost {
  * taken. Since ABI 1.1. */
 typedef void (*lathe_cost_fn)(const void *args, struct lathe_cost *cost);
 
-/* Why compiled code gave up. The number returned by tasks and by run is `fault | (kernel << 8)`. */
+/* Memory of a size that only the run knows: at least `bytes`, aligned to 64 bytes, the first `keep` of them
+ * with their contents of before. `buffer` is in [0, lathe_table.buffer_count), or ~index of an output whose
+ * shape depends on data. What was returned for the same buffer before is no longer valid. Null: there is no
+ * such memory, and the run ends with LATHE_FAULT_MEMORY. Since ABI 1.2. */
+typedef void *(*lathe_reserve_fn)(void *context, int64_t buffer, int64_t bytes, int64_t keep);
+
+/* Why compiled code gave up. The number returned by tasks and by run is `fault | (place << 8)`: a place below
+ * lathe_table.kernel_count is a kernel, those from there on are lathe_table.places. */
 enum lathe_fault {
   LATHE_FAULT_NONE = 0,
   LATHE_FAULT_INDEX = 1,    /* a data-dependent index is out of bounds */
   LATHE_FAULT_DIVISION = 2, /* an integer division by zero */
-  LATHE_FAULT_SHAPE = 3,    /* the values of the symbols contradict each other */
+  LATHE_FAULT_SHAPE = 3,    /* sizes contradict each other */
   LATHE_FAULT_DEADLINE = 4, /* raised by the runtime's parallel_for, never by a kernel */
-  LATHE_FAULT_HOST = 5      /* raised by a host's own parallel_for */
+  LATHE_FAULT_HOST = 5,     /* raised by a host's own parallel_for */
+  LATHE_FAULT_MEMORY = 6,   /* lathe_call.reserve gave none. Since ABI 1.2 */
+  LATHE_FAULT_LOOP = 7      /* a loop ran lathe_call.loop_limit times and did not end. Since ABI 1.2 */
 };
 
 /* What one run works on. All tensors are dense, row-major and aligned to their element; arena and weights are
@@ -56,17 +66,23 @@ struct lathe_call {
   const int64_t *symbols;    /* [symbol_count] */
   const int64_t *slots;      /* [slot_count], as layout() wrote them */
   const void *const *inputs; /* [input_count] */
-  void *const *outputs;      /* [output_count]; never null: unbound outputs lie in the session's memory */
+  void *const *outputs;      /* [output_count]; unbound outputs lie in the session's memory. Null for those
+                                whose shape depends on data: they are asked for with reserve */
   void *arena;               /* the bytes that layout() asked for */
   const uint8_t *weights;    /* the weight section */
   lathe_parallel_for_fn parallel_for;
   void *context;   /* first argument of parallel_for */
   int64_t workers; /* parallel_for uses at most so many at a time */
+  /* Since ABI 1.2. */
+  int64_t *output_dims;     /* as layout() wrote them; run writes those that were LATHE_DIM_COMPUTED */
+  lathe_reserve_fn reserve; /* its first argument is `context`, too */
+  int64_t loop_limit;       /* the most iterations of a loop */
 };
 
 /* Computes, once per combination of symbol values, the arena layout and the shapes of all outputs.
  * `slots` [slot_count] receives the byte offset of every arena slot, `output_dims` the dimensions of all
- * outputs one after the other, `arena_bytes` the size of the arena. Returns 0 or a lathe_fault. */
+ * outputs one after the other, LATHE_DIM_COMPUTED where they depend on data, `arena_bytes` the size of the
+ * arena. Returns 0 or a lathe_fault. */
 typedef int32_t (*lathe_layout_fn)(const int64_t *symbols, int64_t workers, int64_t *slots,
                                    int64_t *output_dims, int64_t *arena_bytes);
 typedef int32_t (*lathe_run_fn)(const struct lathe_call *call);
@@ -89,7 +105,7 @@ enum lathe_dtype {
 };
 
 /* A dimension: its size if it is not negative, ~index of a symbol if it is, LATHE_DIM_COMPUTED if only
- * layout() knows it (outputs). */
+ * layout() or the run knows it (outputs). */
 #define LATHE_DIM_COMPUTED INT64_MIN
 
 struct lathe_value_info {
@@ -151,6 +167,11 @@ struct lathe_metadata_info {
   int32_t key, value;
 };
 
+/* A place outside of kernels where a run may end. Since ABI 1.2. */
+struct lathe_place_info {
+  int32_t nodes; /* the ONNX nodes at fault, separated by '\n' */
+};
+
 /* Counts and offsets of the arrays described above; an offset of 0 is an empty array. */
 struct lathe_table {
   char magic[8];
@@ -161,6 +182,10 @@ struct lathe_table {
   int32_t name; /* of the graph */
   uint32_t input_count, output_count, symbol_count, slot_count, kernel_count, variant_count, metadata_count;
   int32_t inputs, outputs, symbols, kernels, variants, metadata;
+  /* Since ABI 1.2: only where `bytes` says that they are there. */
+  uint32_t buffer_count, place_count; /* of lathe_call.reserve; of places */
+  int32_t places;
+  uint32_t reserved;
 };
 
 #endif

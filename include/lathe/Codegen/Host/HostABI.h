@@ -26,6 +26,9 @@ inline constexpr llvm::StringLiteral kCostEntrySuffix = ".cost_entry";
 inline constexpr int64_t kUnknownCost = -1;
 /// Attribute of the module after LowerHost: lathe_table.slot_count.
 inline constexpr llvm::StringLiteral kSlotCountAttr = "lathe.slot_count";
+/// The same for lathe_table.buffer_count, and the locations of lathe_table.places, where there are any.
+inline constexpr llvm::StringLiteral kBufferCountAttr = "lathe.buffer_count";
+inline constexpr llvm::StringLiteral kPlacesAttr = "lathe.places";
 
 /// A symbol of the model, in the order of lathe_call.symbols.
 struct Symbol {
