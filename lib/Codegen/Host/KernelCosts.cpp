@@ -230,8 +230,11 @@ private:
     if (!argument) {
       return tensor.getDefiningOp<nn::WeightUseOp>() != nullptr;
     }
-    // Of a layer; layers call none. The arguments of @main are no weights.
-    auto function = cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    // Of a layer; layers call none. The arguments of @main are no weights, nor are carried tensors of loops.
+    auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    if (!function) {
+      return false;
+    }
     auto own = calls.find(function.getName());
     return own != calls.end() && llvm::all_of(own->second, [&](nn::LayerCallOp call) {
              Value operand = call->getOperand(argument.getArgNumber());

@@ -3,7 +3,11 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
@@ -17,7 +21,7 @@ using namespace lathe::onnx;
 //===----------------------------------------------------------------------===//
 
 /// The integers of a small constant.
-static std::optional<Scalars> readScalars(Value tensor) {
+static std::optional<Scalars> readConstant(Value tensor) {
   auto type = cast<RankedTensorType>(tensor.getType());
   Type elementType = type.getElementType();
   if (!type.hasStaticShape() || type.getNumElements() > kMaxScalars ||
@@ -38,16 +42,38 @@ static std::optional<Scalars> readScalars(Value tensor) {
   return scalars;
 }
 
-const Scalars *LegalizeContext::scalars(unsigned i) {
-  LegalValue &value = *inputs[i];
+const Scalars *LegalizeContext::scalars(unsigned i) { return asScalars(*inputs[i]); }
+
+const Scalars *LegalizeContext::asScalars(LegalValue &value) {
   if (!value.scalars && value.tensor) {
-    value.scalars = readScalars(value.tensor);
+    value.scalars = readConstant(value.tensor);
   }
   return value.scalars ? &*value.scalars : nullptr;
 }
 
-Value LegalizeContext::operand(unsigned i) {
-  LegalValue &value = *inputs[i];
+std::optional<Scalars> LegalizeContext::scalarsOrRead(unsigned i) {
+  if (const Scalars *known = scalars(i)) {
+    return *known;
+  }
+  return readScalars(operand(i));
+}
+
+std::optional<Scalars> LegalizeContext::readScalars(Value tensor) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (!isa<IntegerType>(type.getElementType()) || !type.hasStaticShape() ||
+      type.getNumElements() > kMaxReads) {
+    return std::nullopt;
+  }
+  Scalars result{type.getElementType(), llvm::to_vector(type.getShape()), {}};
+  for (int64_t position = 0; position < type.getNumElements(); ++position) {
+    result.elements.push_back(nn::ReadIndexOp::create(b, loc, tensor, position).getResult());
+  }
+  return result;
+}
+
+Value LegalizeContext::operand(unsigned i) { return asTensor(*inputs[i]); }
+
+Value LegalizeContext::asTensor(LegalValue &value) {
   if (value.tensor) {
     return value.tensor;
   }
@@ -231,6 +257,21 @@ LogicalResult LegalizeContext::setScalars(Scalars scalars, unsigned i) {
   return success(!failed);
 }
 
+LogicalResult LegalizeContext::setLegal(unsigned i, LegalValue value) {
+  if (i < results.size()) {
+    results[i] = std::move(value);
+  }
+  return success(!failed);
+}
+
+Region *LegalizeContext::subgraph(StringRef name) {
+  Region *body = cast<NodeOp>(node.op).getSubgraph(name);
+  if (!body) {
+    (void)error("E0303", name + " is missing", name);
+  }
+  return body;
+}
+
 LogicalResult LegalizeContext::forward(unsigned i) {
   results[0] = *inputs[i];
   return success(!failed);
@@ -331,6 +372,64 @@ Value LegalizeContext::slice(Value x, int64_t axis, Size offset, Size size) {
   offsets[axis] = offset;
   sliceSizes[axis] = size;
   return nn::buildSlice(b, loc, x, offsets, sliceSizes, SmallVector<int64_t>(offsets.size(), 1));
+}
+
+bool lathe::onnx::isKnownFromSymbols(Size size) {
+  auto value = dyn_cast<Value>(size);
+  return !value || nn::isKnownFromSymbols(value);
+}
+
+Size LegalizeContext::checkedSize(Size size) {
+  SizeRange range = sizes.rangeOf(size);
+  if ((range.min >= 0 && range.max <= nn::kMaxDim) || (isa<Value>(size) && isKnownFromSymbols(size))) {
+    return size;
+  }
+  if (std::optional<int64_t> number = getConstantIntValue(size)) {
+    (void)error("E0307", llvm::formatv("a dimension is {0}, must be 0 to {1}", *number, nn::kMaxDim).str());
+    return b.getIndexAttr(0);
+  }
+  return nn::CheckedSizeOp::create(b, loc, cast<Value>(size)).getResult();
+}
+
+Size LegalizeContext::checkedProduct(ArrayRef<Size> factors) {
+  if (llvm::all_of(factors, isKnownFromSymbols)) {
+    return sizes.product(factors);
+  }
+  SmallVector<Value> values;
+  for (Size factor : factors) {
+    values.push_back(toValue(factor));
+  }
+  return checkedSize(nn::ElementCountOp::create(b, loc, values).getResult());
+}
+
+Size LegalizeContext::axisPosition(Size axis, int64_t rank) {
+  Size zero = b.getIndexAttr(0), count = b.getIndexAttr(rank);
+  Size isNegative = sizes.compare(nn::CompareKind::Less, axis, zero);
+  Size position = sizes.select(isNegative, sizes.add(axis, count), axis);
+  std::string message = llvm::formatv("an axis is out of range for {0} dimensions", rank).str();
+  require(sizes.compare(nn::CompareKind::GreaterOrEqual, position, zero), message);
+  require(sizes.compare(nn::CompareKind::Less, position, count), message);
+  return position;
+}
+
+Value LegalizeContext::toValue(Size size) { return getValueOrCreateConstantIndexOp(b, loc, size); }
+
+Value LegalizeContext::toBit(Size condition) {
+  if (std::optional<int64_t> known = getConstantIntValue(condition)) {
+    return arith::ConstantIntOp::create(b, loc, *known != 0, 1);
+  }
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, cast<Value>(condition),
+                               arith::ConstantIndexOp::create(b, loc, 0));
+}
+
+void LegalizeContext::require(Size condition, const Twine &message) {
+  std::optional<int64_t> known = getConstantIntValue(condition);
+  if (known && *known == 0) {
+    (void)error("E0307", message);
+  }
+  if (!known) {
+    nn::CheckOp::create(b, loc, toBit(condition));
+  }
 }
 
 Sizes LegalizeContext::broadcast(ArrayRef<Sizes> shapes) {

@@ -28,8 +28,9 @@ struct Scalars {
   Sizes elements;
 };
 
-/// The most elements a tensor may have to be followed as scalars.
+/// The most elements a tensor may have to be followed as scalars, and to be read by the host program.
 inline constexpr int64_t kMaxScalars = 256;
+inline constexpr int64_t kMaxReads = 64;
 
 /// A value of the model in its legal form: a tensor, scalars, or both.
 struct LegalValue {
@@ -45,19 +46,34 @@ struct NodeView {
   mlir::Operation *op = nullptr;
 };
 
+/// Converts the bodies of control flow, whose nodes are legalized like those around them.
+class BodyConverter {
+public:
+  virtual ~BodyConverter() = default;
+
+  /// Converts the nodes of `body` at the builder's insertion point, with `arguments` for its arguments; gives
+  /// what it yields. Fails after it has said why, or listed what is not supported.
+  virtual llvm::FailureOr<llvm::SmallVector<LegalValue>> convert(mlir::Region &body,
+                                                                 llvm::ArrayRef<LegalValue> arguments) = 0;
+  /// Takes an op with regions out of the function. It lives on for a while: others remember what is in it.
+  virtual void abandon(mlir::Operation *op) = 0;
+};
+
 /// The legalization of one node. Errors are sticky: after the first one, accessors return harmless values and
 /// the node counts as failed whatever its legalizer returns, so legalizers need not check after every step.
 class LegalizeContext {
 public:
   LegalizeContext(mlir::OpBuilder &builder, nn::ShapeTracker &tracker, SizeArith &sizes, NodeView node,
-                  llvm::SmallVector<LegalValue *> inputs, unsigned numResults)
-      : b(builder), loc(node.op->getLoc()), sizes(sizes), node(node), tracker(tracker),
+                  llvm::SmallVector<LegalValue *> inputs, unsigned numResults,
+                  BodyConverter *bodies = nullptr)
+      : b(builder), loc(node.op->getLoc()), sizes(sizes), node(node), bodies(bodies), tracker(tracker),
         inputs(std::move(inputs)), results(numResults) {}
 
   mlir::OpBuilder &b;
   mlir::Location loc;
   SizeArith &sizes;
   const NodeView node;
+  BodyConverter *const bodies;
 
   //===--- Operands
   //-----------------------------------------------------------------------------------------===//
@@ -70,6 +86,18 @@ public:
   mlir::Value operandOrNull(unsigned i) { return has(i) ? operand(i) : mlir::Value(); }
   /// Operand `i` as scalars, also where it is a small constant; null if its elements are not known.
   const Scalars *scalars(unsigned i);
+  /// Operand `i` as it is, and the same for any value in its legal form.
+  LegalValue &legal(unsigned i) { return *inputs[i]; }
+  mlir::Value asTensor(LegalValue &value);
+  const Scalars *asScalars(LegalValue &value);
+  /// The same where an operand is to be sizes, positions or axes: an integer or bool tensor of at most
+  /// kMaxReads elements whose shape is static and whose elements are unknown is read by the host program when
+  /// it gets there. Its elements then are index values that may be anything: what becomes a size passes
+  /// through `checkedSize`, what must hold is stated with `require`. Nothing if the operand cannot be read
+  /// either.
+  std::optional<Scalars> scalarsOrRead(unsigned i);
+  /// The same for a tensor that was built.
+  std::optional<Scalars> readScalars(mlir::Value tensor);
   mlir::RankedTensorType type(unsigned i) { return llvm::cast<mlir::RankedTensorType>(operand(i).getType()); }
   int64_t rank(unsigned i) { return shapeOf(i).size(); }
   mlir::Type elementType(unsigned i);
@@ -107,6 +135,9 @@ public:
   /// Result 0 is operand `i` unchanged.
   mlir::LogicalResult forward(unsigned i);
   bool isUsed(unsigned result) const;
+  mlir::LogicalResult setLegal(unsigned i, LegalValue value);
+  /// The subgraph of attribute `name`, or null after an error.
+  mlir::Region *subgraph(llvm::StringRef name);
   llvm::SmallVector<LegalValue> takeResults() { return std::move(results); }
 
   //===--- Building
@@ -140,6 +171,18 @@ public:
   /// The part `[offset, offset + size)` of dimension `axis`.
   mlir::Value slice(mlir::Value x, int64_t axis, Size offset, Size size);
   Size one() { return b.getIndexAttr(1); }
+  /// `size`, where the run is sure that it is one: from 0 to nn::kMaxDim. What comes from symbols alone is.
+  Size checkedSize(Size size);
+  /// The product of sizes, of which some may be read from data, as a size.
+  Size checkedProduct(llvm::ArrayRef<Size> factors);
+  /// An axis that is read while the model runs, as one of the `rank` dimensions.
+  Size axisPosition(Size axis, int64_t rank);
+  /// A condition of index arithmetic, 0 or not, as a bit.
+  mlir::Value toBit(Size condition);
+  mlir::Value toValue(Size size);
+  /// States that `condition` is not 0: the run ends with a fault otherwise. What is known to be wrong is an
+  /// error of the model, `message`.
+  void require(Size condition, const llvm::Twine &message);
   /// The shape that all `shapes` broadcast to; reports those that do not fit.
   Sizes broadcast(llvm::ArrayRef<Sizes> shapes);
 
@@ -162,6 +205,9 @@ private:
   std::string reason;
   bool failed = false;
 };
+
+/// Whether a size is a formula of symbols and constants, so that it needs no check while the model runs.
+bool isKnownFromSymbols(Size size);
 
 using LegalizeFn = std::function<mlir::LogicalResult(LegalizeContext &)>;
 
@@ -206,6 +252,14 @@ void registerMatMul(LegalizerRegistry &registry);
 void registerNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
+
+void registerControl(LegalizerRegistry &registry);
+
+/// States for `op`, of which little is known when the model is compiled, what its kernel relies on: that
+/// sizes are equal, or broadcast.
+void requireSizes(LegalizeContext &c, mlir::Operation *op);
+/// States that dimensions `from` broadcast to `to`, aligned at the last ones.
+void requireBroadcast(LegalizeContext &c, llvm::ArrayRef<Size> from, llvm::ArrayRef<Size> to);
 
 /// Folds a pointwise operator on scalars with numpy broadcasting; false if an operand is no scalars.
 bool foldScalars(LegalizeContext &c, mlir::Type resultType, llvm::ArrayRef<unsigned> operands,

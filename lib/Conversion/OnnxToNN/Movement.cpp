@@ -12,6 +12,7 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::onnx;
+using nn::CompareKind;
 
 /// Dimensions as a user reads them: "[?, 12, 64]".
 static std::string print(ArrayRef<Size> dims) {
@@ -34,18 +35,49 @@ static LogicalResult setReshaped(LegalizeContext &c, ArrayRef<Size> dims) {
   return c.set(c.reshape(c.operand(0), dims));
 }
 
+/// A shape that is read while the model runs: 0 copies a dimension, -1 is what is left.
+static LogicalResult reshapeByData(LegalizeContext &c, ArrayRef<Size> from, ArrayRef<Size> requested,
+                                   bool allowZero) {
+  SizeArith &sizes = c.sizes;
+  Size zero = c.b.getIndexAttr(0), minusOne = c.b.getIndexAttr(-1), unknowns = zero;
+  Sizes target, others;
+  for (auto [i, dim] : llvm::enumerate(requested)) {
+    Size isUnknown = sizes.compare(CompareKind::Equal, dim, minusOne);
+    Size isCopy = allowZero ? zero : sizes.compare(CompareKind::Equal, dim, zero);
+    if (i >= from.size()) {
+      c.require(sizes.sub(c.one(), isCopy), "the shape has a 0 where the operand has no dimension");
+      isCopy = zero;
+    }
+    Size copied = sizes.select(isCopy, i < from.size() ? from[i] : dim, dim);
+    target.push_back(copied);
+    others.push_back(c.checkedSize(sizes.select(isUnknown, c.one(), copied)));
+    unknowns = sizes.add(unknowns, isUnknown);
+  }
+  c.require(sizes.compare(CompareKind::LessOrEqual, unknowns, c.one()), "the shape has -1 twice");
+  Size rest =
+      sizes.div(c.checkedProduct(from), sizes.max(c.checkedProduct(others), c.one()), /*floor=*/false);
+  for (auto [dim, other, given] : llvm::zip_equal(target, others, requested)) {
+    dim = sizes.select(sizes.compare(CompareKind::Equal, given, minusOne), rest, other);
+    dim = c.checkedSize(dim);
+  }
+  return c.set(c.reshape(c.operand(0), target));
+}
+
 static LogicalResult legalizeReshape(LegalizeContext &c) {
   Sizes from = c.shapeOf(0), target;
+  bool allowZero = c.intAttr("allowzero", 0) != 0;
   if (c.node.version < 5) {
     target = getAsIndexOpFoldResult(c.b.getContext(), c.intsAttr("shape").value_or(SmallVector<int64_t>()));
   } else if (!c.has(1)) {
     return c.error("E0305", "the input shape is absent");
-  } else if (const Scalars *shape = c.scalars(1)) {
+  } else if (std::optional<Scalars> shape = c.scalarsOrRead(1)) {
+    if (!llvm::all_of(shape->elements, isKnownFromSymbols)) {
+      return reshapeByData(c, from, shape->elements, allowZero);
+    }
     target = shape->elements;
   } else {
-    return c.dataDependent("the shape is computed from data");
+    return c.dataDependent("the rank of the result is the number of elements of a shape of unknown size");
   }
-  bool allowZero = c.intAttr("allowzero", 0) != 0;
   std::optional<size_t> unknown;
   Sizes others, requested = target;
   for (auto [i, dim] : llvm::enumerate(target)) {
@@ -124,7 +156,75 @@ static LogicalResult legalizeTranspose(LegalizeContext &c) {
   return c.set(c.transpose(c.operand(0), perm));
 }
 
+/// The axes that operand 1 holds, if only a run tells them.
+static std::optional<Sizes> readAxes(LegalizeContext &c) {
+  if (!c.has(1) || c.scalars(1)) {
+    return std::nullopt;
+  }
+  std::optional<Scalars> axes = c.scalarsOrRead(1);
+  return axes ? std::optional(axes->elements) : std::nullopt;
+}
+
+/// For each of `rank` dimensions 1 if one of `axes` names it, else 0. No two may name the same.
+static Sizes markAxes(LegalizeContext &c, ArrayRef<Size> axes, int64_t rank) {
+  Sizes marks(rank, c.b.getIndexAttr(0));
+  for (Size axis : axes) {
+    Size position = c.axisPosition(axis, rank);
+    for (int64_t i = 0; i < rank; ++i) {
+      marks[i] = c.sizes.add(marks[i], c.sizes.compare(CompareKind::Equal, position, c.b.getIndexAttr(i)));
+    }
+  }
+  for (Size mark : marks) {
+    c.require(c.sizes.compare(CompareKind::LessOrEqual, mark, c.one()), "axes names a dimension twice");
+  }
+  return marks;
+}
+
+/// Element `index` of `list`, which is known while the model runs.
+static Size pick(LegalizeContext &c, ArrayRef<Size> list, Size index) {
+  Size result = list.back();
+  for (int64_t i = int64_t(list.size()) - 1; i-- > 0;) {
+    result = c.sizes.select(c.sizes.compare(CompareKind::Equal, index, c.b.getIndexAttr(i)), list[i], result);
+  }
+  return result;
+}
+
+/// Squeeze where data names the axes: every dimension that stays moves forward by those before it that go.
+static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
+  Sizes dims = c.shapeOf(0);
+  int64_t rank = dims.size(), left = rank - int64_t(axes.size());
+  if (left < 0) {
+    return c.error("E0304", llvm::formatv("there are {0} axes, but {1} dimensions", axes.size(), rank).str());
+  }
+  Sizes marks = markAxes(c, axes, rank), result(left, c.one());
+  Size place = c.b.getIndexAttr(0);
+  for (int64_t i = 0; i < rank; ++i) {
+    Size stays = c.sizes.sub(c.one(), marks[i]);
+    for (int64_t k = 0; k < std::min(i + 1, left); ++k) {
+      Size isHere = c.sizes.min(stays, c.sizes.compare(CompareKind::Equal, place, c.b.getIndexAttr(k)));
+      result[k] = c.sizes.select(isHere, dims[i], result[k]);
+    }
+    place = c.sizes.add(place, stays);
+  }
+  return c.set(c.reshape(c.operand(0), result));
+}
+
+/// Unsqueeze where data names the axes.
+static LogicalResult unsqueezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
+  Sizes dims = c.shapeOf(0), result;
+  Sizes marks = markAxes(c, axes, int64_t(dims.size() + axes.size()));
+  Size next = c.b.getIndexAttr(0);
+  for (Size isNew : marks) {
+    result.push_back(dims.empty() ? c.one() : c.sizes.select(isNew, c.one(), pick(c, dims, next)));
+    next = c.sizes.add(next, c.sizes.sub(c.one(), isNew));
+  }
+  return c.set(c.reshape(c.operand(0), result));
+}
+
 static LogicalResult legalizeSqueeze(LegalizeContext &c) {
+  if (std::optional<Sizes> axes = readAxes(c)) {
+    return squeezeByData(c, *axes);
+  }
   Sizes dims = c.shapeOf(0);
   std::optional<SmallVector<int64_t>> axes = c.intsAttrOrInput("axes", 1);
   if (c.hasFailed() || (axes && !c.normalizeAxes(*axes, dims.size()))) {
@@ -154,6 +254,9 @@ static LogicalResult legalizeSqueeze(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeUnsqueeze(LegalizeContext &c) {
+  if (std::optional<Sizes> axes = readAxes(c)) {
+    return unsqueezeByData(c, *axes);
+  }
   Sizes dims = c.shapeOf(0);
   std::optional<SmallVector<int64_t>> axes = c.intsAttrOrInput("axes", 1);
   if (c.hasFailed()) {
@@ -176,11 +279,15 @@ static LogicalResult legalizeUnsqueeze(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeExpand(LegalizeContext &c) {
-  const Scalars *shape = c.scalars(1);
+  std::optional<Scalars> shape = c.scalarsOrRead(1);
   if (!shape) {
-    return c.dataDependent("the shape is computed from data");
+    return c.dataDependent("the rank of the result is the number of elements of a shape of unknown size");
+  }
+  for (Size &dim : shape->elements) {
+    dim = c.checkedSize(dim);
   }
   Sizes dims = c.broadcast({c.shapeOf(0), shape->elements});
+  requireBroadcast(c, shape->elements, dims);
   if (c.hasFailed()) {
     return failure();
   }
@@ -195,9 +302,12 @@ static LogicalResult legalizeExpand(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeTile(LegalizeContext &c) {
-  const Scalars *repeats = c.scalars(1);
+  std::optional<Scalars> repeats = c.scalarsOrRead(1);
   if (!repeats) {
-    return c.dataDependent("the repeats are computed from data");
+    return c.dataDependent("the repeats are of unknown number");
+  }
+  for (Size &repeat : repeats->elements) {
+    repeat = c.checkedSize(repeat);
   }
   Sizes dims = c.shapeOf(0);
   if (repeats->elements.size() != dims.size()) {
@@ -214,7 +324,7 @@ static LogicalResult legalizeTile(LegalizeContext &c) {
     }
     split.push_back(dim);
     expanded.push_back(dim);
-    merged.push_back(c.sizes.mul(dim, repeat));
+    merged.push_back(c.checkedProduct({dim, repeat}));
   }
   return c.set(c.reshape(c.expand(c.reshape(c.operand(0), split), expanded), merged));
 }

@@ -23,23 +23,44 @@ namespace lathe {
 
 /// The most node names listed for one operator.
 static constexpr size_t kMaxListed = 8;
+/// The most conversions of bodies.
+static constexpr size_t kMaxBodies = 10000;
 
 namespace {
 
 /// One walk over the nodes of `@main`.
-class Conversion {
+class Conversion : public BodyConverter {
 public:
   Conversion(func::FuncOp main, const LegalizerRegistry &registry)
-      : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder) {}
+      : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder),
+        scopes(1) {}
+  ~Conversion() override { destroyAbandoned(); }
 
   LogicalResult run();
 
+  FailureOr<SmallVector<LegalValue>> convert(Region &body, ArrayRef<LegalValue> arguments) override;
+  void abandon(Operation *op) override;
+
 private:
+  /// Converts a node at the builder's insertion point.
   void convertNode(NodeOp node);
-  /// Verifies the ops before `node` and after `before`, and reports what is wrong with them as the node's
-  /// error.
+  /// Verifies the ops before the insertion point and after `before`, and reports what is wrong with them as
+  /// the node's error.
   LogicalResult verifyNew(Operation *before, NodeOp node);
+  /// The ops before the insertion point and after `before`.
+  SmallVector<Operation *> getNew(Operation *before);
+  /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
+  LegalValue *find(Value value);
+  void destroyAbandoned();
   LogicalResult convertReturn();
+  /// How much was found wrong or not supported so far.
+  size_t countProblems() const {
+    size_t count = unsupportedForms.size() + errors;
+    for (auto &[op, names] : unknownOps) {
+      count += names.size();
+    }
+    return count;
+  }
   LogicalResult reportUnsupported();
   void eraseOld();
   /// Writes down the symbols' bounds where no pass drops them.
@@ -50,11 +71,14 @@ private:
   OpBuilder builder;
   nn::ShapeTracker tracker;
   SizeArith sizes;
-  DenseMap<Value, LegalValue> values;
+  /// The values of the function and of the bodies around the insertion point, innermost last.
+  std::vector<DenseMap<Value, LegalValue>> scopes;
+  SmallVector<Operation *> abandoned;
+  size_t convertedBodies = 0;
   /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
   std::map<std::string, SmallVector<std::string>> unknownOps;
   SmallVector<std::string> unsupportedForms;
-  bool hasErrors = false;
+  size_t errors = 0;
 };
 
 } // namespace
@@ -76,6 +100,7 @@ static std::string describe(NodeOp node) {
 }
 
 void Conversion::convertNode(NodeOp node) {
+  OpBuilder::InsertionGuard guard(builder);
   StringRef domain = node.getCanonicalDomain();
   const LegalizerRegistry::Entry *entry = registry.find(domain, node.getOpType());
   if (!entry) {
@@ -85,21 +110,17 @@ void Conversion::convertNode(NodeOp node) {
   }
   SmallVector<LegalValue *> inputs;
   for (Value input : node.getInputs()) {
-    if (isa<NoneType>(input.getType())) {
-      inputs.push_back(nullptr);
-      continue;
-    }
-    auto known = values.find(input);
-    if (known == values.end()) {
+    if (!isa<NoneType>(input.getType()) && !find(input)) {
       // Its definition has failed, which is reported already.
       return;
     }
-    inputs.push_back(&known->second);
   }
-  builder.setInsertionPoint(node);
+  for (Value input : node.getInputs()) {
+    inputs.push_back(isa<NoneType>(input.getType()) ? nullptr : find(input));
+  }
   sizes.setLoc(node.getLoc());
   NodeView view{node.getOpType(), domain, {}, int64_t(node.getVersion()), node.getNodeAttrs(), node};
-  LegalizeContext context(builder, tracker, sizes, view, inputs, node.getNumResults());
+  LegalizeContext context(builder, tracker, sizes, view, inputs, node.getNumResults(), this);
   unsigned present = inputs.size();
   for (unsigned i = 0; i < entry->minInputs; ++i) {
     if (!context.has(i)) {
@@ -112,29 +133,128 @@ void Conversion::convertNode(NodeOp node) {
         "E0305",
         llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry->maxInputs).str());
   }
-  Operation *before = node->getPrevNode();
+  Block *block = builder.getInsertionBlock();
+  Block::iterator point = builder.getInsertionPoint();
+  Operation *before = point == block->begin() ? nullptr : &*std::prev(point);
   bool ok = !context.hasFailed() && succeeded(entry->legalize(context)) && !context.hasFailed();
   if (!ok) {
     if (context.unsupportedReason().empty()) {
-      hasErrors = true;
+      ++errors;
     } else {
       unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": " +
                                  context.unsupportedReason().str());
     }
     return;
   }
+  builder.setInsertionPoint(block, point);
   if (failed(verifyNew(before, node))) {
-    hasErrors = true;
+    ++errors;
+    return;
+  }
+  // The nodes of a body have stated their own requirements.
+  for (Operation *op : node.getBodies().empty() ? getNew(before) : SmallVector<Operation *>()) {
+    requireSizes(context, op);
+  }
+  if (context.hasFailed()) {
+    ++errors;
     return;
   }
   for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
     if (value.tensor || value.scalars) {
-      values[result] = std::move(value);
+      scopes.back()[result] = std::move(value);
     } else if (!result.use_empty()) {
       unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": result " +
                                  std::to_string(result.getResultNumber()));
     }
   }
+}
+
+SmallVector<Operation *> Conversion::getNew(Operation *before) {
+  Block *block = builder.getInsertionBlock();
+  Block::iterator first = before ? std::next(before->getIterator()) : block->begin();
+  SmallVector<Operation *> ops;
+  for (Operation &op : llvm::make_range(first, builder.getInsertionPoint())) {
+    ops.push_back(&op);
+  }
+  return ops;
+}
+
+LegalValue *Conversion::find(Value value) {
+  for (auto &scope : llvm::reverse(scopes)) {
+    auto known = scope.find(value);
+    if (known == scope.end()) {
+      continue;
+    }
+    if (&scope == &scopes.back()) {
+      return &known->second;
+    }
+    LegalValue copy = known->second;
+    return &(scopes.back()[value] = std::move(copy));
+  }
+  return nullptr;
+}
+
+FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<LegalValue> arguments) {
+  // Loops in loops are converted again and again until what they carry is known.
+  if (++convertedBodies > kMaxBodies) {
+    ++errors;
+    return emitError(body.getLoc()) << "[E0103] control flow is nested too deep: more than " << kMaxBodies
+                                    << " bodies";
+  }
+  Block &block = body.front();
+  if (block.getNumArguments() != arguments.size()) {
+    ++errors;
+    return emitError(body.getLoc()) << "[E0305] the body has " << block.getNumArguments()
+                                    << " inputs, must have " << arguments.size();
+  }
+  scopes.emplace_back();
+  size_t mark = sizes.enterBody();
+  for (auto [argument, value] : llvm::zip_equal(block.getArguments(), arguments)) {
+    scopes.back()[argument] = value;
+  }
+  Location outer = body.getParentOp()->getLoc();
+  size_t problems = countProblems();
+  for (Operation &op : block) {
+    if (auto node = dyn_cast<NodeOp>(op)) {
+      convertNode(node);
+    } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
+               isa<RankedTensorType>(op.getResult(0).getType())) {
+      scopes.back()[op.getResult(0)].tensor = builder.clone(op)->getResult(0);
+    }
+  }
+  SmallVector<LegalValue> results;
+  bool ok = problems == countProblems();
+  for (Value yielded : block.getTerminator()->getOperands()) {
+    LegalValue *value = ok ? find(yielded) : nullptr;
+    if (ok && !value && !problems) {
+      ++errors;
+      emitError(outer) << "[E0308] a result of a body is of type " << yielded.getType();
+    }
+    ok &= value != nullptr;
+    if (ok) {
+      results.push_back(*value);
+    }
+  }
+  scopes.pop_back();
+  sizes.leaveBody(mark);
+  sizes.setLoc(outer);
+  if (!ok) {
+    return failure();
+  }
+  return results;
+}
+
+void Conversion::abandon(Operation *op) {
+  op->remove();
+  abandoned.push_back(op);
+}
+
+void Conversion::destroyAbandoned() {
+  for (Operation *op : llvm::reverse(abandoned)) {
+    op->dropAllReferences();
+    op->destroy();
+  }
+  abandoned.clear();
 }
 
 LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
@@ -147,9 +267,8 @@ LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
       }
       return success();
     });
-    Operation *op = before ? before->getNextNode() : &main.front().front();
-    for (; ok && op != node; op = op->getNextNode()) {
-      ok = succeeded(verify(op, /*verifyRecursively=*/false));
+    for (Operation *op : getNew(before)) {
+      ok = ok && succeeded(verify(op, /*verifyRecursively=*/false));
     }
   }
   if (ok) {
@@ -168,13 +287,13 @@ LogicalResult Conversion::convertReturn() {
   SmallVector<Value> results;
   builder.setInsertionPoint(terminator);
   for (Value operand : terminator.getOperands()) {
-    auto known = values.find(operand);
-    if (known == values.end()) {
+    LegalValue *known = find(operand);
+    if (!known) {
       return emitError(main.getLoc()) << "[E0308] a result of the model is of type " << operand.getType();
     }
     NodeView view;
     view.op = terminator;
-    LegalizeContext context(builder, tracker, sizes, view, {&known->second}, 0);
+    LegalizeContext context(builder, tracker, sizes, view, {known}, 0);
     sizes.setLoc(terminator.getLoc());
     results.push_back(context.operand(0));
   }
@@ -227,21 +346,23 @@ void Conversion::eraseOld() {
 
 LogicalResult Conversion::run() {
   for (BlockArgument argument : main.getArguments()) {
-    values[argument].tensor = argument;
+    scopes.back()[argument].tensor = argument;
   }
   SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
   for (Operation *op : ops) {
     if (auto node = dyn_cast<NodeOp>(op)) {
+      builder.setInsertionPoint(node);
       convertNode(node);
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
                isa<RankedTensorType>(op->getResult(0).getType())) {
-      values[op->getResult(0)].tensor = op->getResult(0);
+      scopes.back()[op->getResult(0)].tensor = op->getResult(0);
     }
   }
-  if (failed(reportUnsupported()) || hasErrors || failed(convertReturn())) {
+  if (failed(reportUnsupported()) || errors || failed(convertReturn())) {
     return failure();
   }
   sizes.replaceAliases();
+  destroyAbandoned();
   eraseOld();
   recordBounds();
   return success();
@@ -287,6 +408,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerResize(registry);
     registerSampling(registry);
     registerAttention(registry);
+    registerControl(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
     if (!main || main.isExternal()) {
       getOperation().emitError("expects a function @") << OnnxDialect::kMain << " that holds the graph";

@@ -30,14 +30,17 @@ static LogicalResult legalizeSize(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeConstantOfShape(LegalizeContext &c) {
-  const Scalars *shape = c.scalars(0);
+  std::optional<Scalars> shape = c.scalarsOrRead(0);
   if (!shape) {
-    return c.dataDependent("the shape is computed from data");
+    return c.dataDependent("the rank of the result is the number of elements of a shape of unknown size");
   }
   for (Size dim : shape->elements) {
     if (std::optional<int64_t> number = getConstantIntValue(dim); number && *number < 0) {
       return c.error("E0307", llvm::formatv("a dimension of the shape is {0}", *number).str());
     }
+  }
+  for (Size &dim : shape->elements) {
+    dim = c.checkedSize(dim);
   }
   ElementsAttr value = c.tensorAttr("value");
   if (c.hasFailed()) {
@@ -82,46 +85,84 @@ static std::optional<double> readNumber(Value tensor) {
   return double((*elements.value_begin<APInt>()).getSExtValue());
 }
 
-static LogicalResult legalizeRange(LegalizeContext &c) {
-  Size size;
-  const Scalars *start = c.scalars(0), *limit = c.scalars(1), *delta = c.scalars(2);
-  if (start && limit && delta && start->elements.size() == 1 && limit->elements.size() == 1 &&
-      delta->elements.size() == 1) {
-    std::optional<int64_t> step = getConstantIntValue(delta->elements[0]);
-    if (!step) {
-      return c.unsupported("the step is computed by the model");
-    }
-    if (*step == 0) {
-      return c.error("E0304", "the step is 0");
-    }
-    Size first = start->elements[0], last = limit->elements[0];
-    Size distance = *step > 0 ? c.sizes.sub(last, first) : c.sizes.sub(first, last);
-    int64_t width = std::abs(*step);
-    distance = c.sizes.max(distance, c.b.getIndexAttr(0));
-    size = c.sizes.div(c.sizes.add(distance, c.b.getIndexAttr(width - 1)), c.b.getIndexAttr(width),
-                       /*floor=*/false);
-    std::optional<int64_t> count = getConstantIntValue(size), begin = getConstantIntValue(first);
-    if (count && begin && *count <= kMaxScalars) {
-      Sizes elements;
-      for (int64_t i = 0; i < *count; ++i) {
-        elements.push_back(c.b.getIndexAttr(*begin + i * *step));
-      }
-      return c.setScalars({start->elementType, {*count}, elements});
-    }
-  } else {
-    std::optional<double> numbers[3];
-    for (unsigned i = 0; i < 3; ++i) {
-      numbers[i] = readNumber(c.operand(i));
-      if (!numbers[i]) {
-        return c.dataDependent("the bounds are computed from data");
-      }
-    }
-    if (*numbers[2] == 0 || !(std::abs((*numbers[1] - *numbers[0]) / *numbers[2]) < double(nn::kMaxDim))) {
+/// The one element of operand `i`, an integer.
+static std::optional<Size> readBound(LegalizeContext &c, unsigned i) {
+  std::optional<Scalars> bound = c.scalarsOrRead(i);
+  return bound && bound->elements.size() == 1 ? std::optional(bound->elements.front()) : std::nullopt;
+}
+
+/// The number of integers from `first` up or down to `last`, which is not among them.
+static Size countSteps(LegalizeContext &c, Size first, Size last, Size step) {
+  SizeArith &sizes = c.sizes;
+  Size zero = c.b.getIndexAttr(0), isUp = sizes.compare(CompareKind::Greater, step, zero);
+  Size distance = sizes.select(isUp, sizes.sub(last, first), sizes.sub(first, last));
+  Size width = sizes.max(sizes.select(isUp, step, sizes.sub(zero, step)), c.one());
+  distance = sizes.max(distance, zero);
+  return sizes.div(sizes.add(distance, sizes.sub(width, c.one())), width, /*floor=*/false);
+}
+
+/// The same for floats, and for what is known only as a tensor: computed in f64, as a tensor of one element.
+static FailureOr<Size> countFloatSteps(LegalizeContext &c) {
+  std::optional<double> numbers[3];
+  for (unsigned i = 0; i < 3; ++i) {
+    numbers[i] = readNumber(c.operand(i));
+  }
+  if (numbers[2] == 0) {
+    return c.error("E0304", "the step is 0");
+  }
+  if (numbers[0] && numbers[1] && numbers[2]) {
+    double count = (*numbers[1] - *numbers[0]) / *numbers[2];
+    if (!(std::abs(count) < double(nn::kMaxDim))) {
       return c.error("E0304", llvm::formatv("{0} to {1} in steps of {2} is no range", *numbers[0],
                                             *numbers[1], *numbers[2])
                                   .str());
     }
-    size = c.b.getIndexAttr(std::max<int64_t>(std::ceil((*numbers[1] - *numbers[0]) / *numbers[2]), 0));
+    return Size(c.b.getIndexAttr(std::max<int64_t>(std::ceil(count), 0)));
+  }
+  Type f64 = c.b.getF64Type(), i64 = c.b.getI64Type();
+  Value distance =
+      c.cast(c.binary(nn::BinaryKind::Sub, c.reshape(c.operand(1), {}), c.reshape(c.operand(0), {})), f64);
+  Value count = c.binary(nn::BinaryKind::Div, distance, c.cast(c.reshape(c.operand(2), {}), f64));
+  count = c.binary(nn::BinaryKind::Max, c.unary(nn::UnaryKind::Ceil, count), c.scalar(0, count));
+  // More than any dimension, and still an integer.
+  count = c.binary(nn::BinaryKind::Min, count, c.scalar(2.0 * double(nn::kMaxDim), count));
+  return c.checkedSize(c.readScalars(c.cast(count, i64))->elements.front());
+}
+
+static LogicalResult legalizeRange(LegalizeContext &c) {
+  Type elementType = c.elementType(0);
+  if (c.elementType(1) != elementType || c.elementType(2) != elementType) {
+    return c.error("E0306", llvm::formatv("the operands have different element types, {0}, {1} and {2}",
+                                          elementType, c.elementType(1), c.elementType(2))
+                                .str());
+  }
+  Size size;
+  if (isa<IntegerType>(elementType)) {
+    std::optional<Size> first = readBound(c, 0), last = readBound(c, 1), step = readBound(c, 2);
+    if (!first || !last || !step) {
+      return c.error("E0307", "start, limit and delta must have one element each");
+    }
+    std::optional<int64_t> fixed = getConstantIntValue(*step);
+    if (fixed == 0) {
+      return c.error("E0304", "the step is 0");
+    }
+    c.require(c.sizes.compare(CompareKind::NotEqual, *step, c.b.getIndexAttr(0)), "the step is 0");
+    size = c.checkedSize(countSteps(c, *first, *last, *step));
+    std::optional<int64_t> count = getConstantIntValue(size), begin = getConstantIntValue(*first);
+    bool isCounted = elementType.isSignlessInteger(64) || elementType.isSignlessInteger(32);
+    if (isCounted && count && begin && fixed && *count <= kMaxScalars) {
+      Sizes elements;
+      for (int64_t i = 0; i < *count; ++i) {
+        elements.push_back(c.b.getIndexAttr(*begin + i * *fixed));
+      }
+      return c.setScalars({elementType, {*count}, elements});
+    }
+  } else {
+    FailureOr<Size> count = countFloatSteps(c);
+    if (failed(count)) {
+      return failure();
+    }
+    size = *count;
   }
   return c.set(nn::buildRange(c.b, c.loc, c.reshape(c.operand(0), {}), c.reshape(c.operand(2), {}), size));
 }

@@ -3,6 +3,8 @@
 
 #include "Sizes.h"
 
+#include "lathe/Dialect/NN/IR/NNHost.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -55,8 +57,12 @@ unsigned SizeArith::getAtom(Value value, int depth) {
   Operation *op = value.getDefiningOp();
   std::pair<const void *, std::vector<int64_t>> key;
   bool hasKey = false;
-  if (op && depth < kMaxDepth && isa<arith::ArithDialect>(op->getDialect()) && op->getNumResults() == 1 &&
-      !isa<arith::CmpIOp>(op)) {
+  if (auto read = dyn_cast_or_null<nn::ReadIndexOp>(op)) {
+    key = {op->getName().getAsOpaquePointer(),
+           {int64_t(intptr_t(read.getX().getAsOpaquePointer())), int64_t(read.getPosition())}};
+    hasKey = true;
+  } else if (op && depth < kMaxDepth && op->getNumResults() == 1 && !isa<arith::CmpIOp>(op) &&
+             (isa<arith::ArithDialect>(op->getDialect()) || isa<nn::CheckedSizeOp, nn::ElementCountOp>(op))) {
     key.first = op->getName().getAsOpaquePointer();
     hasKey = true;
     for (Value operand : op->getOperands()) {
@@ -80,6 +86,16 @@ unsigned SizeArith::getAtom(Value value, int depth) {
     atoms.push_back(value);
   }
   return atomNumbers[value] = number;
+}
+
+void SizeArith::leaveBody(size_t mark) {
+  atoms.truncate(mark);
+  for (auto entry = atomNumbers.begin(); entry != atomNumbers.end(); ++entry) {
+    if (entry->second >= mark) {
+      atomNumbers.erase(entry);
+    }
+  }
+  std::erase_if(atomKeys, [&](const auto &entry) { return entry.second >= mark; });
 }
 
 std::optional<SizeArith::Polynomial> SizeArith::normalize(OpFoldResult size, int depth) {
@@ -172,6 +188,17 @@ SizeRange SizeArith::rangeOf(OpFoldResult size, int depth) {
   }
   if (isa<arith::IndexCastUIOp>(op)) {
     return {0, 1};
+  }
+  if (isa<nn::CheckedSizeOp>(op)) {
+    SizeRange value = rangeOf(op->getOperand(0), depth + 1);
+    return {std::max<int64_t>(value.min, 0), std::min(value.max, nn::kMaxDim)};
+  }
+  if (isa<nn::ElementCountOp>(op)) {
+    return {0, nn::kTooManyElements};
+  }
+  if (auto read = dyn_cast<nn::ReadIndexOp>(op)) {
+    bool isBool = cast<RankedTensorType>(read.getX().getType()).getElementType().isInteger(1);
+    return isBool ? SizeRange{0, 1} : unknown;
   }
   if (auto select = dyn_cast<arith::SelectOp>(op)) {
     SizeRange lhs = rangeOf(select.getTrueValue(), depth + 1),
@@ -309,6 +336,18 @@ OpFoldResult SizeArith::div(OpFoldResult lhs, OpFoldResult rhs, bool floor) {
       return mul(product(factors), constant(factor / divisor));
     }
   }
+  // Data may hold a 0, and the lowest number divided by -1: the processor knows no answer to either.
+  SizeRange divisorRange = rangeOf(rhs);
+  if (divisorRange.min == 0) {
+    rhs = max(rhs, constant(1));
+  } else if (divisorRange.min < 0) {
+    OpFoldResult isZero = compare(nn::CompareKind::Equal, rhs, constant(0));
+    OpFoldResult isMinusOne = compare(nn::CompareKind::Equal, rhs, constant(-1));
+    OpFoldResult safe = select(isMinusOne, constant(1), select(isZero, constant(1), rhs));
+    OpFoldResult quotient =
+        floor ? create<arith::FloorDivSIOp>(lhs, safe) : create<arith::DivSIOp>(lhs, safe);
+    return select(isMinusOne, sub(constant(0), lhs), quotient);
+  }
   if (floor && rangeOf(lhs).min < 0) {
     return create<arith::FloorDivSIOp>(lhs, rhs);
   }
@@ -321,8 +360,8 @@ OpFoldResult SizeArith::mod(OpFoldResult lhs, OpFoldResult rhs, bool floor) {
     int64_t rest = *left % *right;
     return constant(floor && rest != 0 && (rest < 0) != (*right < 0) ? rest + *right : rest);
   }
-  if (floor && (rangeOf(lhs).min < 0 || rangeOf(rhs).min < 0)) {
-    return sub(lhs, mul(div(lhs, rhs, /*floor=*/true), rhs));
+  if ((floor && rangeOf(lhs).min < 0) || rangeOf(rhs).min < 1) {
+    return sub(lhs, mul(div(lhs, rhs, floor), rhs));
   }
   return create<arith::RemSIOp>(lhs, rhs);
 }

@@ -63,6 +63,10 @@ public:
 
   void setLoc(mlir::Location newLoc) { loc = newLoc; }
 
+  /// A body of control flow begins: what is built there is not seen after `leaveBody(mark)`.
+  size_t enterBody() const { return atoms.size(); }
+  void leaveBody(size_t mark);
+
 private:
   /// A sum of products: to every product of atoms (sorted, by number) its factor.
   using Polynomial = std::map<std::vector<unsigned>, int64_t>;

@@ -16,13 +16,12 @@ using nn::CompareKind;
 namespace {
 /// The part of one dimension that is taken.
 struct Part {
-  Size offset, size;
-  int64_t step;
+  Size offset, size, step;
 };
 } // namespace
 
 /// ONNX's clamping of [start, end) in steps of `step` to a dimension of size `dim`.
-static Part clampPart(LegalizeContext &c, Size start, Size end, int64_t step, Size dim) {
+static Part clampPart(LegalizeContext &c, Size start, Size end, Size step, Size dim) {
   SizeArith &sizes = c.sizes;
   Size zero = c.b.getIndexAttr(0), minusOne = c.b.getIndexAttr(-1);
   auto fromFront = [&](Size position) {
@@ -37,21 +36,25 @@ static Part clampPart(LegalizeContext &c, Size start, Size end, int64_t step, Si
     std::optional<int64_t> number = getConstantIntValue(position);
     return number && *number < -nn::kMaxDim;
   };
-  Size low = step > 0 ? zero : minusOne;
-  Size high = step > 0 ? dim : sizes.sub(dim, c.one());
+  Size isUp = sizes.compare(CompareKind::Greater, step, zero);
+  Size low = sizes.select(isUp, zero, minusOne);
+  Size high = sizes.select(isUp, dim, sizes.sub(dim, c.one()));
   // A negative step starts at an element that exists.
   Size lowStart = zero;
   start = isFarBelow(start) ? lowStart : sizes.max(sizes.min(fromFront(start), high), lowStart);
   end = isFarBelow(end) ? low : sizes.max(sizes.min(fromFront(end), high), low);
-  Size distance = step > 0 ? sizes.sub(end, start) : sizes.sub(start, end);
+  Size distance = sizes.select(isUp, sizes.sub(end, start), sizes.sub(start, end));
   distance = sizes.max(distance, zero);
-  int64_t width = std::abs(step);
-  Size count =
-      sizes.div(sizes.add(distance, c.b.getIndexAttr(width - 1)), c.b.getIndexAttr(width), /*floor=*/false);
+  Size width = sizes.select(isUp, step, sizes.sub(zero, step));
+  Size count = sizes.div(sizes.add(distance, sizes.sub(width, c.one())), width, /*floor=*/false);
+  if (getConstantIntValue(isUp) != 1) {
+    // There is none where the dimension is empty.
+    count = sizes.min(count, dim);
+  }
   return {start, count, step};
 }
 
-/// A list of `count` positions from attribute `name` (before version 10) or operand `i`.
+/// A list of positions from attribute `name` (before version 10) or operand `i`.
 static std::optional<Sizes> getPositions(LegalizeContext &c, StringRef name, unsigned i) {
   if (c.node.version < 10) {
     std::optional<SmallVector<int64_t>> list = c.intsAttr(name);
@@ -65,51 +68,111 @@ static std::optional<Sizes> getPositions(LegalizeContext &c, StringRef name, uns
     (void)c.error("E0305", "the input " + name + " is absent");
     return std::nullopt;
   }
-  if (const Scalars *list = c.scalars(i)) {
+  if (std::optional<Scalars> list = c.scalarsOrRead(i)) {
     return list->elements;
   }
-  (void)c.dataDependent(name + " is computed from data");
+  (void)c.dataDependent(name + " has an unknown number of elements");
   return std::nullopt;
+}
+
+/// The axes of a slice as they are given: all dimensions in order where they are absent.
+static std::optional<Sizes> getSliceAxes(LegalizeContext &c, size_t count) {
+  if (c.node.version >= 10 && c.has(3)) {
+    return getPositions(c, "axes", 3);
+  }
+  SmallVector<int64_t> axes =
+      c.intsAttr("axes").value_or(llvm::to_vector(llvm::seq<int64_t>(0, int64_t(count))));
+  return getAsIndexOpFoldResult(c.b.getContext(), axes);
+}
+
+namespace {
+/// What a slice takes of every dimension, before it is clamped.
+struct SliceRequest {
+  Sizes starts, ends, steps;
+};
+} // namespace
+
+/// Brings starts, ends and steps to the dimensions that `axes` name.
+static std::optional<SliceRequest> spreadOverAxes(LegalizeContext &c, ArrayRef<Size> dims,
+                                                  ArrayRef<Size> starts, ArrayRef<Size> ends,
+                                                  ArrayRef<Size> axes, ArrayRef<Size> steps) {
+  int64_t rank = dims.size();
+  SliceRequest request{Sizes(rank, c.b.getIndexAttr(0)), Sizes(dims), Sizes(rank, c.one())};
+  if (std::optional<SmallVector<int64_t>> fixed = getConstantIntValues(axes)) {
+    if (!c.normalizeAxes(*fixed, rank)) {
+      return std::nullopt;
+    }
+    for (auto [axis, start, end, step] : llvm::zip_equal(*fixed, starts, ends, steps)) {
+      request.starts[axis] = start;
+      request.ends[axis] = end;
+      request.steps[axis] = step;
+    }
+    return request;
+  }
+  for (auto [axis, start, end, step] : llvm::zip_equal(axes, starts, ends, steps)) {
+    Size position = c.axisPosition(axis, rank);
+    for (int64_t dim = 0; dim < rank; ++dim) {
+      Size isThis = c.sizes.compare(CompareKind::Equal, position, c.b.getIndexAttr(dim));
+      request.starts[dim] = c.sizes.select(isThis, start, request.starts[dim]);
+      request.ends[dim] = c.sizes.select(isThis, end, request.ends[dim]);
+      request.steps[dim] = c.sizes.select(isThis, step, request.steps[dim]);
+    }
+  }
+  return request;
 }
 
 static LogicalResult legalizeSlice(LegalizeContext &c) {
   Sizes dims = c.shapeOf(0);
   std::optional<Sizes> starts = getPositions(c, "starts", 1);
   std::optional<Sizes> ends = starts ? getPositions(c, "ends", 2) : std::nullopt;
-  if (!ends) {
+  std::optional<Sizes> axes = ends ? getSliceAxes(c, starts->size()) : std::nullopt;
+  if (!axes || c.hasFailed()) {
     return failure();
   }
-  SmallVector<int64_t> axes =
-      c.intsAttrOrInput("axes", 3).value_or(llvm::to_vector(llvm::seq<int64_t>(0, starts->size())));
-  SmallVector<int64_t> steps =
-      c.intsAttrOrInput("steps", 4).value_or(SmallVector<int64_t>(starts->size(), 1));
-  if (c.hasFailed() || !c.normalizeAxes(axes, dims.size())) {
+  std::optional<Sizes> steps = Sizes(starts->size(), c.one());
+  if (c.node.version >= 10 && c.has(4)) {
+    steps = getPositions(c, "steps", 4);
+  }
+  if (!steps) {
     return failure();
   }
-  if (ends->size() != starts->size() || axes.size() != starts->size() || steps.size() != starts->size()) {
+  if (ends->size() != starts->size() || axes->size() != starts->size() || steps->size() != starts->size()) {
     return c.error("E0307", llvm::formatv("starts, ends, axes and steps have {0}, {1}, {2} and {3} elements",
-                                          starts->size(), ends->size(), axes.size(), steps.size())
+                                          starts->size(), ends->size(), axes->size(), steps->size())
                                 .str());
+  }
+  std::optional<SliceRequest> request = spreadOverAxes(c, dims, *starts, *ends, *axes, *steps);
+  if (!request) {
+    return failure();
   }
   Sizes offsets(dims.size(), c.b.getIndexAttr(0)), sizes = dims;
   SmallVector<int64_t> strides(dims.size(), 1);
+  SmallVector<std::pair<int64_t, Part>> strided;
   bool isWhole = true;
-  for (auto [axis, start, end, step] : llvm::zip_equal(axes, *starts, *ends, steps)) {
-    if (step == 0) {
-      return c.error("E0304", llvm::formatv("the step of dimension {0} is 0", axis).str());
-    }
+  for (auto [axis, start, end, given] : llvm::enumerate(request->starts, request->ends, request->steps)) {
+    c.require(c.sizes.compare(CompareKind::NotEqual, given, c.b.getIndexAttr(0)),
+              llvm::formatv("the step of dimension {0} is 0", axis).str());
     // No dimension is that long, and its negation must exist.
-    step = std::clamp(step, -nn::kMaxDim, nn::kMaxDim);
+    Size step =
+        c.sizes.max(c.sizes.min(given, c.b.getIndexAttr(nn::kMaxDim)), c.b.getIndexAttr(-nn::kMaxDim));
     Part part = clampPart(c, start, end, step, dims[axis]);
-    isWhole &= step == 1 && getConstantIntValue(part.offset) == 0 && c.sizes.isSame(part.size, dims[axis]);
-    offsets[axis] = part.offset;
-    sizes[axis] = part.size;
-    strides[axis] = step;
+    std::optional<int64_t> stride = getConstantIntValue(step);
+    isWhole &= stride == 1 && getConstantIntValue(part.offset) == 0 && c.sizes.isSame(part.size, dims[axis]);
+    if (stride) {
+      offsets[axis] = part.offset;
+      sizes[axis] = part.size;
+      strides[axis] = *stride;
+    } else {
+      strided.push_back({int64_t(axis), part});
+    }
+  }
+  if (c.hasFailed()) {
+    return failure();
   }
   if (isWhole) {
     return c.forward(0);
   }
-  if (const Scalars *list = c.scalars(0); list && dims.size() == 1) {
+  if (const Scalars *list = c.scalars(0); list && dims.size() == 1 && strided.empty()) {
     std::optional<int64_t> offset = getConstantIntValue(offsets[0]), size = getConstantIntValue(sizes[0]);
     if (offset && size) {
       Sizes elements;
@@ -119,7 +182,16 @@ static LogicalResult legalizeSlice(LegalizeContext &c) {
       return c.setScalars({list->elementType, {*size}, elements});
     }
   }
-  return c.set(nn::buildSlice(c.b, c.loc, c.operand(0), offsets, sizes, strides));
+  Value x = nn::buildSlice(c.b, c.loc, c.operand(0), offsets, sizes, strides);
+  // Steps that data decides: the elements are looked up.
+  for (auto &[axis, part] : strided) {
+    auto scalar = [&](Size value) {
+      return nn::buildFromScalars(c.b, c.loc, {value}, c.b.getI64Type(), true);
+    };
+    Value indices = nn::buildRange(c.b, c.loc, scalar(part.offset), scalar(part.step), part.size);
+    x = nn::buildGather(c.b, c.loc, x, indices, axis);
+  }
+  return c.set(x);
 }
 
 static LogicalResult legalizeSplit(LegalizeContext &c) {
@@ -131,8 +203,10 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
   int64_t count = c.node.op->getNumResults();
   Sizes parts;
   if (c.hasAttr("split") || c.has(1)) {
-    if (const Scalars *list = c.hasAttr("split") ? nullptr : c.scalars(1)) {
-      parts = list->elements;
+    if (std::optional<Scalars> list = c.hasAttr("split") ? std::nullopt : c.scalarsOrRead(1)) {
+      for (Size part : list->elements) {
+        parts.push_back(c.checkedSize(part));
+      }
     } else if (std::optional<SmallVector<int64_t>> fixed = c.intsAttrOrInput("split", 1)) {
       parts = getAsIndexOpFoldResult(c.b.getContext(), *fixed);
     }
@@ -172,6 +246,11 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
                                   .str());
     }
   }
+  Size sum = c.b.getIndexAttr(0);
+  for (Size part : parts) {
+    sum = c.sizes.add(sum, part);
+  }
+  c.require(c.sizes.compare(CompareKind::Equal, sum, dim), "the parts are not as long as the dimension");
   const Scalars *list = c.rank(0) == 1 && fixed ? c.scalars(0) : nullptr;
   Size offset = c.b.getIndexAttr(0);
   for (int64_t i = 0; i < count; ++i) {

@@ -8,6 +8,7 @@
 #define LATHE_CODEGEN_HOST_ARENAPLAN_H
 
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -31,35 +32,65 @@ struct Slot {
   llvm::SmallVector<Tenant> tenants;
 };
 
-/// The storage of all tensors of one function: an argument, a result, a weight or a slot.
+/// The storage of all tensors of one function: an argument, a result, a weight, a slot of the arena, or a
+/// buffer.
 ///
-/// Tensors live from the launch that computes them to the last that reads them; a slot is given again after
-/// that. Of the free slots one of the same formula is preferred, then the one freed last.
+/// Sizes of slots are formulas of the symbols, so that the arena is laid out before anything runs. A tensor
+/// whose size depends on data lies in a buffer, for which the host program asks when it knows the size.
+///
+/// Tensors live from the op that computes them to the last that reads them; slots and buffers are given again
+/// after that. Of the free ones one of the same formula is preferred, then the one freed last. What is
+/// defined before a loop and read in it lives to the loop's end. A result of `nn.if` lies where the body's
+/// value lies, which lives as long as the result. Carried tensors and scan outputs of `nn.loop` have storage
+/// of their own.
 class ArenaPlan {
 public:
-  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes and weight uses. Emits a
-  /// diagnostic and fails on anything else.
+  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes, weight uses and control flow.
+  /// Emits a diagnostic and fails on anything else.
   static llvm::FailureOr<ArenaPlan> create(mlir::func::FuncOp function, nn::ShapeTracker &shapes,
                                            mlir::SymbolTable &symbols);
 
   /// The tensor whose bytes `tensor` is another shape of.
   static mlir::Value getRoot(mlir::Value tensor);
 
-  const llvm::SmallVector<Slot> &getSlots() const { return slots; }
-  /// The slot of a root, or -1 if it lies in an argument, a result or a weight.
+  const llvm::SmallVector<Slot> &getSlots() const { return slots.list; }
+  size_t getBufferCount() const { return buffers.list.size(); }
+  /// The slot or the buffer of a root, or -1 if it lies elsewhere.
   int64_t getSlot(mlir::Value root) const;
+  int64_t getBuffer(mlir::Value root) const;
   /// The number of the function's result that a root is written to, or -1.
   int64_t getResult(mlir::Value root) const;
+  /// What a root computed by an op of the function needs.
+  const Tenant &getTenant(mlir::Value root) const { return tenantOf.find(root)->second; }
   /// The slot in which a layer call finds its own arena.
   int64_t getScratchSlot(mlir::Operation *call) const { return scratch.lookup(call); }
 
 private:
-  int64_t take(Tenant tenant, unsigned first, unsigned last);
+  /// Slots, or buffers, and until when each is taken.
+  struct Pool {
+    llvm::SmallVector<Slot> list;
+    llvm::SmallVector<unsigned> busyUntil;
 
-  llvm::SmallVector<Slot> slots;
-  llvm::SmallVector<unsigned> busyUntil;
-  llvm::DenseMap<mlir::Value, int64_t> slotOf, resultOf;
+    int64_t take(Tenant tenant, unsigned first, unsigned last);
+  };
+
+  void number(mlir::Block &block, unsigned &position);
+  void findLastReads(mlir::Block &block);
+  void extend(mlir::Value tensor, mlir::Operation *reader, unsigned last);
+  llvm::LogicalResult findResults(mlir::Block &block);
+  llvm::LogicalResult place(mlir::Block &block, nn::ShapeTracker &shapes, mlir::SymbolTable &symbols);
+  llvm::LogicalResult placeRoot(mlir::OpResult root, nn::ShapeTracker &shapes);
+  void placeLoop(nn::LoopOp loop);
+  void store(mlir::Value root, Tenant tenant, bool inBuffer);
+
+  Pool slots, buffers;
+  llvm::DenseMap<mlir::Value, int64_t> slotOf, bufferOf, resultOf;
+  llvm::DenseMap<mlir::Value, Tenant> tenantOf;
   llvm::DenseMap<mlir::Operation *, int64_t> scratch;
+  /// Positions in program order: of an op, of the end of its bodies, and where a root is read for the last
+  /// time.
+  llvm::DenseMap<mlir::Operation *, unsigned> begin, end;
+  llvm::DenseMap<mlir::Value, unsigned> lastRead;
 };
 
 } // namespace lathe::codegen

@@ -6,11 +6,14 @@
 ///
 /// Roots come first, in program order: each takes the pointwise ops after it as long as its result has one
 /// user, and what is cheap before it. What is left is grouped from consumers to producers. Reshapes between
-/// kernels stay outside: the host program treats them as another name for the same bytes.
+/// kernels stay outside: the host program treats them as another name for the same bytes. A kernel never
+/// spans bodies of control flow.
 
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
 #include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
+#include "lathe/Dialect/NN/IR/NNControl.h"
+#include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -43,7 +46,8 @@ struct Cluster {
 class KernelFormer {
 public:
   KernelFormer(func::FuncOp function, bool fuse)
-      : function(function), fuse(fuse), builder(function.getContext()), shapes(builder) {}
+      : function(function), fuse(fuse), blocks(nn::getHostBlocks(function.getBody().front())),
+        builder(function.getContext()), shapes(builder) {}
 
   LogicalResult run() {
     decompose();
@@ -58,16 +62,15 @@ public:
         growRest(op);
       }
     }
-    copyReturnedArguments();
-    // Consumers first: what no built kernel reads, because all of them absorbed it, is not built.
-    SmallVector<Cluster *> order;
+    copyWhatLiesNowhere();
+    // Consumers first, and bodies before what is around them: what no built kernel reads, because all of them
+    // absorbed it, is not built.
+    llvm::DenseMap<Block *, SmallVector<Cluster *>> order;
     for (Cluster &cluster : clusters) {
-      order.push_back(&cluster);
+      order[cluster.last->getBlock()].push_back(&cluster);
     }
-    llvm::sort(order, [](Cluster *lhs, Cluster *rhs) { return rhs->last->isBeforeInBlock(lhs->last); });
-    for (Cluster *cluster : order) {
-      bool live = llvm::any_of(cluster->last->getResults(), [&](Value result) { return isLive(result); });
-      if (live && failed(build(*cluster))) {
+    for (Block *block : llvm::reverse(blocks)) {
+      if (failed(buildAll(order[block]))) {
         return failure();
       }
     }
@@ -76,12 +79,23 @@ public:
   }
 
 private:
+  LogicalResult buildAll(MutableArrayRef<Cluster *> order) {
+    llvm::sort(order, [](Cluster *lhs, Cluster *rhs) { return rhs->last->isBeforeInBlock(lhs->last); });
+    for (Cluster *cluster : order) {
+      bool live = llvm::any_of(cluster->last->getResults(), [&](Value result) { return isLive(result); });
+      if (live && failed(build(*cluster))) {
+        return failure();
+      }
+    }
+    return success();
+  }
+
   /// Replaces composite ops that no kernel computes as a whole by simpler ones.
   void decompose() {
     IRRewriter rewriter(function.getContext());
     SmallVector<nn::ReferenceOpInterface> worklist;
-    for (auto op : function.getBody().front().getOps<nn::ReferenceOpInterface>()) {
-      worklist.push_back(op);
+    for (Block *block : blocks) {
+      llvm::append_range(worklist, block->getOps<nn::ReferenceOpInterface>());
     }
     while (!worklist.empty()) {
       nn::ReferenceOpInterface op = worklist.pop_back_val();
@@ -119,9 +133,11 @@ private:
 
   /// All ops with a tensor result that a kernel must compute.
   void collectOps() {
-    for (Operation &op : function.getBody().front()) {
-      if (isComputed(&op)) {
-        ops.push_back(&op);
+    for (Block *block : blocks) {
+      for (Operation &op : *block) {
+        if (isComputed(&op)) {
+          ops.push_back(&op);
+        }
       }
     }
   }
@@ -216,7 +232,7 @@ private:
     auto addUsers = [&](Value used) {
       for (Operation *user : used.getUsers()) {
         if (!isa<nn::PointwiseOpInterface>(user) || owner.contains(user) ||
-            !sameSizes(value, user->getResult(0))) {
+            user->getBlock() != value.getParentBlock() || !sameSizes(value, user->getResult(0))) {
           return false;
         }
         if (!llvm::is_contained(frontier, user)) {
@@ -264,7 +280,7 @@ private:
           return;
         }
         if (!producer || owner.contains(producer) || !isa<RankedTensorType>(operand.getType()) ||
-            !(isFusible(producer) || isView(producer))) {
+            producer->getBlock() != cluster.last->getBlock() || !(isFusible(producer) || isView(producer))) {
           continue;
         }
         std::string whyNot;
@@ -285,36 +301,80 @@ private:
     }
   }
 
-  /// A result that is an argument, a weight or another result gets a kernel that copies it.
-  void copyReturnedArguments() {
-    Operation *terminator = function.getBody().front().getTerminator();
-    llvm::SmallPtrSet<Value, 4> taken;
-    for (OpOperand &operand : terminator->getOpOperands()) {
-      Value source = operand.get();
-      while (auto reshape = source.getDefiningOp<nn::ReshapeOp>()) {
-        if (owner.contains(reshape)) {
-          break;
+  /// What the host program hands on must lie in memory where it expects it: a kernel copies what does not.
+  void copyWhatLiesNowhere() {
+    copyResults();
+    for (Block *block : ArrayRef(blocks)) {
+      for (Operation &op : llvm::make_early_inc_range(*block)) {
+        if (auto loop = dyn_cast<nn::LoopOp>(op)) {
+          copyNextValues(loop);
         }
-        source = reshape.getX();
+        if (isa<nn::LoopOp, nn::YieldOp, nn::ReadIndexOp>(op)) {
+          for (OpOperand &operand : op.getOpOperands()) {
+            // Small constants are part of the kernels that read them, and of nothing else.
+            if (isa<RankedTensorType>(operand.get().getType()) &&
+                matchPattern(getRenamed(operand.get()), m_Constant())) {
+              copy(operand);
+            }
+          }
+        }
       }
+    }
+  }
+
+  /// The tensor of which `value` is only another shape.
+  Value getRenamed(Value value) {
+    while (auto reshape = value.getDefiningOp<nn::ReshapeOp>()) {
+      if (owner.contains(reshape)) {
+        break;
+      }
+      value = reshape.getX();
+    }
+    return value;
+  }
+
+  /// Results of the function that are an argument, a weight, of control flow, or another result.
+  void copyResults() {
+    llvm::SmallPtrSet<Value, 4> taken;
+    for (OpOperand &operand : blocks.front()->getTerminator()->getOpOperands()) {
+      Value source = getRenamed(operand.get());
       Operation *producer = source.getDefiningOp();
       bool computed = producer && (owner.contains(producer) || isa<nn::LayerCallOp>(producer));
-      if (computed && taken.insert(source).second) {
+      if (!computed || !taken.insert(source).second) {
+        copy(operand);
+      }
+    }
+  }
+
+  /// Carried tensors that an iteration yields are copied one after the other, so none may lie where another
+  /// goes: an argument of the body in another place, or what an `nn.if` hands on, which may be one.
+  void copyNextValues(nn::LoopOp loop) {
+    nn::YieldOp yield = loop.getYield();
+    for (OpOperand &operand : yield->getOpOperands()) {
+      Value source = getRenamed(operand.get());
+      if (!isa<RankedTensorType>(source.getType())) {
         continue;
       }
-      copies.push_back(&operand);
-    }
-    for (OpOperand *operand : copies) {
-      builder.setInsertionPoint(terminator);
-      FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand->get());
-      if (failed(dims)) {
-        continue; // build() reports it
+      auto argument = dyn_cast<BlockArgument>(source);
+      bool isOther = argument && argument.getOwner() == yield->getBlock() &&
+                     argument.getArgNumber() != operand.getOperandNumber();
+      bool isHandedOn = source.getDefiningOp<nn::IfOp>() && source.getParentBlock() == yield->getBlock();
+      if (isOther || isHandedOn) {
+        copy(operand);
       }
-      auto copy = nn::ExpandOp::create(builder, operand->get().getLoc(), operand->get(), *dims);
-      operand->set(copy);
-      ops.push_back(copy);
-      newCluster(fuse ? RootKind::Pointwise : RootKind::Reference, copy);
     }
+  }
+
+  void copy(OpOperand &operand) {
+    builder.setInsertionPoint(operand.getOwner());
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
+    if (failed(dims)) {
+      return; // build() reports it
+    }
+    auto copy = nn::ExpandOp::create(builder, operand.get().getLoc(), operand.get(), *dims);
+    operand.set(copy);
+    ops.push_back(copy);
+    newCluster(fuse ? RootKind::Pointwise : RootKind::Reference, copy);
   }
 
   /// The position of an index value among the sizes of a group, adding it if it is new.
@@ -364,8 +424,8 @@ private:
     for (size_t i = 0; i < cluster.ops.size(); ++i) {
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
-        if (producer && isView(producer) && !cluster.ops.contains(producer) && !onlyRenames(producer) &&
-            !sharedWork(producer)) {
+        if (producer && isView(producer) && producer->getBlock() == cluster.last->getBlock() &&
+            !cluster.ops.contains(producer) && !onlyRenames(producer) && !sharedWork(producer)) {
           cluster.ops.insert(producer);
         }
       }
@@ -474,12 +534,12 @@ private:
 
   func::FuncOp function;
   bool fuse;
+  SmallVector<Block *> blocks;
   OpBuilder builder;
   nn::ShapeTracker shapes;
   SmallVector<Operation *> ops;
   std::vector<Cluster> clusters;
   llvm::DenseMap<Operation *, unsigned> owner;
-  SmallVector<OpOperand *> copies;
   llvm::DenseMap<int64_t, Value> constants;
 };
 

@@ -1,6 +1,8 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
+#include "lathe/Dialect/NN/IR/NNControl.h"
+#include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/NNOrder.h"
 #include "lathe/Dialect/NN/IR/NNRecurrent.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
@@ -81,6 +83,14 @@ void NNDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNControlOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNHostOps.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST

@@ -58,15 +58,13 @@ LogicalResult TransposeOp::verify() {
 
 /// Whether a slice stays within a dimension of `size` elements, as far as the numbers are known.
 static bool isWithin(int64_t size, int64_t offset, int64_t count, int64_t stride) {
-  if (ShapedType::isDynamic(size) || count == 0) {
+  // A part of unknown size may be empty.
+  if (ShapedType::isDynamic(size) || ShapedType::isDynamic(count) || count == 0) {
     return true;
   }
   bool isOffsetKnown = !ShapedType::isDynamic(offset);
   if (isOffsetKnown && offset >= size) {
     return false;
-  }
-  if (ShapedType::isDynamic(count)) {
-    return true;
   }
   int64_t reach, last;
   if (llvm::MulOverflow(count - 1, stride, reach) ||

@@ -3,6 +3,7 @@
 
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
+#include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/ShapeArith.h"
 
 #include "mlir/Dialect/Arith/Utils/Utils.h"
@@ -44,6 +45,10 @@ Value lathe::nn::getDimSymbol(OpBuilder &builder, Block &entry, StringRef name) 
 static Dims getArgumentDims(OpBuilder &builder, BlockArgument argument) {
   Block *block = argument.getOwner();
   auto type = cast<RankedTensorType>(argument.getType());
+  if (auto loop = dyn_cast_or_null<LoopOp>(block->getParentOp())) {
+    // Behind the iteration stand the carried tensors.
+    return loop.getDims(argument.getArgNumber() - 1, /*inBody=*/true);
+  }
   ArrayAttr names;
   if (auto function = dyn_cast_or_null<FunctionOpInterface>(block->getParentOp());
       function && block->isEntryBlock()) {
@@ -161,6 +166,9 @@ LogicalResult ShapeTracker::infer(ShapeOpInterface op) {
     mapping.map(computation.getResults(), (*known)->getResults());
   }
   for (auto [result, resultDims] : llvm::zip_equal(op->getResults(), *results)) {
+    if (!isa<RankedTensorType>(result.getType())) {
+      continue; // an index value beside tensors
+    }
     if (cast<RankedTensorType>(result.getType()).getRank() != int64_t(resultDims.size())) {
       return failure();
     }

@@ -12,6 +12,8 @@
 
 #include "FusionUtils.h"
 
+#include "lathe/Dialect/NN/IR/NNControl.h"
+#include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 
@@ -93,10 +95,22 @@ private:
     llvm::StringMap<unsigned> numbers;
     keys.clear();
     for (Operation *op : ops) {
-      // Ops of several results are equal to no other: instances are wired by their ops' only results.
-      std::string key = op->getNumResults() == 1 ? keyOf(op) : "#" + std::to_string(keys.size());
+      std::string key = canRepeat(op) ? keyOf(op) : "#" + std::to_string(keys.size());
       keys.push_back(numbers.try_emplace(key, numbers.size()).first->second);
     }
+  }
+
+  /// Some ops are equal to no other. Those of several results, for instances are wired by their ops' only
+  /// results; those with sizes that depend on data, for the arena of a layer is a function of symbols; and
+  /// those that the host program reads, in a body or as a size: it would have to before the layer is done.
+  static bool canRepeat(Operation *op) {
+    return op->getNumResults() == 1 &&
+           llvm::all_of(
+               op->getOperands(),
+               [](Value operand) { return !operand.getType().isIndex() || isKnownFromSymbols(operand); }) &&
+           llvm::all_of(op->getUsers(), [&](Operation *user) {
+             return user->getBlock() == op->getBlock() && !isa<ReadIndexOp, IfOp, LoopOp>(user);
+           });
   }
 
   /// The formula of an index value over symbols and constants.

@@ -5,6 +5,8 @@
 /// All families of nn ops, for the reference.
 
 include "lathe/Dialect/NN/IR/NNOps.td"
+include "lathe/Dialect/NN/IR/NNControlOps.td"
+include "lathe/Dialect/NN/IR/NNHostOps.td"
 include "lathe/Dialect/NN/IR/NNOrderOps.td"
 include "lathe/Dialect/NN/IR/NNRecurrentOps.td"
 include "lathe/Dialect/NN/IR/NNSamplingOps.td"

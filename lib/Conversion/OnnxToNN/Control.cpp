@@ -1,0 +1,301 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// If and Loop.
+
+#include "Loops.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+
+//===----------------------------------------------------------------------===//
+// If
+//===----------------------------------------------------------------------===//
+
+/// The most elements that both branches know and that are handed on as index values.
+static constexpr size_t kMaxJoinedScalars = 16;
+
+namespace {
+
+/// An `If` whose condition only a run knows.
+class IfConverter {
+public:
+  IfConverter(LegalizeContext &c, Value condition) : c(c), condition(condition) {}
+  LogicalResult convert(Region &thenBody, Region &elseBody);
+
+private:
+  LogicalResult convertBranch(Region &body, unsigned number);
+  /// Chooses how result `i` is handed on.
+  LogicalResult joinResult(unsigned i);
+  void joinScalars(const Scalars &thenScalars, const Scalars &elseScalars);
+  LogicalResult joinTensors(unsigned i);
+  LogicalResult finish();
+
+  /// A result of the `nn.if` on its way: a tensor with its dimensions, or index values.
+  struct Joined {
+    Type elementType;
+    SmallVector<int64_t> shape;  // of the tensor, or of the scalars
+    SmallVector<int64_t> places; // a number, or ~i of index results
+    bool isTensor = false;
+    int64_t firstIndex = 0;
+  };
+
+  LegalizeContext &c;
+  Value condition;
+  nn::IfOp choice;
+  SmallVector<LegalValue> branches[2];
+  SmallVector<Joined> joined;
+  SmallVector<Value> tensors[2], indices[2];
+};
+
+} // namespace
+
+LogicalResult IfConverter::convertBranch(Region &body, unsigned number) {
+  OpBuilder::InsertionGuard guard(c.b);
+  c.b.createBlock(&choice->getRegion(number));
+  FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(body, {});
+  if (failed(results)) {
+    return failure();
+  }
+  branches[number] = std::move(*results);
+  unsigned count = c.node.op->getNumResults();
+  if (branches[number].size() != count) {
+    return c.error(
+        "E0305",
+        llvm::formatv("a branch has {0} outputs, the node {1}", branches[number].size(), count).str());
+  }
+  return success();
+}
+
+void IfConverter::joinScalars(const Scalars &thenScalars, const Scalars &elseScalars) {
+  Joined &result = joined.emplace_back();
+  result.elementType = thenScalars.elementType;
+  result.shape = thenScalars.shape;
+  result.firstIndex = indices[0].size();
+  for (auto [number, scalars] : {std::pair(0u, &thenScalars), std::pair(1u, &elseScalars)}) {
+    OpBuilder::InsertionGuard guard(c.b);
+    c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+    for (Size element : scalars->elements) {
+      indices[number].push_back(c.toValue(element));
+    }
+  }
+}
+
+LogicalResult IfConverter::joinTensors(unsigned i) {
+  Value values[2];
+  Sizes dims[2];
+  for (unsigned number : {0u, 1u}) {
+    OpBuilder::InsertionGuard guard(c.b);
+    c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+    values[number] = c.asTensor(branches[number][i]);
+    dims[number] = c.shapeOf(values[number]);
+  }
+  if (nn::getElementType(values[0]) != nn::getElementType(values[1])) {
+    return c.error("E0306", llvm::formatv("the branches give elements {0} and {1}",
+                                          nn::getElementType(values[0]), nn::getElementType(values[1]))
+                                .str());
+  }
+  if (dims[0].size() != dims[1].size()) {
+    return c.unsupported(llvm::formatv("result {0} has {1} dimensions in one branch, {2} in the other", i,
+                                       dims[0].size(), dims[1].size()));
+  }
+  Joined &result = joined.emplace_back();
+  result.elementType = nn::getElementType(values[0]);
+  result.isTensor = true;
+  for (auto [thenDim, elseDim] : llvm::zip_equal(dims[0], dims[1])) {
+    std::optional<int64_t> thenNumber = getConstantIntValue(thenDim);
+    if (thenNumber && thenNumber == getConstantIntValue(elseDim)) {
+      result.shape.push_back(*thenNumber);
+      result.places.push_back(*thenNumber);
+      continue;
+    }
+    result.shape.push_back(ShapedType::kDynamic);
+    result.places.push_back(~int64_t(indices[0].size()));
+    for (auto [number, dim] : {std::pair(0u, thenDim), std::pair(1u, elseDim)}) {
+      OpBuilder::InsertionGuard guard(c.b);
+      c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+      indices[number].push_back(c.toValue(dim));
+    }
+  }
+  tensors[0].push_back(values[0]);
+  tensors[1].push_back(values[1]);
+  return success(!c.hasFailed());
+}
+
+LogicalResult IfConverter::joinResult(unsigned i) {
+  const Scalars *thenScalars = c.asScalars(branches[0][i]), *elseScalars = c.asScalars(branches[1][i]);
+  if (thenScalars && elseScalars && thenScalars->elements.size() <= kMaxJoinedScalars &&
+      thenScalars->shape == elseScalars->shape && thenScalars->elementType == elseScalars->elementType) {
+    joinScalars(*thenScalars, *elseScalars);
+    return success();
+  }
+  return joinTensors(i);
+}
+
+LogicalResult IfConverter::finish() {
+  SmallVector<Attribute> shapes;
+  SmallVector<Type> types;
+  for (const Joined &result : joined) {
+    if (result.isTensor) {
+      types.push_back(RankedTensorType::get(result.shape, result.elementType));
+      shapes.push_back(c.b.getDenseI64ArrayAttr(result.places));
+    }
+  }
+  types.append(indices[0].size(), c.b.getIndexType());
+  c.b.setInsertionPoint(choice);
+  auto final = nn::IfOp::create(c.b, c.loc, types, condition, ValueRange(), c.b.getArrayAttr(shapes));
+  for (unsigned number : {0u, 1u}) {
+    final->getRegion(number).takeBody(choice->getRegion(number));
+    OpBuilder::InsertionGuard guard(c.b);
+    c.b.setInsertionPointToEnd(&final->getRegion(number).front());
+    SmallVector<Value> yields(tensors[number]);
+    llvm::append_range(yields, indices[number]);
+    nn::YieldOp::create(c.b, c.loc, yields);
+  }
+  choice.erase();
+  choice = {};
+  c.b.setInsertionPointAfter(final);
+  unsigned tensor = 0;
+  for (auto [i, result] : llvm::enumerate(joined)) {
+    LegalValue value;
+    if (result.isTensor) {
+      value.tensor = final.getResult(tensor++);
+    } else {
+      value.scalars = Scalars{result.elementType, result.shape, {}};
+      for (int64_t k = 0; k < ShapedType::getNumElements(result.shape); ++k) {
+        value.scalars->elements.push_back(final.getResult(shapes.size() + result.firstIndex + k));
+      }
+    }
+    (void)c.setLegal(i, std::move(value));
+  }
+  return success(!c.hasFailed());
+}
+
+LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
+  choice = nn::IfOp::create(c.b, c.loc, TypeRange(), condition, ValueRange(), c.b.getArrayAttr({}));
+  OpBuilder::InsertionGuard guard(c.b);
+  size_t mark = c.sizes.enterBody();
+  bool ok = succeeded(convertBranch(thenBody, 0)) && succeeded(convertBranch(elseBody, 1));
+  for (unsigned i = 0; ok && i < c.node.op->getNumResults(); ++i) {
+    ok = succeeded(joinResult(i));
+  }
+  ok = ok && succeeded(finish());
+  c.sizes.leaveBody(mark);
+  if (!ok && choice) {
+    c.bodies->abandon(choice);
+  }
+  return success(ok);
+}
+
+static LogicalResult legalizeIf(LegalizeContext &c) {
+  Region *thenBody = c.subgraph("then_branch"), *elseBody = c.subgraph("else_branch");
+  if (!thenBody || !elseBody) {
+    return failure();
+  }
+  // What is known now needs no branch: the one that is taken stands here.
+  const Scalars *known = c.scalars(0);
+  std::optional<int64_t> isTrue =
+      known && known->elements.size() == 1 ? getConstantIntValue(known->elements.front()) : std::nullopt;
+  if (isTrue) {
+    FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(*isTrue ? *thenBody : *elseBody, {});
+    if (failed(results)) {
+      return failure();
+    }
+    if (results->size() < c.node.op->getNumResults()) {
+      return c.error("E0305", llvm::formatv("a branch has {0} outputs, the node {1}", results->size(),
+                                            c.node.op->getNumResults())
+                                  .str());
+    }
+    for (auto [i, result] : llvm::enumerate(*results)) {
+      (void)c.setLegal(i, std::move(result));
+    }
+    return success();
+  }
+  FailureOr<Value> condition = asCondition(c, c.legal(0));
+  return failed(condition) ? failure() : IfConverter(c, *condition).convert(*thenBody, *elseBody);
+}
+
+//===----------------------------------------------------------------------===//
+// Loop
+//===----------------------------------------------------------------------===//
+
+static LogicalResult legalizeLoop(LegalizeContext &c) {
+  Region *body = c.subgraph("body");
+  if (!body) {
+    return failure();
+  }
+  Size trip = c.b.getIndexAttr(std::numeric_limits<int64_t>::max());
+  if (c.has(0)) {
+    std::optional<Scalars> given = c.scalarsOrRead(0);
+    if (!given || given->elements.size() != 1) {
+      return c.error("E0307", "the number of iterations must have one element");
+    }
+    trip = given->elements.front();
+  }
+  FailureOr<Value> condition = c.toBit(c.one());
+  if (c.has(1)) {
+    condition = asCondition(c, c.legal(1));
+  }
+  if (failed(condition)) {
+    return failure();
+  }
+  SmallVector<LegalValue> inits;
+  for (unsigned i = 2; i < c.numInputs(); ++i) {
+    if (!c.has(i)) {
+      return c.error("E0305", llvm::formatv("input {0} is absent", i).str());
+    }
+    inits.push_back(c.legal(i));
+  }
+  size_t carried = inits.size(), results = c.node.op->getNumResults();
+  if (results < carried) {
+    return c.error(
+        "E0305", llvm::formatv("{0} values are carried, but there are {1} outputs", carried, results).str());
+  }
+  auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) -> FailureOr<Iteration> {
+    // In the body the condition holds.
+    SmallVector<LegalValue> arguments(2);
+    arguments[0].scalars = Scalars{c.b.getI64Type(), {}, {iteration}};
+    arguments[1].scalars = Scalars{c.b.getI1Type(), {}, {c.one()}};
+    llvm::append_range(arguments, values);
+    FailureOr<SmallVector<LegalValue>> yielded = c.bodies->convert(*body, arguments);
+    if (failed(yielded)) {
+      return failure();
+    }
+    if (yielded->size() != 1 + results) {
+      return c.error(
+          "E0305",
+          llvm::formatv("the body has {0} outputs, must have {1}", yielded->size(), 1 + results).str());
+    }
+    FailureOr<Value> next = asCondition(c, yielded->front());
+    if (failed(next)) {
+      return failure();
+    }
+    Iteration made{*next, {}, {}};
+    ArrayRef<LegalValue> rest = ArrayRef(*yielded).drop_front();
+    llvm::append_range(made.carried, rest.take_front(carried));
+    llvm::append_range(made.scans, rest.drop_front(carried));
+    return made;
+  };
+  FailureOr<LoopResults> loop = buildLoop(c, trip, *condition, inits, iterate);
+  if (failed(loop)) {
+    return failure();
+  }
+  for (auto [i, value] : llvm::enumerate(loop->carried)) {
+    (void)c.setLegal(i, std::move(value));
+  }
+  for (auto [i, tensor] : llvm::enumerate(loop->scans)) {
+    (void)c.set(carried + i, tensor);
+  }
+  return success(!c.hasFailed());
+}
+
+void lathe::onnx::registerControl(LegalizerRegistry &registry) {
+  registry.add("If", 1, 1, legalizeIf);
+  registry.add("Loop", 0, LegalizerRegistry::kAny, legalizeLoop);
+  registry.add("Scan", 0, LegalizerRegistry::kAny, legalizeScan);
+}
