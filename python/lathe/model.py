@@ -47,9 +47,10 @@ class TensorInfo:
 class _Session:
     """One thread's state; owned by that thread."""
 
-    def __init__(self, model: c_void_p, threads: int) -> None:
+    def __init__(self, model: c_void_p, threads: int, memory_limit: int, loop_limit: int) -> None:
         self.handle = c_void_p()
-        options = rt.SessionOptions(struct_size=sizeof(rt.SessionOptions), threads=threads, spin_ns=-1)
+        options = rt.SessionOptions(struct_size=sizeof(rt.SessionOptions), threads=threads, spin_ns=-1,
+                                    memory_limit=memory_limit, loop_limit=loop_limit)
         rt.check(rt.library().lathe_session_create(model, byref(options), byref(self.handle)))
         weakref.finalize(self, rt.library().lathe_session_close, self.handle)
         #: The arrays that inputs are read from, by the input's number.
@@ -69,6 +70,10 @@ class Model:
         How many threads one call uses; 0 is one per core.
     check : {"full", "lazy", "off"}, default "full"
         When the weights' checksums are compared: when loading, in the first run, or never. All else always is.
+    memory_limit : int, default 0
+        The most bytes that one thread's state may hold; 0 is the machine's memory. Matters where sizes depend on data.
+    loop_limit : int, default 0
+        The most iterations of a loop in the model; 0 is 100 million.
 
     Raises
     ------
@@ -76,9 +81,10 @@ class Model:
         If the file is no artifact, is damaged, or holds no code for this processor.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 0, check: str = "full") -> None:
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0, check: str = "full", memory_limit: int = 0,
+                 loop_limit: int = 0) -> None:
         self.path = str(path)
-        self.threads = threads
+        self.threads, self._limits = threads, (memory_limit, loop_limit)
         if check not in rt.LAZY_CHECK:
             raise ValueError(f"check is {check!r}, expects one of {', '.join(rt.LAZY_CHECK)}")
         library = rt.library()
@@ -112,7 +118,7 @@ class Model:
     def _session(self) -> _Session:
         session: _Session | None = getattr(self._sessions, "session", None)
         if session is None:
-            session = self._sessions.session = _Session(self._handle, self.threads)
+            session = self._sessions.session = _Session(self._handle, self.threads, *self._limits)
         return session
 
     def __call__(self, *arguments: Mapping[str, Any], **inputs: Any) -> dict[str, Array]:
@@ -150,7 +156,7 @@ class Model:
         -------
         Binding
         """
-        session = _Session(self._handle, self.threads)
+        session = _Session(self._handle, self.threads, *self._limits)
         return Binding(self, session, self._bind(session, arguments, inputs))
 
     def _bind(self, session: _Session, arguments: tuple[Mapping[str, Any], ...],
@@ -252,6 +258,7 @@ def _describe(array: Array, dtype: int | None = None) -> rt.Tensor:
     return tensor
 
 
-def load(path: str | os.PathLike[str], threads: int = 0, check: str = "full") -> Model:
+def load(path: str | os.PathLike[str], threads: int = 0, check: str = "full", memory_limit: int = 0,
+         loop_limit: int = 0) -> Model:
     """Opens an artifact; see `Model`."""
-    return Model(path, threads, check)
+    return Model(path, threads, check, memory_limit, loop_limit)

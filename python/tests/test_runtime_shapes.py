@@ -202,6 +202,10 @@ def test_too_much_memory_names_the_node(tmp_path):
         assert error.value.code == "E0705"
         assert error.value.node == "/constantofshape"
     assert compiled(shape=ints(2, 2))["y"].shape == (2, 2)
+    limited = lathe.load(compiled.path, memory_limit=1 << 20)
+    with pytest.raises(lathe.ModelError, match="exceed its limit, 1048576"):
+        limited(shape=ints(512, 512))
+    assert limited(shape=ints(500, 500))["y"].shape == (500, 500)
 
 
 def test_a_binding_and_two_threads(tmp_path):

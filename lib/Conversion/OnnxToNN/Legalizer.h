@@ -254,6 +254,7 @@ void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
 
 void registerControl(LegalizerRegistry &registry);
+void registerSelection(LegalizerRegistry &registry);
 
 /// States for `op`, of which little is known when the model is compiled, what its kernel relies on: that
 /// sizes are equal, or broadcast.

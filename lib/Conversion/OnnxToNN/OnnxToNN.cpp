@@ -409,6 +409,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerSampling(registry);
     registerAttention(registry);
     registerControl(registry);
+    registerSelection(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
     if (!main || main.isExternal()) {
       getOperation().emitError("expects a function @") << OnnxDialect::kMain << " that holds the graph";

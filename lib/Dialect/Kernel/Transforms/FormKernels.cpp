@@ -50,7 +50,7 @@ public:
         builder(function.getContext()), shapes(builder) {}
 
   LogicalResult run() {
-    decompose();
+    decomposeComposites(function.getContext(), blocks, fuse);
     collectOps();
     if (fuse) {
       for (Operation *op : ops) {
@@ -88,47 +88,6 @@ private:
       }
     }
     return success();
-  }
-
-  /// Replaces composite ops that no kernel computes as a whole by simpler ones.
-  void decompose() {
-    IRRewriter rewriter(function.getContext());
-    SmallVector<nn::ReferenceOpInterface> worklist;
-    for (Block *block : blocks) {
-      llvm::append_range(worklist, block->getOps<nn::ReferenceOpInterface>());
-    }
-    while (!worklist.empty()) {
-      nn::ReferenceOpInterface op = worklist.pop_back_val();
-      std::string whyNot;
-      if (fuse && getRootKind(op, whyNot)) {
-        continue;
-      }
-      rewriter.setInsertionPoint(op);
-      Operation *before = op->getPrevNode();
-      FailureOr<SmallVector<Value>> results = op.decompose(rewriter);
-      if (failed(results)) {
-        continue;
-      }
-      for (auto [result, old] : llvm::zip_equal(*results, op->getResults())) {
-        if (result.getType() == old.getType()) {
-          continue;
-        }
-        // More may be known of the sizes of the parts than of the whole.
-        nn::ShapeTracker tracker(rewriter);
-        if (auto dims = tracker.getDims(old); succeeded(dims)) {
-          SmallVector<OpFoldResult> sizes(*dims);
-          rewriter.setInsertionPoint(op);
-          result = nn::ReshapeOp::create(rewriter, op.getLoc(), result, sizes);
-        }
-      }
-      Operation *first = before ? before->getNextNode() : &op->getBlock()->front();
-      for (Operation *made = first; made != op.getOperation(); made = made->getNextNode()) {
-        if (auto reference = dyn_cast<nn::ReferenceOpInterface>(made)) {
-          worklist.push_back(reference);
-        }
-      }
-      rewriter.replaceOp(op, *results);
-    }
   }
 
   /// All ops with a tensor result that a kernel must compute.

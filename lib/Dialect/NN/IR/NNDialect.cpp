@@ -7,6 +7,7 @@
 #include "lathe/Dialect/NN/IR/NNRecurrent.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
 #include "lathe/Dialect/NN/IR/NNScatter.h"
+#include "lathe/Dialect/NN/IR/NNSelection.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -91,6 +92,10 @@ void NNDialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNHostOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNSelectionOps.cpp.inc"
       >();
   addOperations<
 #define GET_OP_LIST

@@ -33,6 +33,10 @@ bool isView(mlir::Operation *op);
 /// Constants that are repeated where they are used: splats and scalars.
 bool isInlineConstant(mlir::Operation *op);
 
+/// Replaces composite ops in `blocks` that no kernel computes as a whole by simpler ones; all, without
+/// `fuse`.
+void decomposeComposites(mlir::MLIRContext *context, llvm::ArrayRef<mlir::Block *> blocks, bool fuse);
+
 } // namespace lathe::kernel
 
 #endif // LATHE_DIALECT_KERNEL_TRANSFORMS_ROOTRULES_H

@@ -7,6 +7,7 @@
 include "lathe/Dialect/NN/IR/NNOps.td"
 include "lathe/Dialect/NN/IR/NNControlOps.td"
 include "lathe/Dialect/NN/IR/NNHostOps.td"
+include "lathe/Dialect/NN/IR/NNSelectionOps.td"
 include "lathe/Dialect/NN/IR/NNOrderOps.td"
 include "lathe/Dialect/NN/IR/NNRecurrentOps.td"
 include "lathe/Dialect/NN/IR/NNSamplingOps.td"
