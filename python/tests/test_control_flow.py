@@ -268,3 +268,21 @@ def test_scan_inputs_of_other_length(tmp_path):
     compare(proto, compiled, {"a": floats(4, 2), "b": floats(4, 2)})
     with pytest.raises(lathe.ModelError, match="/all"):
         compiled(a=floats(4, 2), b=floats(3, 2))
+
+
+def test_loops_in_loops_whose_state_grows(tmp_path):
+    """Every loop is converted again when it is known that its state grows, and those in it with it."""
+    def body(depth):
+        inner, state, more, grown = f"t{depth + 1}", f"t{depth}", f"more{depth}", f"r{depth}"
+        work = node("Concat", [state, "x"], [grown], axis=0)
+        if depth < 3:
+            work = node("Loop", ["n", "", state], [grown], body=body(depth + 1))
+        return graph(inner, [work, node("Identity", [f"go{depth}"], [more])],
+                     [value(f"i{depth}", INT64), value(f"go{depth}", BOOL), helper.make_empty_tensor_value_info(state)],
+                     [more, grown])
+
+    proto = model([node("Loop", ["n", "", "x"], ["y"], body=body(0))], [value("n", INT64), value("x", FLOAT, 2)],
+                  [value("y", FLOAT, None)])
+    compiled = compile_model(proto, tmp_path)
+    for n in [1, 2]:
+        compare(proto, compiled, {"n": np.array(n), "x": floats(2)})

@@ -250,8 +250,11 @@ void Conversion::abandon(Operation *op) {
 }
 
 void Conversion::destroyAbandoned() {
-  for (Operation *op : llvm::reverse(abandoned)) {
+  // One may use values of another's body.
+  for (Operation *op : abandoned) {
     op->dropAllReferences();
+  }
+  for (Operation *op : abandoned) {
     op->destroy();
   }
   abandoned.clear();
