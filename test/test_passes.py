@@ -16,7 +16,7 @@ OPS = sorted(path.relative_to(ROOT) for path in (ROOT / "include").rglob("*Ops.t
 def records(path, kind):
     """(name, text) of every `def X : <kind><"name"...` of a file, up to the next record."""
     text = (ROOT / path).read_text()
-    starts = [*re.finditer(r'^def \w+ :\s+' + kind + r'<"([\w-]+)"', text, re.MULTILINE)]
+    starts = [*re.finditer(r'^def \w+\s+:\s+' + kind + r'<"([\w-]+)"', text, re.MULTILINE)]
     ends = [match.start() for match in starts[1:]] + [len(text)]
     return [(match.group(1), text[match.start():end]) for match, end in zip(starts, ends)]
 

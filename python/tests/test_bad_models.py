@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+import lathe
 from lathe.compiler import driver
 from small_models import model, value
 
@@ -36,8 +37,8 @@ def pair(op, left, right, **attributes):
 
 
 CASES = {
-    "stride 0": (conv(strides=[0, 0]), "E0304", "strides[0] is 0, must be at least 1"),
-    "dilation 0": (conv(dilations=[0, 1]), "E0304", "dilations[0] is 0, must be at least 1"),
+    "stride 0": (conv(strides=[0, 0]), "E0304", "strides[0] is 0, must be from 1 to"),
+    "dilation 0": (conv(dilations=[0, 1]), "E0304", "dilations[0] is 0, must be from 1 to"),
     "group 0": (conv(group=0), "E0304", "group is 0, must be at least 1"),
     "channels": (conv((4, 5, 3, 3)), "E0307", "the input has 3 channels, but the filter takes 5 in each of 1 groups"),
     "axis": (one("Softmax", ["x"], attributes={"axis": 4}), "E0304", "axis is 4, but the operand has 4 dimensions"),
@@ -56,7 +57,7 @@ CASES = {
                      "the operands have different element types, i64 and f32"),
     "integers": (one("Sqrt", ["x"], kind=INT64), "E0307", "expects x to have float elements"),
     "float indices": (pair("Gather", (2, 3), (2,)), "E0307", "expects indices to have i32 or i64 elements"),
-    "step 0": (one("Slice", ["x", "a", "b", "c", "d"], a=[0], b=[2], c=[0], d=[0]), "E0304",
+    "step 0": (one("Slice", ["x", "a", "b", "c", "d"], a=[0], b=[2], c=[0], d=[0]), "E0307",
                "the step of dimension 0 is 0"),
     "unknown type": (one("Cast", ["x"], attributes={"to": 77}), "E0304", "to is 77, which is no element type"),
     "axis twice": (one("Unsqueeze", ["x", "a"], a=[1, 1]), "E0304", "axes names dimension 1 twice"),
@@ -105,12 +106,13 @@ def test_folding_an_index_out_of_bounds(tmp_path):
 
 
 def test_folding_a_division_by_zero(tmp_path):
-    """It is left to the run, where nothing may depend on it that must be known."""
+    """It is left to the run, which stops where the sizes that depend on it do not fit."""
     graph = model([node("Div", ["a", "b"], ["k"], "/divide"), node("Reshape", ["x", "k"], ["y"], "/shape")],
                   [value("x", FLOAT, 6)], [value("y", FLOAT, 6)], a=np.array([6, 64]), b=np.array([0, 1]))
-    done = check(tmp_path, graph)
-    assert done.returncode == 2
-    assert 'Reshape "/shape"' in done.stderr and "computed from data" in done.stderr
+    onnx.save(graph, tmp_path / "model.onnx")
+    compiled = lathe.compile(tmp_path / "model.onnx")
+    with pytest.raises(lathe.ModelError):
+        compiled(x=np.zeros(6, np.float32))
 
 
 def test_folding_allocates_no_terabytes(tmp_path):
@@ -133,7 +135,7 @@ def test_sizes_that_fit_no_memory_are_refused_by_the_run(tmp_path, sizes):
 
 
 def test_all_unsupported_operators_at_once(tmp_path):
-    nodes = [node("RoiAlign", ["x", "r", "i"], ["a"], "/first"), node("Det", ["q"], ["b"], "/second"),
+    nodes = [node("Multinomial", ["x"], ["a"], "/first"), node("Det", ["q"], ["b"], "/second"),
              node("Det", ["q"], ["c"], "/third")]
     graph = model(nodes, [value("x", FLOAT, 1, 1, 8, 8), value("r", FLOAT, 1, 4), value("i", INT64, 1),
                           value("q", FLOAT, 2, 2)],
@@ -141,7 +143,7 @@ def test_all_unsupported_operators_at_once(tmp_path):
     done = check(tmp_path, graph)
     assert done.returncode == 2
     assert done.stderr.count("error[") == 1
-    for name in ("RoiAlign", "Det", "/first", "/second", "/third"):
+    for name in ("Multinomial", "Det", "/first", "/second", "/third"):
         assert name in done.stderr, done.stderr
 
 

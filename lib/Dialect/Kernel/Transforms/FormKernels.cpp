@@ -331,6 +331,8 @@ private:
       return; // build() reports it
     }
     auto copy = nn::ExpandOp::create(builder, operand.get().getLoc(), operand.get(), *dims);
+    // Of the type that the function has for it, which may know less of the sizes.
+    copy.getResult().setType(cast<RankedTensorType>(operand.get().getType()));
     operand.set(copy);
     ops.push_back(copy);
     newCluster(fuse ? RootKind::Pointwise : RootKind::Reference, copy);
