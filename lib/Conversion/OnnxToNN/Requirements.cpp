@@ -7,6 +7,11 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/NN/IR/NNOrder.h"
+#include "lathe/Dialect/NN/IR/NNRecurrent.h"
+#include "lathe/Dialect/NN/IR/NNSampling.h"
+#include "lathe/Dialect/NN/IR/NNScatter.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -34,6 +39,22 @@ void lathe::onnx::requireBroadcast(LegalizeContext &c, ArrayRef<Size> from, Arra
     Size isOne = c.sizes.compare(CompareKind::Equal, size, c.one());
     Size fits = c.sizes.max(isOne, c.sizes.compare(CompareKind::Equal, size, wanted));
     c.require(fits, "the operands have dimensions that do not broadcast");
+  }
+}
+
+static void requireAtMost(LegalizeContext &c, Size size, Size limit) {
+  if (!c.sizes.isSame(size, limit)) {
+    c.require(c.sizes.compare(CompareKind::LessOrEqual, size, limit),
+              "the operands have dimensions that do not fit");
+  }
+}
+
+/// An operand, absent if null, has exactly these dimensions.
+static void requireDims(LegalizeContext &c, Value operand, ArrayRef<Size> dims) {
+  if (operand) {
+    for (auto [size, wanted] : llvm::zip_equal(c.shapeOf(operand), dims)) {
+      requireEqual(c, size, wanted);
+    }
   }
 }
 
@@ -82,6 +103,66 @@ static void requireAttention(LegalizeContext &c, nn::AttentionOp op) {
   }
 }
 
+static void requireConv(LegalizeContext &c, nn::ConvOp op) {
+  Sizes filter = c.shapeOf(op.getFilter());
+  Size depth = c.sizes.mul(filter[filter.size() - 2], c.b.getIndexAttr(op.getGroups()));
+  requireEqual(c, c.shapeOf(op.getX()).back(), depth);
+}
+
+static void requireRecurrent(LegalizeContext &c, nn::RecurrentOp op) {
+  Sizes products = c.shapeOf(op.getProducts()), weights = c.shapeOf(op.getWeights());
+  Size directions = c.b.getIndexAttr(op.getReverse().size()), units = weights[1];
+  Sizes state{directions, products[1], units};
+  requireEqual(c, products[2], directions);
+  requireEqual(c, weights[0], directions);
+  requireEqual(c, products[3], weights[2]);
+  requireEqual(c, weights[2], c.sizes.mul(units, c.b.getIndexAttr(op.getGateCount())));
+  requireDims(c, op.getRecurrentBias(), {directions, units});
+  requireDims(c, op.getLengths(), {products[1]});
+  requireDims(c, op.getInitialH(), state);
+  requireDims(c, op.getInitialC(), state);
+  requireDims(c, op.getPeepholes(), {directions, c.sizes.mul(units, c.b.getIndexAttr(3))});
+}
+
+/// Indices stand in the place of dimension `axis`; along the others there are no more than in `x`.
+static void requireAlong(LegalizeContext &c, Value x, Value indices, uint64_t axis) {
+  Sizes sizes = c.shapeOf(x);
+  for (auto [dim, count] : llvm::enumerate(c.shapeOf(indices))) {
+    if (dim != axis) {
+      requireAtMost(c, count, sizes[dim]);
+    }
+  }
+}
+
+static void requireScatterND(LegalizeContext &c, nn::ScatterNDOp op) {
+  Sizes x = c.shapeOf(op.getX()), dims = c.shapeOf(op.getIndices());
+  std::optional<int64_t> tuple = getConstantIntValue(dims.pop_back_val());
+  if (tuple && *tuple <= int64_t(x.size())) {
+    dims.append(x.begin() + *tuple, x.end());
+    requireDims(c, op.getUpdates(), dims);
+  }
+}
+
+static void requireUpdateCache(LegalizeContext &c, nn::UpdateCacheOp op) {
+  Sizes dims = c.shapeOf(op.getCache());
+  for (auto [dim, size] : llvm::enumerate(c.shapeOf(op.getUpdate()))) {
+    if (dim != op.getAxis()) {
+      requireEqual(c, size, dims[dim]);
+    }
+  }
+  requireDims(c, op.getStart(), {dims[0]});
+}
+
+static void requireDeformWindows(LegalizeContext &c, nn::DeformWindowsOp op) {
+  Sizes offsets = c.shapeOf(op.getOffsets());
+  requireEqual(c, c.shapeOf(op.getX())[0], offsets[0]);
+  if (op.getMask()) {
+    for (auto [size, wanted] : llvm::zip(c.shapeOf(op.getMask()), ArrayRef<Size>(offsets).take_front(3))) {
+      requireEqual(c, size, wanted);
+    }
+  }
+}
+
 /// Scale and bias of a norm.
 static void requireNorm(LegalizeContext &c, Operation *op) {
   Sizes dims = c.shapeOf(op->getResult(0));
@@ -95,9 +176,12 @@ void lathe::onnx::requireSizes(LegalizeContext &c, Operation *op) {
     auto tensor = dyn_cast<RankedTensorType>(type);
     return !tensor || tensor.hasStaticShape();
   });
-  auto result =
-      op->getNumResults() == 1 ? dyn_cast<RankedTensorType>(op->getResult(0).getType()) : RankedTensorType();
-  if (!result || (isStatic && result.hasStaticShape())) {
+  bool hasStaticResults = llvm::all_of(op->getResultTypes(), [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.hasStaticShape();
+  });
+  if (op->getNumResults() == 0 || !isa<RankedTensorType>(op->getResult(0).getType()) ||
+      (isStatic && hasStaticResults)) {
     return; // all is known, and the verifier has seen it
   }
   OpBuilder::InsertionGuard guard(c.b);
@@ -110,6 +194,28 @@ void lathe::onnx::requireSizes(LegalizeContext &c, Operation *op) {
       .Case<nn::MatMulOp>([&](auto product) { requireMatMul(c, product); })
       .Case<nn::GatherNDOp>([&](auto gather) { requireGatherND(c, gather); })
       .Case<nn::AttentionOp>([&](auto attention) { requireAttention(c, attention); })
+      .Case<nn::ConvOp>([&](auto conv) { requireConv(c, conv); })
+      .Case<nn::RecurrentOp>([&](auto recurrent) { requireRecurrent(c, recurrent); })
+      .Case<nn::TopKOp>([&](auto top) {
+        requireAtMost(c, getAsOpFoldResult(top.getK()), c.shapeOf(top.getX())[top.getAxis()]);
+      })
+      .Case<nn::ReverseSequenceOp>([&](auto reverse) {
+        requireDims(c, reverse.getLengths(), {c.shapeOf(reverse.getX())[reverse.getTimeMajor() ? 1 : 0]});
+      })
+      .Case<nn::GatherElementsOp>(
+          [&](auto gather) { requireAlong(c, gather.getX(), gather.getIndices(), gather.getAxis()); })
+      .Case<nn::ScatterElementsOp>([&](auto scatter) {
+        requireAlong(c, scatter.getX(), scatter.getIndices(), scatter.getAxis());
+        requireDims(c, scatter.getUpdates(), c.shapeOf(scatter.getIndices()));
+      })
+      .Case<nn::ScatterNDOp>([&](auto scatter) { requireScatterND(c, scatter); })
+      .Case<nn::UpdateCacheOp>([&](auto update) { requireUpdateCache(c, update); })
+      .Case<nn::GridSampleOp>(
+          [&](auto sample) { requireEqual(c, c.shapeOf(sample.getX())[0], c.shapeOf(sample.getGrid())[0]); })
+      .Case<nn::DeformWindowsOp>([&](auto windows) { requireDeformWindows(c, windows); })
+      .Case<nn::RoiAlignOp>([&](auto align) {
+        requireEqual(c, c.shapeOf(align.getBoxes())[0], c.shapeOf(align.getImages())[0]);
+      })
       .Case<nn::LayerNormOp, nn::RMSNormOp>([&](auto norm) { requireNorm(c, norm); })
       .Case<nn::PointwiseOpInterface>([&](auto) {
         Sizes dims = c.shapeOf(op->getResult(0));
