@@ -3,11 +3,12 @@
 """Loaded artifacts."""
 
 import dataclasses
+import json
 import os
 import threading
 import weakref
 
-from ctypes import POINTER, byref, c_int64, c_void_p, cast, memmove, sizeof
+from ctypes import POINTER, byref, c_char_p, c_int64, c_void_p, cast, memmove, sizeof
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,6 +105,16 @@ class Model:
         self.symbols: dict[str, tuple[int, int]] = {name: (symbol.min, symbol.max) for name, symbol in zip(names, symbols)}
         self.inputs = [self._tensor(library.lathe_model_input, i, names) for i in range(info.input_count)]
         self.outputs = [self._tensor(library.lathe_model_output, i, names) for i in range(info.output_count)]
+        #: What the model's file and the compiler say about the model.
+        self.metadata: dict[str, str] = {}
+        for i in range(info.metadata_count):
+            key, text = c_char_p(), c_char_p()
+            rt.check(library.lathe_model_metadata(self._handle, i, byref(key), byref(text)))
+            self.metadata[(key.value or b"").decode()] = (text.value or b"").decode()
+        #: The names of an output's columns, where the model gives maps with these keys.
+        self.labels: dict[str, list[str]] = self._lists("lathe.labels.")
+        # Outputs of strings are positions in these lists.
+        self._words = {name: np.array(words, object) for name, words in self._lists("lathe.words.").items()}
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
         # Types that numpy lacks have the arrays of another one.
         self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
@@ -114,6 +125,12 @@ class Model:
         shape = tuple("?" if size == _COMPUTED else size if size >= 0 else symbols[~size]
                       for size in value.dims[:value.rank])
         return TensorInfo(value.name.decode(), np.dtype(_DTYPES[value.dtype]), shape)
+
+    def _lists(self, prefix: str) -> dict[str, list[str]]:
+        """The lists that metadata holds for outputs."""
+        names = {value.name for value in self.outputs}
+        return {key[len(prefix):]: json.loads(text) for key, text in self.metadata.items()
+                if key.startswith(prefix) and key[len(prefix):] in names}
 
     def _session(self) -> _Session:
         session: _Session | None = getattr(self._sessions, "session", None)
@@ -134,7 +151,7 @@ class Model:
         Returns
         -------
         dict of str to numpy.ndarray
-            The outputs by name, in the model's order. The arrays are the caller's.
+            The outputs by name, in the model's order. The arrays are the caller's; strings are arrays of objects.
 
         Raises
         ------
@@ -145,6 +162,8 @@ class Model:
         results = self._bind(session, arguments, inputs)
         rt.check(rt.library().lathe_session_run(session.handle))
         self._collect(session, results)
+        for name, words in self._words.items():
+            results[name] = words[results[name]]
         return results
 
     def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
@@ -218,7 +237,8 @@ class Binding:
     Attributes
     ----------
     outputs : dict of str to numpy.ndarray
-        The outputs, written by each call. One whose shape depends on data is a new array after each.
+        The outputs, written by each call. One whose shape depends on data is a new array after each. Strings are
+        positions in the list that the model's metadata has for them.
     """
 
     def __init__(self, model: Model, session: _Session, outputs: dict[str, Array]) -> None:

@@ -162,7 +162,10 @@ FailureOr<Value> ElementEmitter::evaluateBroadcast(Value operand, Value result, 
   for (auto [dim, size] : llvm::enumerate(*dims)) {
     Value index = tile.index[missing + dim];
     bool isLast = dim + 1 == dims->size();
-    if (isConstantSize(size, 1)) {
+    if (isLast && isConstantSize(size, 1) && isConstantSize((*resultDims)[missing + dim], 1)) {
+      // No broadcast: a tile of one column stays one, as the root's values are.
+      part.index.push_back(index);
+    } else if (isConstantSize(size, 1)) {
       part.index.push_back(math.value(math.constant(0)));
       part.lanes = isLast ? 0 : part.lanes;
     } else if (areEqualSizes(size, (*resultDims)[missing + dim]) || getConstantIntValue(size)) {

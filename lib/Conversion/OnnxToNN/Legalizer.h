@@ -15,6 +15,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
+#include <memory>
 
 namespace lathe::onnx {
 
@@ -32,10 +33,22 @@ struct Scalars {
 inline constexpr int64_t kMaxScalars = 256;
 inline constexpr int64_t kMaxReads = 64;
 
-/// A value of the model in its legal form: a tensor, scalars, or both.
+/// A value of the model in its legal form: a tensor, scalars, or both. What is no tensor of numbers is
+/// resolved while the model is compiled: an optional that holds something is what it holds.
 struct LegalValue {
   mlir::Value tensor;
   std::optional<Scalars> scalars;
+  /// For strings that come from a list: the tensor holds positions in it.
+  std::shared_ptr<const std::vector<std::string>> words;
+  /// For a map with the same keys in every row: the keys of the columns, as texts.
+  std::shared_ptr<const std::vector<std::string>> labels;
+  /// For a sequence: its elements.
+  std::shared_ptr<const std::vector<LegalValue>> elements;
+  /// For an optional that holds nothing.
+  bool isEmptyOptional = false;
+
+  bool isKnown() const { return tensor || scalars || elements || isEmptyOptional; }
+  bool isNumeric() const { return !words && !elements && !isEmptyOptional; }
 };
 
 /// One `onnx.node`, whatever its dialect's op looks like.
@@ -118,6 +131,8 @@ public:
   }
   std::optional<llvm::StringRef> stringAttr(llvm::StringRef name);
   std::optional<llvm::SmallVector<int64_t>> intsAttr(llvm::StringRef name);
+  std::optional<llvm::ArrayRef<float>> floatsAttr(llvm::StringRef name);
+  std::optional<std::vector<std::string>> stringsAttr(llvm::StringRef name);
   mlir::ElementsAttr tensorAttr(llvm::StringRef name);
   /// Attribute `name`, or operand `i` of later versions, as constants. Nothing if neither is there.
   std::optional<llvm::SmallVector<int64_t>> intsAttrOrInput(llvm::StringRef name, unsigned i);
@@ -218,12 +233,19 @@ public:
   struct Entry {
     unsigned minInputs, maxInputs;
     LegalizeFn legalize;
+    /// Whether operands may be strings, sequences and optionals, too.
+    bool takesAny = false;
   };
 
   /// `minInputs` operands must be there, not more than `maxInputs` may.
   void add(llvm::StringRef opType, unsigned minInputs, unsigned maxInputs, LegalizeFn legalize,
            llvm::StringRef domain = "") {
     entries[(domain + "|" + opType).str()] = {minInputs, maxInputs, std::move(legalize)};
+  }
+  /// The same for operands of any type.
+  void addForAny(llvm::StringRef opType, unsigned minInputs, unsigned maxInputs, LegalizeFn legalize,
+                 llvm::StringRef domain = "") {
+    entries[(domain + "|" + opType).str()] = {minInputs, maxInputs, std::move(legalize), /*takesAny=*/true};
   }
   const Entry *find(llvm::StringRef domain, llvm::StringRef opType) const {
     auto entry = entries.find((domain + "|" + opType).str());
@@ -235,6 +257,7 @@ private:
 };
 
 inline constexpr llvm::StringLiteral kMicrosoft = "com.microsoft";
+inline constexpr llvm::StringLiteral kMachineLearning = "ai.onnx.ml";
 
 void registerMath(LegalizerRegistry &registry);
 void registerActivations(LegalizerRegistry &registry);
@@ -255,6 +278,12 @@ void registerAttention(LegalizerRegistry &registry);
 
 void registerControl(LegalizerRegistry &registry);
 void registerSelection(LegalizerRegistry &registry);
+void registerFeatures(LegalizerRegistry &registry);
+void registerLabels(LegalizerRegistry &registry);
+void registerLinearModels(LegalizerRegistry &registry);
+void registerSequences(LegalizerRegistry &registry);
+void registerSupportVectors(LegalizerRegistry &registry);
+void registerTrees(LegalizerRegistry &registry);
 
 /// States for `op`, of which little is known when the model is compiled, what its kernel relies on: that
 /// sizes are equal, or broadcast.

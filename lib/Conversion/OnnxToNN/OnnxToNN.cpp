@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/JSON.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -52,6 +53,10 @@ private:
   /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
   LegalValue *find(Value value);
   void destroyAbandoned();
+  /// A constant of strings: positions in the list of those that differ.
+  void bindStrings(ConstantOp constant);
+  /// A list of texts, as JSON, among what the artifact says about the model.
+  void addMetadata(const Twine &key, const std::vector<std::string> &texts);
   LogicalResult convertReturn();
   /// How much was found wrong or not supported so far.
   size_t countProblems() const {
@@ -133,6 +138,14 @@ void Conversion::convertNode(NodeOp node) {
         "E0305",
         llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry->maxInputs).str());
   }
+  for (auto [i, input] : llvm::enumerate(inputs)) {
+    if (input && !entry->takesAny && !input->isNumeric()) {
+      (void)context.unsupported(llvm::formatv("input {0} is {1}", i,
+                                              input->words      ? "a tensor of strings"
+                                              : input->elements ? "a sequence"
+                                                                : "an optional that is empty"));
+    }
+  }
   Block *block = builder.getInsertionBlock();
   Block::iterator point = builder.getInsertionPoint();
   Operation *before = point == block->begin() ? nullptr : &*std::prev(point);
@@ -160,7 +173,7 @@ void Conversion::convertNode(NodeOp node) {
     return;
   }
   for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
-    if (value.tensor || value.scalars) {
+    if (value.isKnown()) {
       scopes.back()[result] = std::move(value);
     } else if (!result.use_empty()) {
       unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": result " +
@@ -220,6 +233,8 @@ FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<Le
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
                isa<RankedTensorType>(op.getResult(0).getType())) {
       scopes.back()[op.getResult(0)].tensor = builder.clone(op)->getResult(0);
+    } else if (auto strings = dyn_cast<ConstantOp>(op)) {
+      bindStrings(strings);
     }
   }
   SmallVector<LegalValue> results;
@@ -285,11 +300,45 @@ LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
   return emitError(node.getLoc()) << "[E0307] the operands do not fit: " << text;
 }
 
+void Conversion::bindStrings(ConstantOp constant) {
+  auto strings = dyn_cast<DenseStringElementsAttr>(constant.getValue());
+  if (!strings) {
+    return; // whoever uses it says so
+  }
+  llvm::StringMap<int64_t> known;
+  std::vector<std::string> words;
+  SmallVector<int64_t> positions;
+  for (StringRef text : strings.getValues<StringRef>()) {
+    auto [entry, isNew] = known.try_emplace(text, words.size());
+    if (isNew) {
+      words.push_back(text.str());
+    }
+    positions.push_back(entry->second);
+  }
+  auto type = RankedTensorType::get(strings.getType().getShape(), builder.getI64Type());
+  LegalValue &value = scopes.back()[constant.getResult()];
+  value.tensor = arith::ConstantOp::create(builder, constant.getLoc(),
+                                           DenseElementsAttr::get(type, ArrayRef(positions)));
+  value.words = std::make_shared<const std::vector<std::string>>(std::move(words));
+}
+
+void Conversion::addMetadata(const Twine &key, const std::vector<std::string> &texts) {
+  llvm::json::Array list;
+  for (const std::string &text : texts) {
+    list.push_back(llvm::json::fixUTF8(text));
+  }
+  std::string json = llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
+  auto module = main->getParentOfType<ModuleOp>();
+  NamedAttrList entries(module->getAttrOfType<DictionaryAttr>(OnnxDialect::kMetadataAttr));
+  entries.set(key.str(), builder.getStringAttr(json));
+  module->setAttr(OnnxDialect::kMetadataAttr, entries.getDictionary(main.getContext()));
+}
+
 LogicalResult Conversion::convertReturn() {
   auto terminator = cast<func::ReturnOp>(main.front().getTerminator());
   SmallVector<Value> results;
   builder.setInsertionPoint(terminator);
-  for (Value operand : terminator.getOperands()) {
+  for (auto [i, operand] : llvm::enumerate(terminator.getOperands())) {
     LegalValue *known = find(operand);
     if (!known) {
       return emitError(main.getLoc()) << "[E0308] a result of the model is of type " << operand.getType();
@@ -298,6 +347,20 @@ LogicalResult Conversion::convertReturn() {
     view.op = terminator;
     LegalizeContext context(builder, tracker, sizes, view, {known}, 0);
     sizes.setLoc(terminator.getLoc());
+    auto name = main.getResultAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr);
+    if (known->words && name) {
+      // The artifact gives positions in a list that it holds.
+      addMetadata("lathe.words." + name.getValue(), *known->words);
+      known->words = nullptr;
+    }
+    if (known->labels && name) {
+      addMetadata("lathe.labels." + name.getValue(), *known->labels);
+    }
+    if (!known->isNumeric()) {
+      return emitError(main.getLoc()) << "[E0308] result \"" << (name ? name.getValue() : "") << "\" is "
+                                      << (known->elements ? "a sequence" : "an optional that is empty")
+                                      << ", but results must be tensors";
+    }
     results.push_back(context.operand(0));
   }
   terminator.getOperandsMutable().assign(results);
@@ -359,6 +422,9 @@ LogicalResult Conversion::run() {
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
                isa<RankedTensorType>(op->getResult(0).getType())) {
       scopes.back()[op->getResult(0)].tensor = op->getResult(0);
+    } else if (auto strings = dyn_cast<ConstantOp>(op)) {
+      builder.setInsertionPoint(strings);
+      bindStrings(strings);
     }
   }
   if (failed(reportUnsupported()) || errors || failed(convertReturn())) {
@@ -413,6 +479,10 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerAttention(registry);
     registerControl(registry);
     registerSelection(registry);
+    registerFeatures(registry);
+    registerLabels(registry);
+    registerLinearModels(registry);
+    registerSupportVectors(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
     if (!main || main.isExternal()) {
       getOperation().emitError("expects a function @") << OnnxDialect::kMain << " that holds the graph";

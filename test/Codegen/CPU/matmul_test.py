@@ -225,3 +225,14 @@ func.func @f(%a: memref<?xi8>, %b: memref<?xi8>, %y: memref<?xi8>, %B: index, %S
         a, b = normal(2, 3, s, 100), normal(3, 40, 100)
         joined = a.transpose(0, 2, 1, 3).reshape(2, s, 300)
         check(kernel([a, b], (2, s, 40), (2, s)), joined @ b.transpose(1, 0, 2).reshape(300, 40), 300)
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+def test_epilogue_of_one_column(rows):
+    """Each op of the epilogue reads vectors of the product, of which one lane counts, and scalars."""
+    epilogue = """%half = arith.constant dense<0.5> : tensor<f32>
+  %q = nn.binary add %p, %half : T, tensor<f32> -> T
+  %r = nn.unary abs %q : T -> T"""
+    kernel = Kernel(rows_by_weight(4, 1, True, epilogue), "f")
+    x, w, b = normal(rows, 4), normal(4, 1), normal(1)
+    check(kernel([x, to_panels(w), b, b], (rows, 1), (1, rows)), np.abs(x @ w + 0.5), 4)

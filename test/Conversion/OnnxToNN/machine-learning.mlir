@@ -1,0 +1,76 @@
+// RUN: lathe-opt %s --split-input-file --convert-onnx-to-nn --verify-diagnostics | FileCheck %s
+
+// The scores of two classes decide which one it is; its label is looked up.
+// CHECK-LABEL: func.func @main
+// CHECK:         %[[P:.*]] = nn.matmul %{{.*}}, %{{.*}} : tensor<?x2xf32>, tensor<2x2xf32> -> tensor<?x2xf32>
+// CHECK:         %[[S:.*]] = nn.binary add %[[P]]
+// CHECK:         %[[C:.*]] = nn.arg_reduce max %[[S]]
+// CHECK:         %[[L:.*]] = nn.gather %{{.*}}, %[[C]]
+// CHECK:         %[[Q:.*]] = nn.softmax %[[S]] axis(1)
+// CHECK:         return %[[L]], %[[Q]]
+func.func @main(%x: tensor<?x2xf32> {lathe.name = "x"}) -> (tensor<*xi64>, tensor<*xf32>) {
+  %l, %s = onnx.node "LinearClassifier"(%x) domain "ai.onnx.ml" version 1 {
+      coefficients = array<f32: 1.0, 2.0, 3.0, 4.0>, intercepts = array<f32: 0.5, 1.5>,
+      classlabels_ints = array<i64: 7, 9>, post_transform = "SOFTMAX"} outputs ["l", "s"]
+    : (tensor<?x2xf32>) -> (tensor<*xi64>, tensor<*xf32>)
+  return %l, %s : tensor<*xi64>, tensor<*xf32>
+}
+
+// -----
+
+// Strings that a model makes are positions in a list, which the artifact holds.
+// CHECK:       module attributes {lathe.metadata = {lathe.words.y = "[\22a\22,\22b\22,\22c\22]"}}
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:    -> (tensor<3xi64> {nn.name = "y"})
+// CHECK:         %[[F:.*]] = nn.find %{{.*}}, %{{.*}} : tensor<3xi64>, tensor<2xi64> -> tensor<3xi64>
+// CHECK:         %[[P:.*]] = nn.gather %{{.*}}, %[[F]]
+// CHECK:         return %[[P]] : tensor<3xi64>
+func.func @main(%x: tensor<3xi64> {lathe.name = "x"}) -> (tensor<3x!onnx.string> {lathe.name = "y"}) {
+  %y = onnx.node "LabelEncoder"(%x) domain "ai.onnx.ml" version 2 {
+      keys_int64s = array<i64: 5, 3>, values_strings = ["a", "b"], default_string = "c"} outputs ["y"]
+    : (tensor<3xi64>) -> tensor<3x!onnx.string>
+  return %y : tensor<3x!onnx.string>
+}
+
+// -----
+
+// CHECK:       module attributes {lathe.metadata = {lathe.labels.y = "[\224\22,\222\22]"}}
+// CHECK-LABEL: func.func @main
+// CHECK:         return %{{.*}} : tensor<3x2xf32>
+func.func @main(%x: tensor<3x2xf32> {lathe.name = "x"}) -> (!onnx.unknown {lathe.name = "y"}) {
+  // expected-remark @+1 {{the maps are given as a tensor with a column for each key}}
+  %y = onnx.node "ZipMap"(%x) domain "ai.onnx.ml" version 1 {classlabels_int64s = array<i64: 4, 2>} outputs ["y"]
+    : (tensor<3x2xf32>) -> !onnx.unknown
+  return %y : !onnx.unknown
+}
+
+// -----
+
+// expected-error @+2 {{[E0308] 1 node is not supported}}
+// expected-note @+1 {{Shape "y": input 0 is a tensor of strings}}
+func.func @main(%x: tensor<3xi64> {lathe.name = "x"}) -> tensor<*xi64> {
+  %w = onnx.node "LabelEncoder"(%x) domain "ai.onnx.ml" version 2 {
+      keys_int64s = array<i64: 5>, values_strings = ["a"]} outputs ["w"] : (tensor<3xi64>) -> tensor<3x!onnx.string>
+  %y = onnx.node "Shape"(%w) version 17 {} outputs ["y"] : (tensor<3x!onnx.string>) -> tensor<*xi64>
+  return %y : tensor<*xi64>
+}
+
+// -----
+
+func.func @main(%x: tensor<3x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
+  // expected-error @+2 {{[E0304] offset has 3 numbers, must have 1 or one for each of 2 features}}
+  // expected-note @+1 {{attribute: offset}}
+  %y = onnx.node "Scaler"(%x) domain "ai.onnx.ml" version 1 {offset = array<f32: 1.0, 2.0, 3.0>} outputs ["y"]
+    : (tensor<3x2xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+func.func @main(%x: tensor<3x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
+  // expected-error @+2 {{[E0304] kernel_type is "CUBE", must be LINEAR, POLY, RBF or SIGMOID}}
+  // expected-note @+1 {{attribute: kernel_type}}
+  %y = onnx.node "SVMRegressor"(%x) domain "ai.onnx.ml" version 1 {rho = array<f32: 1.0>, kernel_type = "CUBE",
+      coefficients = array<f32: 1.0, 2.0>} outputs ["y"] : (tensor<3x2xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
