@@ -247,3 +247,197 @@ def test_wrong_attributes(tmp_path, attributes, message):
     proto = model(node("LinearRegressor", ["x"], ["y"], **attributes), [value("x", FLOAT, "N", 4)], ["y"])
     with pytest.raises(lathe.ModelError, match=message):
         compile_model(proto, tmp_path)
+
+
+MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
+
+
+class Trees:
+    """Random trees, as the attributes of TreeEnsembleRegressor and TreeEnsembleClassifier."""
+
+    def __init__(self, count, depth, features, modes, targets, seed=3):
+        self.random = np.random.default_rng(seed)
+        self.features, self.modes, self.targets = features, modes, targets
+        self.nodes = {key: [] for key in ["treeids", "nodeids", "featureids", "values", "modes", "truenodeids",
+                                          "falsenodeids", "missing_value_tracks_true"]}
+        self.weights = {key: [] for key in ["treeids", "nodeids", "ids", "weights"]}
+        for tree in range(count):
+            self.next = 0
+            self.grow(tree, depth)
+
+    def grow(self, tree, depth):
+        """Adds a node and what is below it, leaves earlier than at `depth` here and there; returns its number."""
+        number, position = self.next, len(self.nodes["nodeids"])
+        self.next += 1
+        is_leaf = depth == 0 or (self.random.random() < 0.15 and number > 0)
+        row = {"treeids": tree, "nodeids": number, "featureids": int(self.random.integers(self.features)),
+               # Few different values, which features hit.
+               "values": float(self.random.integers(-3, 4)), "modes": "LEAF" if is_leaf else str(self.random.choice(self.modes)),
+               "truenodeids": 0, "falsenodeids": 0, "missing_value_tracks_true": int(self.random.integers(2))}
+        for key, entry in row.items():
+            self.nodes[key].append(entry)
+        if is_leaf:
+            for target in self.targets(self.random):
+                for key, entry in zip(self.weights, [tree, number, int(target), float(self.random.standard_normal())]):
+                    self.weights[key].append(entry)
+        else:
+            self.nodes["truenodeids"][position] = self.grow(tree, depth - 1)
+            self.nodes["falsenodeids"][position] = self.grow(tree, depth - 1)
+        return number
+
+    def attributes(self, prefix):
+        return {**{f"nodes_{key}": entries for key, entries in self.nodes.items()},
+                **{f"{prefix}_{key}": entries for key, entries in self.weights.items()}}
+
+
+def hits(count, features, dtype=np.float32):
+    """Rows of small integers, some of them NaN."""
+    x = RANDOM.integers(-4, 5, (count, features)).astype(dtype)
+    x[RANDOM.random(x.shape) < 0.1] = np.nan
+    return {"x": x}
+
+
+def all_of(count):
+    return lambda random: range(count)
+
+
+def one_of(count):
+    return lambda random: [random.integers(count)]
+
+
+@pytest.mark.parametrize("modes", [["BRANCH_LEQ"], ["BRANCH_LT"], MODES], ids=["leq", "lt", "all"])
+@pytest.mark.parametrize("targets, name", [(all_of(1), 1), (all_of(3), 3), (one_of(3), 3)], ids=["1", "all3", "one3"])
+@pytest.mark.parametrize("aggregate", ["SUM", "AVERAGE", "MIN", "MAX"])
+def test_tree_regressor(tmp_path, modes, targets, name, aggregate):
+    trees = Trees(50, 6, 7, modes, targets)
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=name, aggregate_function=aggregate,
+                     base_values=floats(name), **trees.attributes("target"))
+    proto = model(regressor, [value("x", FLOAT, "N", 7)], ["y"])
+    check(proto, tmp_path, hits(1, 7), hits(3, 7), hits(1000, 7), hits(0, 7), rtol=1e-4, atol=1e-4, threads=2)
+
+
+@pytest.mark.parametrize("transform", ["LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])
+def test_tree_regressor_transforms(tmp_path, transform):
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=3, post_transform=transform,
+                     **Trees(10, 4, 5, ["BRANCH_LEQ"], all_of(3)).attributes("target"))
+    check(model(regressor, [value("x", FLOAT, "N", 5)], ["y"]), tmp_path, hits(1, 5), hits(100, 5), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, kind", [(np.int64, INT64), (np.int32, INT32)])
+def test_tree_regressor_of_integers(tmp_path, dtype, kind):
+    """ONNX Runtime has floats only: the same numbers as such must give the same."""
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=1,
+                     **Trees(40, 5, 5, ["BRANCH_LEQ"], all_of(1)).attributes("target"))
+    x = RANDOM.integers(-4, 5, (200, 5)).astype(dtype)
+    y = compile_model(model(regressor, [value("x", kind, "N", 5)], ["y"]), tmp_path)(x=x)["y"]
+    wanted = expected(model(regressor, [value("x", FLOAT, "N", 5)], ["y"]), {"x": x.astype(np.float32)})[0]
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_tree_regressor_of_doubles(tmp_path):
+    """Thresholds between two numbers of single precision."""
+    trees = Trees(30, 5, 4, ["BRANCH_LEQ", "BRANCH_LT"], all_of(1)).attributes("target")
+    splits = np.array(trees.pop("nodes_values")) + 1e-12 * RANDOM.integers(-1, 2, len(trees["nodes_modes"]))
+    weights = np.array(trees.pop("target_weights"))
+    tensors = {"nodes_values_as_tensor": onnx.numpy_helper.from_array(splits, "s"),
+               "target_weights_as_tensor": onnx.numpy_helper.from_array(weights, "w")}
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=1, **trees, **tensors)
+    x = RANDOM.integers(-4, 5, (200, 4)) + 1e-12 * RANDOM.integers(-1, 2, (200, 4))
+    proto = model(regressor, [value("x", DOUBLE, "N", 4)], ["y"])
+    check(proto, tmp_path, {"x": x}, {"x": x[:2]}, rtol=1e-6)
+
+
+def tree_classifier(labels, trees, **attributes):
+    name = "classlabels_strings" if isinstance(labels[0], str) else "classlabels_int64s"
+    classifier = node("TreeEnsembleClassifier", ["x"], ["label", "scores"], **{name: labels},
+                      **trees.attributes("class"), **attributes)
+    return model(classifier, [value("x", FLOAT, "N", trees.features)], ["label", "scores"])
+
+
+@pytest.mark.parametrize("labels", [[7, 8, 9], ["cat", "dog", "mouse", "ox"]])
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_tree_classifier(tmp_path, labels, transform, sparse):
+    count = len(labels)
+    trees = Trees(40, 5, 6, ["BRANCH_LEQ"], one_of(count) if sparse else all_of(count))
+    proto = tree_classifier(labels, trees, post_transform=transform, base_values=floats(count))
+    check(proto, tmp_path, hits(1, 6), hits(500, 6), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("only, base", [(0, []), (0, [0.25]), (1, [])])
+def test_tree_classifier_of_two_classes(tmp_path, transform, positive, only, base):
+    trees = Trees(10, 4, 6, ["BRANCH_LEQ"], lambda random: [only])
+    if positive:
+        trees.weights["weights"] = [abs(weight) / 10 for weight in trees.weights["weights"]]
+    proto = tree_classifier([5, 9], trees, post_transform=transform, **({"base_values": base} if base else {}))
+    check(proto, tmp_path, hits(1, 6), hits(200, 6), rtol=1e-4, atol=1e-5)
+
+
+def test_largest_score_of_two_classes_that_both_have_weights(tmp_path):
+    """ONNX Runtime gives 0 and 1 here, whatever the labels are, by the sign of the second score."""
+    trees = Trees(9, 4, 6, ["BRANCH_LEQ"], all_of(2))
+    result = compile_model(tree_classifier([5, 9], trees), tmp_path)(hits(100, 6))
+    np.testing.assert_array_equal(result["label"], np.where(result["scores"][:, 1] > result["scores"][:, 0], 9, 5))
+
+
+def test_trees_of_one_leaf(tmp_path):
+    trees = Trees(3, 0, 2, ["BRANCH_LEQ"], all_of(1))
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=1, **trees.attributes("target"))
+    check(model(regressor, [value("x", FLOAT, "N", 2)], ["y"]), tmp_path, hits(1, 2), hits(50, 2))
+
+
+def test_equal_splits_of_many_nodes(tmp_path):
+    """A table whose elements are all equal is a table still."""
+    trees = Trees(40, 5, 6, ["BRANCH_LEQ"], all_of(1))
+    trees.nodes["values"] = [0.5] * len(trees.nodes["values"])
+    regressor = node("TreeEnsembleRegressor", ["x"], ["y"], n_targets=1, **trees.attributes("target"))
+    check(model(regressor, [value("x", FLOAT, "N", 6)], ["y"]), tmp_path, hits(1, 6), hits(64, 6), rtol=1e-4, atol=1e-5)
+
+
+def tree_ensemble(members, missing=(0, 0, 0)):
+    """x0 <= 11 asks for members of x1 or of x0."""
+    tensor = onnx.numpy_helper.from_array
+    return node("TreeEnsemble", ["x"], ["y"], n_targets=2, aggregate_function=1, tree_roots=[0], nodes_featureids=[0, 1, 0],
+                nodes_modes=tensor(np.array([0, 6, 6], np.uint8)), nodes_splits=tensor(np.array([11, 0, 0], np.float32)),
+                nodes_truenodeids=[1, 0, 1], nodes_trueleafs=[0, 1, 1], nodes_falsenodeids=[2, 2, 3],
+                nodes_falseleafs=[0, 1, 1], leaf_targetids=[0, 1, 0, 1], nodes_missing_value_tracks_true=list(missing),
+                leaf_weights=tensor(np.array([1, 10, 100, 1000], np.float32)),
+                membership_values=tensor(np.array(members, np.float32)))
+
+
+def test_tree_ensemble_of_members(tmp_path):
+    members = [[3, -1, 8, 2, 5], [12, 14, 20, 13]]
+    flat = [*members[0], np.nan, *members[1], np.nan]
+    x = np.array([[first, second] for first in range(-2, 24) for second in range(-3, 12)] + [[np.nan, 1]], np.float32)
+    proto = model(tree_ensemble(flat), [value("x", FLOAT, "N", 2)], ["y"], version=5)
+    y = compile_model(proto, tmp_path)(x=x)["y"]
+    for (first, second), row in zip(x, y):
+        low = first <= 11
+        found = (second in members[0]) if low else (first in members[1])
+        leaf = (0 if found else 2) if low else (1 if found else 3)
+        wanted = [0.0, 0.0]
+        wanted[leaf % 2] = [1.0, 10.0, 100.0, 1000.0][leaf]
+        assert row.tolist() == wanted, (first, second)
+
+
+def broken(**changes):
+    trees = Trees(1, 1, 2, ["BRANCH_LEQ"], all_of(1))
+    attributes = {**trees.attributes("target"), "n_targets": 1, **changes}
+    return model(node("TreeEnsembleRegressor", ["x"], ["y"], **attributes), [value("x", FLOAT, "N", 2)], ["y"])
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"nodes_truenodeids": [0, 0, 0]}, "node 0 is a child of one below it"),
+    ({"nodes_falsenodeids": [9, 0, 0]}, "has a child 9, which does not exist"),
+    ({"nodes_modes": ["BRANCH_SIDEWAYS", "LEAF", "LEAF"]}, 'nodes_modes holds "BRANCH_SIDEWAYS"'),
+    ({"nodes_featureids": [2, 0, 0]}, "the trees ask for 3 features, but X has 2"),
+    ({"nodes_featureids": [-1, 0, 0]}, "asks for feature -1"),
+    ({"nodes_values": [1.0]}, "nodes_values has 1 elements, must have 3"),
+    ({"target_ids": [0, 1]}, "a leaf has a weight for target 1, but there are 1"),
+    ({"target_nodeids": [0, 1]}, "there is a weight for node 0 of tree 0, which is no leaf"),
+    ({"nodes_nodeids": [0, 1, 1]}, "tree 0 has two nodes 1")])
+def test_broken_trees(tmp_path, changes, message):
+    with pytest.raises(lathe.ModelError, match=message):
+        compile_model(broken(**changes), tmp_path)

@@ -10,7 +10,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/BuiltinOps.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringMap.h"
 #include <cmath>
 
@@ -38,17 +37,8 @@ static std::optional<List> toList(ElementsAttr attribute) {
     }
     return list;
   }
-  auto dense = dyn_cast<DenseElementsAttr>(attribute);
-  auto resource = dyn_cast<DenseResourceElementsAttr>(attribute);
-  AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
-  bool isSplat = false;
-  if (blob && DenseElementsAttr::isValidRawBuffer(resource.getType(), blob->getData(), isSplat)) {
-    dense = DenseElementsAttr::getFromRawBuffer(resource.getType(), blob->getData());
-  }
-  if (!dense || !dense.getElementType().isIntOrFloat()) {
-    return std::nullopt;
-  }
-  return List{dense, {}};
+  DenseElementsAttr dense = toDense(attribute);
+  return dense ? std::optional(List{dense, {}}) : std::nullopt;
 }
 
 template <typename T>

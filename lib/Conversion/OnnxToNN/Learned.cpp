@@ -4,6 +4,7 @@
 #include "Learned.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
@@ -117,6 +118,17 @@ Value lathe::onnx::buildTable(LegalizeContext &c, ArrayRef<int64_t> numbers, Typ
   auto type = RankedTensorType::get({int64_t(numbers.size())}, c.b.getI64Type());
   Value table = arith::ConstantOp::create(c.b, c.loc, DenseElementsAttr::get(type, numbers));
   return c.cast(table, elementType);
+}
+
+DenseElementsAttr lathe::onnx::toDense(ElementsAttr attribute) {
+  auto dense = dyn_cast<DenseElementsAttr>(attribute);
+  auto resource = dyn_cast<DenseResourceElementsAttr>(attribute);
+  AsmResourceBlob *blob = resource ? resource.getRawHandle().getBlob() : nullptr;
+  bool isSplat = false;
+  if (blob && DenseElementsAttr::isValidRawBuffer(resource.getType(), blob->getData(), isSplat)) {
+    dense = DenseElementsAttr::getFromRawBuffer(resource.getType(), blob->getData());
+  }
+  return dense && dense.getElementType().isIntOrFloat() ? dense : DenseElementsAttr();
 }
 
 std::optional<ClassLabels> lathe::onnx::getClassLabels(LegalizeContext &c, StringRef integers) {

@@ -34,6 +34,9 @@ mlir::Value buildTable(LegalizeContext &c, llvm::ArrayRef<float> numbers, llvm::
                        mlir::Type elementType);
 mlir::Value buildTable(LegalizeContext &c, llvm::ArrayRef<int64_t> numbers, mlir::Type elementType);
 
+/// A tensor attribute of numbers, in whatever form it holds them; null for one of another type.
+mlir::DenseElementsAttr toDense(mlir::ElementsAttr attribute);
+
 /// The classes of a classifier: integers or strings.
 struct ClassLabels {
   llvm::SmallVector<int64_t> integers;

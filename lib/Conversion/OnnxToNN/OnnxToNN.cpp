@@ -483,6 +483,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerLabels(registry);
     registerLinearModels(registry);
     registerSupportVectors(registry);
+    registerTrees(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);
     if (!main || main.isExternal()) {
       getOperation().emitError("expects a function @") << OnnxDialect::kMain << " that holds the graph";

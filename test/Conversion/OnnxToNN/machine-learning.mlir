@@ -74,3 +74,23 @@ func.func @main(%x: tensor<3x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
       coefficients = array<f32: 1.0, 2.0>} outputs ["y"] : (tensor<3x2xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// x < 1 is x <= the number before, x >= 2 the same with the ways changed; leaves are counted from behind the nodes.
+// CHECK-LABEL: func.func @main
+// CHECK-DAG:     %[[R:.*]] = arith.constant dense<0> : tensor<1xi32>
+// CHECK-DAG:     %[[N:.*]] = arith.constant dense<{{\[\[}}0, 2, 1, 1], [1, 4, 3, 4]]> : tensor<2x4xi32>
+// CHECK-DAG:     %[[S:.*]] = arith.constant dense<[0.99999994, 1.99999988]> : tensor<2xf32>
+// CHECK-DAG:     %[[W:.*]] = arith.constant dense<[5.000000e-01, 1.500000e+00, 2.500000e+00]> : tensor<3xf32>
+// CHECK:         nn.tree_ensemble sum %{{.*}}, %[[R]], %[[N]], %[[S]], %[[W]] targets(1)
+func.func @main(%x: tensor<?x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
+  %y = onnx.node "TreeEnsembleRegressor"(%x) domain "ai.onnx.ml" version 1 {n_targets = 1 : i64,
+      nodes_treeids = array<i64: 0, 0, 0, 0, 0>, nodes_nodeids = array<i64: 0, 1, 2, 3, 4>,
+      nodes_featureids = array<i64: 0, 0, 1, 0, 0>, nodes_values = array<f32: 1.0, 0.0, 2.0, 0.0, 0.0>,
+      nodes_modes = ["BRANCH_LT", "LEAF", "BRANCH_GTE", "LEAF", "LEAF"],
+      nodes_truenodeids = array<i64: 1, 0, 3, 0, 0>, nodes_falsenodeids = array<i64: 2, 0, 4, 0, 0>,
+      target_treeids = array<i64: 0, 0, 0>, target_nodeids = array<i64: 1, 3, 4>, target_ids = array<i64: 0, 0, 0>,
+      target_weights = array<f32: 0.5, 1.5, 2.5>} outputs ["y"] : (tensor<?x2xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}

@@ -16,6 +16,14 @@ namespace lathe::nn {
 using namespace mlir;
 using namespace lathe;
 
+/// A splat becomes part of a kernel, but kernels of loops read memory, of which they have little of their
+/// own.
+static bool isLongTable(arith::ConstantOp constant, ElementsAttr elements) {
+  constexpr int64_t kLocalElements = 256;
+  return elements.getNumElements() > kLocalElements &&
+         llvm::any_of(constant->getUsers(), [](Operation *user) { return isa<nn::LoopsOpInterface>(user); });
+}
+
 namespace {
 struct OutlineConstants : nn::impl::OutlineConstantsPassBase<OutlineConstants> {
   void runOnOperation() override {
@@ -25,7 +33,8 @@ struct OutlineConstants : nn::impl::OutlineConstantsPassBase<OutlineConstants> {
     SmallVector<arith::ConstantOp> constants;
     module.walk([&](arith::ConstantOp constant) {
       auto elements = dyn_cast<ElementsAttr>(constant.getValue());
-      if (elements && isa<RankedTensorType>(elements.getType()) && !elements.isSplat()) {
+      if (elements && isa<RankedTensorType>(elements.getType()) &&
+          (!elements.isSplat() || isLongTable(constant, elements))) {
         constants.push_back(constant);
       }
     });
