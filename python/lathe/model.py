@@ -115,6 +115,9 @@ class Model:
         self.labels: dict[str, list[str]] = self._lists("lathe.labels.")
         # Outputs of strings are positions in these lists.
         self._words = {name: np.array(words, object) for name, words in self._lists("lathe.words.").items()}
+        # Outputs that are sequences are given as tensors "name[0]", "name[1]" ...
+        prefix = "lathe.sequence."
+        self._sequences = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
         # Types that numpy lacks have the arrays of another one.
         self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
@@ -132,13 +135,24 @@ class Model:
         return {key[len(prefix):]: json.loads(text) for key, text in self.metadata.items()
                 if key.startswith(prefix) and key[len(prefix):] in names}
 
+    def _join_sequences(self, results: dict[str, Array]) -> dict[str, Any]:
+        """The same with the elements of a sequence as one list."""
+        joined: dict[str, Any] = {}
+        for name, array in results.items():
+            sequence, bracket, _ = name.rpartition("[")
+            if bracket and sequence in self._sequences:
+                joined.setdefault(sequence, []).append(array)
+            else:
+                joined[name] = array
+        return {**joined, **{name: [] for name, count in self._sequences.items() if not count}}
+
     def _session(self) -> _Session:
         session: _Session | None = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = _Session(self._handle, self.threads, *self._limits)
         return session
 
-    def __call__(self, *arguments: Mapping[str, Any], **inputs: Any) -> dict[str, Array]:
+    def __call__(self, *arguments: Mapping[str, Any], **inputs: Any) -> dict[str, Any]:
         """Runs the model.
 
         Parameters
@@ -151,7 +165,8 @@ class Model:
         Returns
         -------
         dict of str to numpy.ndarray
-            The outputs by name, in the model's order. The arrays are the caller's; strings are arrays of objects.
+            The outputs by name, in the model's order. The arrays are the caller's; strings are arrays of objects, and
+            sequences are lists of arrays.
 
         Raises
         ------
@@ -164,7 +179,7 @@ class Model:
         self._collect(session, results)
         for name, words in self._words.items():
             results[name] = words[results[name]]
-        return results
+        return self._join_sequences(results) if self._sequences else results
 
     def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
         """Binds inputs once, to run again and again: what is written into the arrays is read by the next run.

@@ -256,6 +256,9 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
     return c.error(
         "E0305", llvm::formatv("{0} values are carried, but there are {1} outputs", carried, results).str());
   }
+  if (needsUnrolling(inits, *body)) {
+    return unrollLoop(c, trip, inits, *body);
+  }
   auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) -> FailureOr<Iteration> {
     // In the body the condition holds.
     SmallVector<LegalValue> arguments(2);
@@ -296,6 +299,6 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
 
 void lathe::onnx::registerControl(LegalizerRegistry &registry) {
   registry.add("If", 1, 1, legalizeIf);
-  registry.add("Loop", 0, LegalizerRegistry::kAny, legalizeLoop);
+  registry.addForAny("Loop", 0, LegalizerRegistry::kAny, legalizeLoop);
   registry.add("Scan", 0, LegalizerRegistry::kAny, legalizeScan);
 }

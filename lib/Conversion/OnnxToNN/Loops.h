@@ -37,6 +37,13 @@ struct LoopResults {
 llvm::FailureOr<LoopResults> buildLoop(LegalizeContext &c, Size trip, mlir::Value condition,
                                        llvm::ArrayRef<LegalValue> inits, IterationFn body);
 
+/// Whether a loop has to do with sequences or optionals, which do not exist while a model runs.
+bool needsUnrolling(llvm::ArrayRef<LegalValue> inits, mlir::Region &body);
+
+/// A `Loop` as its iterations one behind the other.
+llvm::LogicalResult unrollLoop(LegalizeContext &c, Size trip, llvm::ArrayRef<LegalValue> inits,
+                               mlir::Region &body);
+
 /// An operand or yielded value of one element as a condition.
 llvm::FailureOr<mlir::Value> asCondition(LegalizeContext &c, LegalValue &value);
 

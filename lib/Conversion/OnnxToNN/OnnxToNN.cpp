@@ -55,8 +55,11 @@ private:
   void destroyAbandoned();
   /// A constant of strings: positions in the list of those that differ.
   void bindStrings(ConstantOp constant);
-  /// A list of texts, as JSON, among what the artifact says about the model.
-  void addMetadata(const Twine &key, const std::vector<std::string> &texts);
+  /// Adds to what the artifact says about the model.
+  void addMetadata(const Twine &key, const std::string &text);
+  /// The tensors that a result of the model becomes, and their names.
+  LogicalResult convertResult(LegalValue value, const std::string &name, SmallVectorImpl<Value> &results,
+                              SmallVectorImpl<std::string> &names);
   LogicalResult convertReturn();
   /// How much was found wrong or not supported so far.
   size_t countProblems() const {
@@ -322,55 +325,79 @@ void Conversion::bindStrings(ConstantOp constant) {
   value.words = std::make_shared<const std::vector<std::string>>(std::move(words));
 }
 
-void Conversion::addMetadata(const Twine &key, const std::vector<std::string> &texts) {
+/// A list of texts as JSON.
+static std::string toJson(const std::vector<std::string> &texts) {
   llvm::json::Array list;
   for (const std::string &text : texts) {
     list.push_back(llvm::json::fixUTF8(text));
   }
-  std::string json = llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
+  return llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
+}
+
+void Conversion::addMetadata(const Twine &key, const std::string &text) {
   auto module = main->getParentOfType<ModuleOp>();
   NamedAttrList entries(module->getAttrOfType<DictionaryAttr>(OnnxDialect::kMetadataAttr));
-  entries.set(key.str(), builder.getStringAttr(json));
+  entries.set(key.str(), builder.getStringAttr(text));
   module->setAttr(OnnxDialect::kMetadataAttr, entries.getDictionary(main.getContext()));
+}
+
+LogicalResult Conversion::convertResult(LegalValue value, const std::string &name,
+                                        SmallVectorImpl<Value> &results,
+                                        SmallVectorImpl<std::string> &names) {
+  if (value.elements) {
+    // Its elements are results of their own.
+    addMetadata("lathe.sequence." + name, std::to_string(value.elements->size()));
+    for (auto [i, element] : llvm::enumerate(*value.elements)) {
+      if (failed(convertResult(element, name + "[" + std::to_string(i) + "]", results, names))) {
+        return failure();
+      }
+    }
+    return success();
+  }
+  if (value.isEmptyOptional) {
+    return emitError(main.getLoc())
+           << "[E0308] result \"" << name
+           << "\" is an optional that is empty, but results must be tensors or sequences";
+  }
+  if (value.words) {
+    // The artifact gives positions in a list that it holds.
+    addMetadata("lathe.words." + name, toJson(*value.words));
+    value.words = nullptr;
+  }
+  if (value.labels) {
+    addMetadata("lathe.labels." + name, toJson(*value.labels));
+  }
+  NodeView view;
+  view.op = main.front().getTerminator();
+  LegalizeContext context(builder, tracker, sizes, view, {&value}, 0);
+  sizes.setLoc(view.op->getLoc());
+  results.push_back(context.operand(0));
+  names.push_back(name);
+  return success();
 }
 
 LogicalResult Conversion::convertReturn() {
   auto terminator = cast<func::ReturnOp>(main.front().getTerminator());
   SmallVector<Value> results;
+  SmallVector<std::string> names;
   builder.setInsertionPoint(terminator);
   for (auto [i, operand] : llvm::enumerate(terminator.getOperands())) {
     LegalValue *known = find(operand);
     if (!known) {
       return emitError(main.getLoc()) << "[E0308] a result of the model is of type " << operand.getType();
     }
-    NodeView view;
-    view.op = terminator;
-    LegalizeContext context(builder, tracker, sizes, view, {known}, 0);
-    sizes.setLoc(terminator.getLoc());
     auto name = main.getResultAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr);
-    if (known->words && name) {
-      // The artifact gives positions in a list that it holds.
-      addMetadata("lathe.words." + name.getValue(), *known->words);
-      known->words = nullptr;
+    if (failed(convertResult(*known, name ? name.str() : "", results, names))) {
+      return failure();
     }
-    if (known->labels && name) {
-      addMetadata("lathe.labels." + name.getValue(), *known->labels);
-    }
-    if (!known->isNumeric()) {
-      return emitError(main.getLoc()) << "[E0308] result \"" << (name ? name.getValue() : "") << "\" is "
-                                      << (known->elements ? "a sequence" : "an optional that is empty")
-                                      << ", but results must be tensors";
-    }
-    results.push_back(context.operand(0));
   }
   terminator.getOperandsMutable().assign(results);
+  main.setAllResultAttrs(SmallVector<DictionaryAttr>(main.getNumResults(), builder.getDictionaryAttr({})));
   main.setFunctionType(builder.getFunctionType(main.getArgumentTypes(), ValueRange(results).getTypes()));
-  for (unsigned i = 0; i < results.size(); ++i) {
-    if (auto name = main.getResultAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr)) {
-      main.setResultAttr(i, nn::NNDialect::kNameAttr, name);
+  for (auto [i, name] : llvm::enumerate(names)) {
+    if (!name.empty()) {
+      main.setResultAttr(i, nn::NNDialect::kNameAttr, builder.getStringAttr(name));
     }
-    main.removeResultAttr(i, builder.getStringAttr(OnnxDialect::kNameAttr));
-    main.removeResultAttr(i, builder.getStringAttr(OnnxDialect::kDimsAttr));
   }
   return success();
 }
@@ -482,6 +509,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerFeatures(registry);
     registerLabels(registry);
     registerLinearModels(registry);
+    registerSequences(registry);
     registerSupportVectors(registry);
     registerTrees(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);

@@ -258,6 +258,6 @@ void lathe::onnx::registerShape(LegalizerRegistry &registry) {
   registry.add("Range", 3, 3, legalizeRange);
   registry.add("Cast", 1, 1, legalizeCast);
   registry.add("CastLike", 2, 2, legalizeCastLike);
-  registry.add("Identity", 1, 1, legalizeIdentity);
+  registry.addForAny("Identity", 1, 1, legalizeIdentity);
   registry.add("Dropout", 1, 3, legalizeDropout);
 }

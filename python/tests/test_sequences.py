@@ -1,0 +1,158 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Sequences and optionals, which a compiled model has no more, compared with ONNX Runtime."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import lathe
+from run_models import BOOL, FLOAT, INT64, compile_model, expected, graph, model, value
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, name=f"/{op.lower()}/{outputs[0]}", **attributes)
+
+
+def sequence(name, dtype=FLOAT):
+    return helper.make_tensor_sequence_value_info(name, dtype, None)
+
+
+def numbers(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def check(proto, folder, *batches):
+    compiled = compile_model(proto, folder)
+    for inputs in batches:
+        actual = compiled(inputs)
+        wanted = expected(proto, inputs)
+        assert len(actual) == len(wanted)
+        for (name, result), right in zip(actual.items(), wanted):
+            assert isinstance(result, list) == isinstance(right, list), name
+            results, rights = (result, right) if isinstance(right, list) else ([result], [right])
+            assert len(results) == len(rights), name
+            for one, other in zip(results, rights):
+                assert one.dtype == other.dtype and one.shape == other.shape, name
+                np.testing.assert_allclose(one, other, rtol=1e-6, err_msg=name)
+
+
+def test_elements_come_and_go(tmp_path):
+    nodes = [node("SequenceConstruct", ["a", "b"], ["s0"]), node("SequenceInsert", ["s0", "c"], ["s1"]),
+             node("SequenceInsert", ["s1", "c", "zero"], ["s2"]), node("SequenceInsert", ["s2", "a", "minus"], ["s3"]),
+             node("SequenceErase", ["s3", "minus"], ["s4"]), node("SequenceErase", ["s3"], ["s5"]),
+             node("SequenceAt", ["s3", "minus"], ["y"]), node("SequenceLength", ["s4"], ["n"])]
+    proto = model(nodes, [value(name, FLOAT, "N", 3) for name in "abc"],
+                  [sequence("s3"), sequence("s4"), sequence("s5"), value("y", FLOAT, None, 3), value("n", INT64)],
+                  zero=np.int64(0), minus=np.int64(-2))
+    check(proto, tmp_path, {name: numbers(size, 3) for name, size in zip("abc", [4, 4, 4])})
+
+
+def test_empty_sequence_grows(tmp_path):
+    nodes = [node("SequenceEmpty", [], ["s0"]), node("SequenceInsert", ["s0", "x"], ["s1"]),
+             node("SequenceLength", ["s0"], ["n0"]), node("SequenceLength", ["s1"], ["n1"])]
+    proto = model(nodes, [value("x", FLOAT, "N")], [sequence("s0"), sequence("s1"), value("n0", INT64), value("n1", INT64)])
+    compiled = compile_model(proto, tmp_path)
+    x = numbers(3)
+    result = compiled(x=x)
+    assert result["s0"] == [] and result["n0"] == 0 and result["n1"] == 1
+    np.testing.assert_array_equal(result["s1"][0], x)
+
+
+@pytest.mark.parametrize("axis, split, keepdims", [(0, None, 1), (1, None, 0), (-1, np.int64(2), 1), (0, np.int64(4), 1),
+                                                   (1, np.array([2, 3]), 1), (0, np.array([3, 0, 1]), 1)])
+def test_split(tmp_path, axis, split, keepdims):
+    split_node = node("SplitToSequence", ["x", "split"] if split is not None else ["x"], ["y"], axis=axis, keepdims=keepdims)
+    initializers = {} if split is None else {"split": split}
+    check(model([split_node], [value("x", FLOAT, 4, 5)], [sequence("y")], **initializers), tmp_path, {"x": numbers(4, 5)})
+
+
+def test_split_of_a_symbol(tmp_path):
+    """The lengths of the parts are known, the other dimension is not."""
+    nodes = [node("SplitToSequence", ["x", "split"], ["s"], axis=1), node("SequenceAt", ["s", "one"], ["y"])]
+    proto = model(nodes, [value("x", FLOAT, "N", 5)], [value("y", FLOAT, None, None)], split=np.array([2, 3]), one=np.int64(1))
+    check(proto, tmp_path, {"x": numbers(2, 5)}, {"x": numbers(7, 5)})
+
+
+@pytest.mark.parametrize("axis, new_axis", [(0, 0), (-1, 0), (0, 1), (1, 1), (-1, 1)])
+def test_concat(tmp_path, axis, new_axis):
+    nodes = [node("SequenceConstruct", ["a", "b", "a"], ["s"]),
+             node("ConcatFromSequence", ["s"], ["y"], axis=axis, new_axis=new_axis)]
+    proto = model(nodes, [value("a", FLOAT, "N", 3), value("b", FLOAT, "N", 3)], ["y"])
+    check(proto, tmp_path, {"a": numbers(2, 3), "b": numbers(2, 3)})
+
+
+def test_map(tmp_path):
+    body = graph("body", [node("Add", ["e", "t"], ["sum"]), node("Shape", ["e"], ["shape"])],
+                 [value("e", FLOAT, None, None), value("t", FLOAT, 1)], [value("sum", FLOAT, None, None), value("shape", INT64, 2)])
+    nodes = [node("SequenceConstruct", ["a", "b"], ["s"]), node("SequenceMap", ["s", "z"], ["y", "shapes"], body=body)]
+    proto = model(nodes, [value("a", FLOAT, "N", 3), value("b", FLOAT, 2, "M"), value("z", FLOAT, 1)],
+                  [sequence("y"), sequence("shapes", INT64)])
+    check(proto, tmp_path, {"a": numbers(5, 3), "b": numbers(2, 4), "z": numbers(1)})
+
+
+def growing_loop(trip, condition):
+    """Appends x * i in each iteration, until i is 3 if `condition`."""
+    body = graph("body", [node("Cast", ["i"], ["f"], to=FLOAT), node("Mul", ["x", "f"], ["m"]),
+                          node("SequenceInsert", ["s_in", "m"], ["s_out"]),
+                          node("Less", ["i", "three"], ["c_out"]) if condition else node("Identity", ["c_in"], ["c_out"]),
+                          node("Identity", ["m"], ["scan"])],
+                 [value("i", INT64), value("c_in", BOOL), sequence("s_in")],
+                 [value("c_out", BOOL), sequence("s_out"), value("scan", FLOAT, None)])
+    nodes = [node("SequenceEmpty", [], ["s"]), node("Loop", ["trip", "", "s"], ["t", "scans"], body=body),
+             node("ConcatFromSequence", ["t"], ["y"], axis=0)]
+    return model(nodes, [value("x", FLOAT, "N")], ["y", "scans"], trip=np.int64(trip), three=np.int64(3))
+
+
+@pytest.mark.parametrize("trip, condition", [(1, False), (5, False), (9, True)])
+def test_loop_that_appends(tmp_path, trip, condition):
+    check(growing_loop(trip, condition), tmp_path, {"x": numbers(4)}, {"x": numbers(1)})
+
+
+def test_loop_that_appends_as_often_as_data_says(tmp_path):
+    proto = growing_loop(3, False)
+    proto.graph.initializer.remove(next(i for i in proto.graph.initializer if i.name == "trip"))
+    proto.graph.input.append(value("trip", INT64))
+    with pytest.raises(lathe.ModelError, match="how often a loop over sequences runs is not known before the run"):
+        compile_model(proto, tmp_path)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_optional(tmp_path, present):
+    """A branch is taken by whether there is a value."""
+    kind = helper.make_tensor_type_proto(FLOAT, ["N"])
+    make = node("Optional", ["x"], ["o"]) if present else node("Optional", [], ["o"], type=kind)
+    then = graph("then", [node("OptionalGetElement", ["o"], ["e"]), node("Neg", ["e"], ["r"])], [], ["r"])
+    other = graph("else", [node("Abs", ["x"], ["q"])], [], ["q"])
+    nodes = [make, node("OptionalHasElement", ["o"], ["has"]), node("If", ["has"], ["y"], then_branch=then, else_branch=other)]
+    proto = model(nodes, [value("x", FLOAT, "N")], [value("has", BOOL), value("y", FLOAT, None)], opset=18)
+    x = numbers(4)
+    result = compile_model(proto, tmp_path)(x=x)
+    assert result["has"] == present
+    np.testing.assert_array_equal(result["y"], -x if present else np.abs(x))
+
+
+@pytest.mark.parametrize("nodes, message", [
+    ([node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "i"], ["y"])],
+     "the position in a sequence is not known before the run"),
+    ([node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "five"], ["y"])],
+     "position 5 is out of bounds of 1 elements"),
+    ([node("SequenceConstruct", ["x"], ["s"]), node("Neg", ["s"], ["y"])], "input 0 is a sequence"),
+    ([node("SplitToSequence", ["x"], ["s"]), node("SequenceLength", ["s"], ["y"])],
+     "into how many parts a tensor is split is not known"),
+    ([node("SequenceLength", ["x"], ["y"])], "input 0 is no sequence"),
+    ([node("Optional", [], ["o"], type=helper.make_tensor_type_proto(FLOAT, ["N"])),
+      node("OptionalGetElement", ["o"], ["y"])], "the optional is empty")])
+def test_refused(tmp_path, nodes, message):
+    proto = model(nodes, [value("x", FLOAT, "N"), value("i", INT64)], ["y"], five=np.int64(5))
+    with pytest.raises(lathe.ModelError, match=message):
+        compile_model(proto, tmp_path)
+
+
+def test_sequence_of_a_branch_that_data_takes(tmp_path):
+    then, other = [graph(name, [node("SequenceConstruct", ["x"] * count, ["s" + name])], [], [sequence("s" + name)])
+                   for name, count in [("then", 1), ("else", 2)]]
+    proto = model([node("If", ["c"], ["y"], then_branch=then, else_branch=other)], [value("x", FLOAT, "N"), value("c", BOOL)],
+                  [sequence("y")])
+    with pytest.raises(lathe.ModelError, match="a value is no tensor of numbers"):
+        compile_model(proto, tmp_path)
