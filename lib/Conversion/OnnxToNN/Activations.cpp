@@ -36,13 +36,31 @@ static LogicalResult legalizeGelu(LegalizeContext &c) {
 }
 
 /// Swish: alpha stands inside the sigmoid only.
-static LogicalResult legalizeSwish(LegalizeContext &c, double defaultAlpha) {
-  Value x = c.operand(0);
-  double alpha = c.floatAttr("alpha", defaultAlpha);
+static Value buildSwish(LegalizeContext &c, Value x, double alpha) {
   if (alpha == 1) {
-    return c.set(c.unary(UnaryKind::Silu, x));
+    return c.unary(UnaryKind::Silu, x);
   }
-  return c.set(c.mul(x, c.unary(UnaryKind::Sigmoid, c.mul(x, c.scalar(alpha, x)))));
+  return c.mul(x, c.unary(UnaryKind::Sigmoid, c.mul(x, c.scalar(alpha, x))));
+}
+
+static LogicalResult legalizeSwish(LegalizeContext &c, double defaultAlpha) {
+  return c.set(buildSwish(c, c.operand(0), c.floatAttr("alpha", defaultAlpha)));
+}
+
+/// SwiGLU: the second operand, gated by the first. They have one shape: nothing broadcasts.
+static LogicalResult legalizeSwiGLU(LegalizeContext &c) {
+  Sizes gate = c.shapeOf(0), value = c.shapeOf(1);
+  if (gate.size() != value.size()) {
+    return c.error("E0307", llvm::formatv("the operands have {0} and {1} dimensions, must have one shape",
+                                          gate.size(), value.size())
+                                .str());
+  }
+  for (auto [size, other] : llvm::zip_equal(gate, value)) {
+    if (!c.sizes.isSame(size, other)) {
+      c.require(c.sizes.compare(CompareKind::Equal, size, other), "the operands must have one shape");
+    }
+  }
+  return c.set(c.mul(buildSwish(c, c.operand(0), c.floatAttr("alpha", 1)), c.operand(1)));
 }
 
 static LogicalResult legalizeLeakyRelu(LegalizeContext &c) {
@@ -122,6 +140,7 @@ static LogicalResult legalizeBiasGelu(LegalizeContext &c, UnaryKind kind) {
 void lathe::onnx::registerActivations(LegalizerRegistry &registry) {
   registry.add("Gelu", 1, 1, legalizeGelu);
   registry.add("Swish", 1, 1, [](LegalizeContext &c) { return legalizeSwish(c, 1); });
+  registry.add("SwiGLU", 2, 2, legalizeSwiGLU);
   registry.add("LeakyRelu", 1, 1, legalizeLeakyRelu);
   registry.add("PRelu", 2, 2, legalizePRelu);
   registry.add("Elu", 1, 1, legalizeElu);

@@ -75,6 +75,12 @@ std::optional<Scalars> LegalizeContext::readScalars(Value tensor) {
   return result;
 }
 
+std::optional<Scalars> LegalizeContext::listOrRead(unsigned i, int64_t count) {
+  std::optional<Scalars> list = scalarsOrRead(i);
+  bool isOpen = !list && rank(i) == 1 && ShapedType::isDynamic(type(i).getDimSize(0));
+  return isOpen ? readScalars(reshape(operand(i), {b.getIndexAttr(count)})) : list;
+}
+
 Value LegalizeContext::operand(unsigned i) { return asTensor(*inputs[i]); }
 
 Value LegalizeContext::asTensor(LegalValue &value) {
@@ -171,6 +177,11 @@ LogicalResult LegalizeContext::forward(unsigned i) {
 
 bool LegalizeContext::isUsed(unsigned result) const {
   return result < node.op->getNumResults() && !node.op->getResult(result).use_empty();
+}
+
+std::optional<int64_t> LegalizeContext::declaredRank(unsigned result) const {
+  auto type = dyn_cast<RankedTensorType>(node.op->getResult(result).getType());
+  return type ? std::optional(type.getRank()) : std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//

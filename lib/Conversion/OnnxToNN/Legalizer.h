@@ -111,6 +111,8 @@ public:
   std::optional<Scalars> scalarsOrRead(unsigned i);
   /// The same for a tensor that was built.
   std::optional<Scalars> readScalars(mlir::Value tensor);
+  /// The same for a list that must have `count` elements, however many the model says that it has.
+  std::optional<Scalars> listOrRead(unsigned i, int64_t count);
   mlir::RankedTensorType type(unsigned i) { return llvm::cast<mlir::RankedTensorType>(operand(i).getType()); }
   int64_t rank(unsigned i) { return shapeOf(i).size(); }
   mlir::Type elementType(unsigned i);
@@ -134,6 +136,9 @@ public:
   std::optional<llvm::ArrayRef<float>> floatsAttr(llvm::StringRef name);
   std::optional<std::vector<std::string>> stringsAttr(llvm::StringRef name);
   mlir::ElementsAttr tensorAttr(llvm::StringRef name);
+  /// The element type whose number in TensorProto.DataType attribute `name` is, or `fallback`. Null after an
+  /// error.
+  mlir::Type typeAttr(llvm::StringRef name, mlir::Type fallback);
   /// Attribute `name`, or operand `i` of later versions, as constants. Nothing if neither is there.
   std::optional<llvm::SmallVector<int64_t>> intsAttrOrInput(llvm::StringRef name, unsigned i);
   /// Makes `axis` count from the front; reports one out of range.
@@ -150,6 +155,8 @@ public:
   /// Result 0 is operand `i` unchanged.
   mlir::LogicalResult forward(unsigned i);
   bool isUsed(unsigned result) const;
+  /// How many dimensions the model says that a result has.
+  std::optional<int64_t> declaredRank(unsigned result) const;
   mlir::LogicalResult setLegal(unsigned i, LegalValue value);
   /// The subgraph of attribute `name`, or null after an error.
   mlir::Region *subgraph(llvm::StringRef name);
@@ -258,6 +265,8 @@ private:
 
 inline constexpr llvm::StringLiteral kMicrosoft = "com.microsoft";
 inline constexpr llvm::StringLiteral kMachineLearning = "ai.onnx.ml";
+inline constexpr llvm::StringLiteral kPreview = "ai.onnx.preview";
+inline constexpr llvm::StringLiteral kTraining = "ai.onnx.preview.training";
 
 void registerMath(LegalizerRegistry &registry);
 void registerActivations(LegalizerRegistry &registry);
@@ -275,6 +284,12 @@ void registerMatMul(LegalizerRegistry &registry);
 void registerNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
+
+void registerLosses(LegalizerRegistry &registry);
+void registerRearrange(LegalizerRegistry &registry);
+void registerSignal(LegalizerRegistry &registry);
+void registerStateful(LegalizerRegistry &registry);
+void registerTraining(LegalizerRegistry &registry);
 
 void registerControl(LegalizerRegistry &registry);
 void registerSelection(LegalizerRegistry &registry);

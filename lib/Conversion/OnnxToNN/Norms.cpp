@@ -4,8 +4,8 @@
 /// \file
 /// Normalizations.
 
-#include "Legalizer.h"
 #include "Numbers.h"
+#include "Windows.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -218,6 +218,46 @@ static LogicalResult legalizeLpNorm(LegalizeContext &c) {
   return c.set(c.binary(BinaryKind::Div, x, c.select(isZero, c.scalar(1, norm), norm)));
 }
 
+/// MeanVarianceNormalization: by the standard deviation and a little more, so that a constant gives 0.
+static LogicalResult legalizeMeanVarianceNorm(LegalizeContext &c) {
+  SmallVector<int64_t> axes = c.intsAttr("axes").value_or(SmallVector<int64_t>{0, 2, 3});
+  if (c.hasFailed() || !c.normalizeAxes(axes, c.rank(0))) {
+    return failure();
+  }
+  Value x = c.operand(0);
+  Value centered = sub(c, x, c.reduce(ReduceKind::Mean, x, axes, /*keepDims=*/true));
+  Value variance = c.reduce(ReduceKind::Mean, c.mul(centered, centered), axes, /*keepDims=*/true);
+  Value deviation = c.add(c.unary(UnaryKind::Sqrt, variance), c.scalar(1e-9, x));
+  return c.set(c.binary(BinaryKind::Div, centered, deviation));
+}
+
+/// LRN: divided by a power of the mean square of the channels around, those beyond the first and the last
+/// counting as 0. A pool for which the channels are the space.
+static LogicalResult legalizeLocalResponseNorm(LegalizeContext &c) {
+  Sizes dims = c.shapeOf(0);
+  int64_t size = c.intAttr("size", 0), before = (size - 1) / 2;
+  if (size < 1 || size > kMaxWindow) {
+    return c.error("E0304", llvm::formatv("size is {0}, must be from 1 to {1}", size, kMaxWindow).str(),
+                   "size");
+  }
+  if (dims.size() < 2) {
+    return c.error("E0307",
+                   llvm::formatv("the operand has {0} dimensions, must have at least 2", dims.size()).str());
+  }
+  Value x = c.operand(0);
+  Value squares =
+      c.reshape(c.mul(x, x), {dims[0], dims[1], c.sizes.product(ArrayRef<Size>(dims).drop_front(2))});
+  MixedSizes sizes({dims[1]});
+  Value means = nn::createInferred<nn::PoolOp>(
+      c.b, c.loc, nn::getElementType(x), nn::PoolKind::Mean, squares, ArrayRef<int64_t>{size},
+      ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}, ValueRange(), ValueRange(), sizes.values,
+      ArrayRef<int64_t>{before}, ArrayRef<int64_t>{size - 1 - before}, sizes.numbers, /*count_pads=*/true);
+  Value base = c.add(c.mul(c.reshape(means, dims), c.scalar(c.floatAttr("alpha", 1e-4), x)),
+                     c.scalar(c.floatAttr("bias", 1), x));
+  return c.set(
+      c.binary(BinaryKind::Div, x, c.binary(BinaryKind::Pow, base, c.scalar(c.floatAttr("beta", 0.75), x))));
+}
+
 void lathe::onnx::registerNorms(LegalizerRegistry &registry) {
   registry.add("LayerNormalization", 2, 3, legalizeLayerNorm);
   registry.add("RMSNormalization", 2, 2, legalizeRMSNorm);
@@ -225,6 +265,8 @@ void lathe::onnx::registerNorms(LegalizerRegistry &registry) {
   registry.add("InstanceNormalization", 3, 3, legalizeInstanceNorm);
   registry.add("GroupNormalization", 3, 3, legalizeGroupNorm);
   registry.add("LpNormalization", 1, 1, legalizeLpNorm);
+  registry.add("MeanVarianceNormalization", 1, 1, legalizeMeanVarianceNorm);
+  registry.add("LRN", 1, 1, legalizeLocalResponseNorm);
   // Exporters write this one with the default domain, too.
   registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm);
   registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm, kMicrosoft);

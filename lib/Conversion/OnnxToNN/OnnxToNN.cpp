@@ -504,6 +504,11 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerResize(registry);
     registerSampling(registry);
     registerAttention(registry);
+    registerLosses(registry);
+    registerRearrange(registry);
+    registerSignal(registry);
+    registerStateful(registry);
+    registerTraining(registry);
     registerControl(registry);
     registerSelection(registry);
     registerFeatures(registry);

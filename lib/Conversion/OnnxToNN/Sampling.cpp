@@ -162,8 +162,60 @@ static LogicalResult legalizeMaxRoiPool(LegalizeContext &c) {
                                        height, width, APFloat(float(c.floatAttr("spatial_scale", 1))))));
 }
 
+/// The centers (or with `align`, from border to border) of `size` cells between -1 and 1.
+static Value buildCenters(LegalizeContext &c, Size size, bool align, Type type) {
+  Type i64 = c.b.getI64Type();
+  Value zero = nn::buildScalar(c.b, c.loc, i64, 0), step = nn::buildScalar(c.b, c.loc, i64, 2);
+  Size cells = align ? c.sizes.max(c.sizes.sub(size, c.one()), c.one()) : size;
+  Value count = c.cast(nn::buildFromScalars(c.b, c.loc, {cells}, i64, /*scalar=*/true), type);
+  Value numbers = c.cast(nn::buildRange(c.b, c.loc, zero, step, size), type);
+  numbers = align ? numbers : c.add(numbers, c.scalar(1, numbers));
+  Value scaled = c.binary(nn::BinaryKind::Div, numbers, count);
+  return c.binary(nn::BinaryKind::Sub, scaled, c.scalar(1, scaled));
+}
+
+/// AffineGrid: every position of an image or a volume, the last dimension first, times an affine matrix.
+static LogicalResult legalizeAffineGrid(LegalizeContext &c) {
+  std::optional<Scalars> size = c.listOrRead(1, c.declaredRank(0).value_or(4));
+  if (!size) {
+    return c.dataDependent("size has an unknown number of elements");
+  }
+  int64_t count = int64_t(size->elements.size()) - 2;
+  if ((count != 2 && count != 3) || c.rank(0) != 3) {
+    return c.error("E0307",
+                   llvm::formatv("theta has {0} dimensions and size {1} elements, must have 3, and 4 or 5",
+                                 c.rank(0), size->elements.size())
+                       .str());
+  }
+  Value theta = c.operand(0);
+  Type type = nn::getElementType(theta);
+  Sizes spatial;
+  for (Size element : ArrayRef<Size>(size->elements).drop_front(2)) {
+    spatial.push_back(c.checkedSize(element));
+  }
+  Sizes cells(spatial);
+  cells.push_back(c.one());
+  SmallVector<Value> columns;
+  for (int64_t dim = count; dim-- > 0;) {
+    Sizes beside(count + 1, c.one());
+    beside[dim] = spatial[dim];
+    Value centers = buildCenters(c, spatial[dim], c.intAttr("align_corners", 0) != 0, type);
+    columns.push_back(c.expand(c.reshape(centers, beside), cells));
+  }
+  columns.push_back(c.expand(nn::buildScalar(c.b, c.loc, type, 1), cells));
+  Size positions = c.checkedProduct(spatial), batch = c.checkedSize(size->elements[0]);
+  Value grid =
+      c.reshape(nn::buildConcat(c.b, c.loc, columns, count), {positions, c.b.getIndexAttr(count + 1)});
+  theta = c.reshape(theta, {batch, c.b.getIndexAttr(count), c.b.getIndexAttr(count + 1)});
+  Sizes dims{batch};
+  llvm::append_range(dims, spatial);
+  dims.push_back(c.b.getIndexAttr(count));
+  return c.set(c.reshape(nn::buildMatMul(c.b, c.loc, grid, c.transpose(theta, {0, 2, 1})), dims));
+}
+
 void lathe::onnx::registerSampling(LegalizerRegistry &registry) {
   registry.add("GridSample", 2, 2, legalizeGridSample);
+  registry.add("AffineGrid", 2, 2, legalizeAffineGrid);
   registry.add("DeformConv", 3, 5, legalizeDeformConv);
   registry.add("RoiAlign", 3, 3, legalizeRoiAlign);
   registry.add("MaxRoiPool", 2, 2, legalizeMaxRoiPool);

@@ -206,6 +206,20 @@ static Type getType(Builder &b, int64_t code) {
   }
 }
 
+Type LegalizeContext::typeAttr(StringRef name, Type fallback) {
+  std::optional<int64_t> code = intAttr(name);
+  if (!code) {
+    return fallback;
+  }
+  Type type = getType(b, *code);
+  if (!type && (*code < 1 || *code > 26)) {
+    (void)error("E0304", llvm::formatv("{0} is {1}, which is no element type", name, *code).str(), name);
+  } else if (!type) {
+    (void)unsupported(llvm::formatv("elements of type {0}", *code));
+  }
+  return type;
+}
+
 static LogicalResult castTo(LegalizeContext &c, Type type) {
   if (type == c.elementType(0)) {
     return c.forward(0);
@@ -220,17 +234,11 @@ static LogicalResult castTo(LegalizeContext &c, Type type) {
 }
 
 static LogicalResult legalizeCast(LegalizeContext &c) {
-  std::optional<int64_t> to = c.intAttr("to");
-  if (!to) {
+  if (!c.hasAttr("to")) {
     return c.error("E0303", "to is missing", "to");
   }
-  Type type = getType(c.b, *to);
-  if (!type) {
-    return *to < 1 || *to > 26
-               ? c.error("E0304", llvm::formatv("to is {0}, which is no element type", *to).str(), "to")
-               : c.unsupported(llvm::formatv("conversion to element type {0}", *to));
-  }
-  return castTo(c, type);
+  Type type = c.typeAttr("to", Type());
+  return type ? castTo(c, type) : failure();
 }
 
 static LogicalResult legalizeCastLike(LegalizeContext &c) { return castTo(c, c.elementType(1)); }

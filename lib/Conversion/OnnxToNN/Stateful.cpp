@@ -1,0 +1,159 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Operators that hand a state from one call to the next, and attention that a subgraph modifies.
+
+#include "AttentionParts.h"
+#include "Windows.h"
+
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::onnx;
+using nn::BinaryKind;
+using nn::ReduceKind;
+using nn::UnaryKind;
+
+//===----------------------------------------------------------------------===//
+// CausalConvWithState
+//===----------------------------------------------------------------------===//
+
+/// `x` [N, C, L + window - 1] under the windows of `filter` [C, 1, window], one for each channel.
+static Value slideOver(LegalizeContext &c, Value x, Value filter, Size length, Size window) {
+  Sizes dims = c.shapeOf(x);
+  std::optional<int64_t> channels = getConstantIntValue(dims[1]);
+  if (channels && getConstantIntValue(window)) {
+    Value result = nn::buildConv(c.b, c.loc, toChannelsLast(c, x), c.transpose(filter, {2, 1, 0}),
+                                 /*strides=*/{1}, /*pads=*/{0, 0}, /*dilations=*/{1}, *channels);
+    return toChannelsSecond(c, result);
+  }
+  // A window whose size only the run tells: all of them side by side.
+  Type i64 = c.b.getI64Type();
+  auto count = [&](Size size) {
+    return nn::buildRange(c.b, c.loc, nn::buildScalar(c.b, c.loc, i64, 0),
+                          nn::buildScalar(c.b, c.loc, i64, 1), size);
+  };
+  Value positions = c.add(c.reshape(count(length), {length, c.one()}), count(window));
+  Value windows = nn::buildGather(c.b, c.loc, x, positions, /*axis=*/2);
+  // Products of narrow types are not rounded before they are added up.
+  Type type = nn::getElementType(x), wide = type.isF64() ? type : Type(c.b.getF32Type());
+  Value products = c.mul(c.cast(windows, wide), c.cast(c.reshape(filter, {dims[1], c.one(), window}), wide));
+  return c.cast(c.reduce(ReduceKind::Sum, products, {3}, /*keepDims=*/false), type);
+}
+
+/// A depthwise convolution that sees only what came before, of which the last elements are the state.
+static LogicalResult legalizeCausalConv(LegalizeContext &c) {
+  StringRef activation = c.stringAttr("activation").value_or("none");
+  if (activation != "none" && activation != "silu" && activation != "swish") {
+    return c.error("E0304", "activation is \"" + activation + "\", must be \"none\", \"silu\" or \"swish\"",
+                   "activation");
+  }
+  if (c.rank(0) != 3 || c.rank(1) != 3 || (c.has(2) && c.rank(2) != 1) || (c.has(3) && c.rank(3) != 3)) {
+    return c.error("E0307", "the input, the weight and the state must have 3 dimensions, the bias 1");
+  }
+  Value x = c.operand(0), filter = c.operand(1);
+  Sizes dims = c.shapeOf(x);
+  Size window = c.shapeOf(filter)[2], past = c.sizes.sub(window, c.one());
+  c.require(c.sizes.compare(nn::CompareKind::GreaterOrEqual, window, c.one()), "the window has no elements");
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Value before = c.has(3) ? c.operand(3) : c.expand(c.scalar(0, x), {dims[0], dims[1], past});
+  before = c.reshape(before, {dims[0], dims[1], past});
+  if (getConstantIntValue(past) != 0) {
+    x = nn::buildConcat(c.b, c.loc, {before, x}, 2);
+  }
+  if (c.isUsed(1)) {
+    (void)c.set(1, c.slice(x, 2, dims[2], past));
+  }
+  Value result = slideOver(c, x, c.reshape(filter, {dims[1], c.one(), window}), dims[2], window);
+  if (c.has(2)) {
+    result = c.add(result, c.reshape(c.operand(2), {dims[1], c.one()}));
+  }
+  return c.set(activation == "none" ? result : c.unary(UnaryKind::Silu, result));
+}
+
+//===----------------------------------------------------------------------===//
+// FlexAttention
+//===----------------------------------------------------------------------===//
+
+/// What the subgraph of attribute `name` makes of `x`; `x` itself if there is none. Null after an error.
+static Value modify(LegalizeContext &c, StringRef name, Value x) {
+  Region *body = cast<NodeOp>(c.node.op).getSubgraph(name);
+  if (!body) {
+    return x;
+  }
+  LegalValue argument;
+  argument.tensor = x;
+  FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(*body, argument);
+  if (failed(results)) {
+    return Value();
+  }
+  if (results->size() != 1) {
+    (void)c.error("E0305", name + " must have one output", name);
+    return Value();
+  }
+  return c.cast(c.asTensor(results->front()), nn::getElementType(x));
+}
+
+/// Attention whose logits and probabilities, [batch, heads, queries, keys], subgraphs modify. The query heads
+/// of one key head are rows of one product.
+static LogicalResult legalizeFlexAttention(LegalizeContext &c) {
+  for (unsigned i = 0; i < 3; ++i) {
+    if (c.rank(i) != 4) {
+      return c.error("E0307", llvm::formatv("input {0} has {1} dimensions, must have 4", i, c.rank(i)).str());
+    }
+  }
+  Value q = c.operand(0), k = c.operand(1), v = c.operand(2);
+  Type type = nn::getElementType(q), outputType = nn::getElementType(v);
+  Type wide = type.isF64() ? type : Type(c.b.getF32Type());
+  Type precise = c.typeAttr("softmax_precision", wide);
+  if (!precise) {
+    return failure();
+  }
+  Sizes queries = c.shapeOf(q), keys = c.shapeOf(k), values = c.shapeOf(v);
+  c.require(c.sizes.compare(nn::CompareKind::Equal,
+                            c.sizes.mod(queries[1], c.sizes.max(keys[1], c.one()), /*floor=*/true),
+                            c.b.getIndexAttr(0)),
+            "the number of query heads must be a multiple of that of key heads");
+  Size group = c.sizes.div(queries[1], c.sizes.max(keys[1], c.one()), /*floor=*/true);
+  if (c.hasFailed()) {
+    return failure();
+  }
+  // The root of the scale on both sides, in their type.
+  Value root;
+  if (std::optional<double> scale = c.floatAttr("scale")) {
+    root = c.scalar(std::sqrt(float(*scale)), q);
+  } else {
+    Value features = nn::buildFromScalars(c.b, c.loc, {queries[3]}, c.b.getI64Type(), /*scalar=*/true);
+    Value size = c.cast(features, c.b.getF32Type());
+    root = c.cast(c.unary(UnaryKind::Rsqrt, c.unary(UnaryKind::Sqrt, size)), type);
+  }
+  Sizes rows{queries[0], keys[1], c.sizes.mul(group, queries[2]), queries[3]}, split(queries);
+  split[3] = keys[2];
+  Value logits =
+      nn::buildMatMul(c.b, c.loc, c.reshape(c.mul(q, root), rows), c.transpose(c.mul(k, root), {0, 1, 3, 2}));
+  logits = modify(c, "score_mod", c.cast(c.reshape(logits, split), precise));
+  if (!logits) {
+    return failure();
+  }
+  Value probabilities = modify(c, "prob_mod", nn::buildSoftmax(c.b, c.loc, logits, /*axis=*/-1));
+  if (!probabilities) {
+    return failure();
+  }
+  rows[3] = keys[2];
+  Value result = nn::buildMatMul(c.b, c.loc, c.reshape(probabilities, rows), c.cast(v, precise));
+  split[3] = values[3];
+  return c.set(c.cast(c.reshape(result, split), outputType));
+}
+
+void lathe::onnx::registerStateful(LegalizerRegistry &registry) {
+  registry.add("CausalConvWithState", 2, 4, legalizeCausalConv);
+  registry.add("FlexAttention", 3, 3, legalizeFlexAttention, kPreview);
+}
