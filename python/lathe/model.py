@@ -113,8 +113,10 @@ class Model:
             self.metadata[(key.value or b"").decode()] = (text.value or b"").decode()
         #: The names of an output's columns, where the model gives maps with these keys.
         self.labels: dict[str, list[str]] = self._lists("lathe.labels.")
-        # Outputs of strings are positions in these lists.
+        # Strings are positions in these lists; for an input, all others are the position behind the end.
         self._words = {name: np.array(words, object) for name, words in self._lists("lathe.words.").items()}
+        self._positions = {name: {word: i for i, word in enumerate(words)}
+                           for name, words in self._lists("lathe.words.", self.inputs).items()}
         # Outputs that are sequences are given as tensors "name[0]", "name[1]" ...
         prefix = "lathe.sequence."
         self._sequences = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
@@ -129,9 +131,9 @@ class Model:
                       for size in value.dims[:value.rank])
         return TensorInfo(value.name.decode(), np.dtype(_DTYPES[value.dtype]), shape)
 
-    def _lists(self, prefix: str) -> dict[str, list[str]]:
-        """The lists that metadata holds for outputs."""
-        names = {value.name for value in self.outputs}
+    def _lists(self, prefix: str, values: "list[TensorInfo] | None" = None) -> dict[str, list[str]]:
+        """The lists that metadata holds for outputs, or for other values."""
+        names = {value.name for value in (self.outputs if values is None else values)}
         return {key[len(prefix):]: json.loads(text) for key, text in self.metadata.items()
                 if key.startswith(prefix) and key[len(prefix):] in names}
 
@@ -160,7 +162,8 @@ class Model:
         *arguments : mapping, optional
             One mapping from names to tensors, for names that are no Python identifiers.
         **inputs : array_like
-            A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place.
+            A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place. Strings may be
+            arrays of any string type, or lists.
 
         Returns
         -------
@@ -211,6 +214,8 @@ class Model:
             raise ModelError("E0701", f"input {missing[0]!r} is missing")
         for name, value in inputs.items():
             number = self._numbers[name]
+            if name in self._positions:
+                value = _to_positions(value, self._positions[name])
             array = _to_array(value, self.inputs[number])
             session.bound[number] = array  # read by the run, so it has to live
             described = _describe(array, self._types[number])
@@ -271,6 +276,15 @@ class Binding:
 
 
 _NUMBERS = {np.dtype(dtype): number for number, dtype in reversed(_DTYPES.items())}
+
+
+def _to_positions(value: Any, positions: dict[str, int]) -> Any:
+    """Strings as their positions in a list; positions stay."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "OUS":
+        return value
+    texts = (text.decode() if isinstance(text, bytes) else str(text) for text in array.ravel().tolist())
+    return np.fromiter((positions.get(text, len(positions)) for text in texts), np.int64, array.size).reshape(array.shape)
 
 
 def _to_array(value: Any, info: TensorInfo) -> Array:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The operators of ai.onnx.ml, compared with ONNX Runtime."""
 
+import json
+
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -201,6 +202,73 @@ def test_labels_to_numbers_again(tmp_path):
     nodes = [node("LabelEncoder", ["x"], ["words"], keys_int64s=[1, 2, 3], values_strings=["a", "b", "c"]),
              node("LabelEncoder", ["words"], ["y"], keys_strings=["c", "a"], values_floats=[0.5, 1.5], default_float=9.0)]
     check(model(nodes, [value("x", INT64, "N")], ["y"], version=2), tmp_path, {"x": np.array([3, 1, 2, 7])})
+
+
+WORDS = ["red", "green", "blue", "öl", "", "other", "unknown"]
+
+
+def words(*shape):
+    return RANDOM.choice(np.array(WORDS, object), shape)
+
+
+@pytest.mark.parametrize("values", [{"values_int64s": [3, 1, 2]}, {"values_floats": [0.5, 1.5, 2.5]},
+                                    {"values_strings": ["r", "öl", "blue"], "default_string": "?"}])
+def test_strings_as_inputs(tmp_path, values):
+    encoder = node("LabelEncoder", ["x"], ["y"], keys_strings=["red", "öl", ""], **values)
+    check(model(encoder, [value("x", STRING, "N", 2)], ["y"], version=2), tmp_path, {"x": words(30, 2)}, {"x": words(1, 2)})
+
+
+def test_columns_of_strings(tmp_path):
+    """As pipelines have them: columns are joined, chosen, and encoded."""
+    nodes = [helper.make_node("Concat", ["a", "b"], ["ab"], axis=1), node("ArrayFeatureExtractor", ["ab", "i"], ["c"]),
+             node("OneHotEncoder", ["c"], ["hot"], cats_strings=["green", "blue", "öl"]),
+             helper.make_node("Equal", ["a", "constant"], ["same"])]
+    proto = model(nodes, [value("a", STRING, "N", 1), value("b", STRING, "N", 2)], ["hot", "same"], i=np.array([2, 0]))
+    proto.opset_import[0].version = 19
+    proto.graph.initializer.append(helper.make_tensor("constant", STRING, [2], ["red", "unheard"]))
+    check(proto, tmp_path, {"a": words(40, 1), "b": words(40, 2)})
+
+
+def test_lists_of_strings(tmp_path):
+    encoder = node("LabelEncoder", ["x"], ["y"], keys_strings=["a", "b"], values_int64s=[1, 2])
+    compiled = compile_model(model(encoder, [value("x", STRING, "N")], ["y"], version=2), tmp_path)
+    for x in [["b", "?", "a"], np.array(["b", "?", "a"]), np.array([b"b", b"?", b"a"])]:
+        assert compiled(x=x)["y"].tolist() == [2, -1, 1]
+    # Positions in the list that the artifact holds, and the one behind its end.
+    positions = json.loads(compiled.metadata["lathe.words.x"])
+    x = np.array([positions.index("b"), len(positions), positions.index("a")])
+    assert compiled(x=x)["y"].tolist() == [2, -1, 1]
+
+
+def test_strings_of_inputs_are_no_outputs(tmp_path):
+    proto = model([helper.make_node("Identity", ["x"], ["y"])], [value("x", STRING, "N")], [value("y", STRING, "N")])
+    with pytest.raises(lathe.ModelError, match='result "y" holds strings of an input'):
+        compile_model(proto, tmp_path)
+
+
+def test_strings_of_two_inputs_do_not_compare(tmp_path):
+    proto = model([helper.make_node("Equal", ["a", "b"], ["y"])], [value("a", STRING, "N"), value("b", STRING, "N")], ["y"])
+    with pytest.raises(lathe.ModelError, match="both operands hold strings of inputs"):
+        compile_model(proto, tmp_path)
+
+
+GRAMS = [[2, 3, 5, 4], [5, 6, 7, 8, 6, 7], [2, 3, 5, 5, 6, 4]]
+
+
+@pytest.mark.parametrize("mode", ["TF", "IDF", "TFIDF"])
+@pytest.mark.parametrize("shortest, longest, skips", [(1, 1, 0), (2, 2, 0), (1, 2, 5), (1, 3, 2), (3, 3, 1), (2, 3, 0)])
+@pytest.mark.parametrize("strings", [False, True])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_ngrams(tmp_path, mode, shortest, longest, skips, strings, rank):
+    pool = sum(GRAMS, [])
+    indexes = RANDOM.permutation(4 + 3 + 2)
+    vectorizer = helper.make_node(
+        "TfIdfVectorizer", ["x"], ["y"], mode=mode, min_gram_length=shortest, max_gram_length=longest, max_skip_count=skips,
+        ngram_counts=[0, 4, 10], ngram_indexes=indexes, weights=floats(len(indexes)),
+        **({"pool_strings": list(map(str, pool))} if strings else {"pool_int64s": pool}))
+    proto = model(vectorizer, [value("x", STRING if strings else INT64, *["N", "C"][2 - rank:])], ["y"])
+    batches = [RANDOM.integers(1, 9, (rows, length)[2 - rank:]) for rows, length in [(1, 12), (7, 30), (3, 2), (2, 5), (4, 1)]]
+    check(proto, tmp_path, *[{"x": x.astype(str).astype(object) if strings else x} for x in batches])
 
 
 def test_category_mapper(tmp_path):

@@ -61,11 +61,15 @@ def _compile(model, folder, level):
 def _encode(array, dtype):
     """An array as the runtime's Python interface takes it: types that numpy does not have by their bytes."""
     array = np.asarray(array)
+    if array.dtype.kind in "OUS":
+        return array  # strings
     return array if array.dtype == dtype or array.dtype.itemsize != dtype.itemsize else array.view(dtype)
 
 
 def _decode(array, like):
     like = np.asarray(like)
+    if array.dtype.kind == "O":
+        return array
     return array if array.dtype == like.dtype or array.dtype.itemsize != like.dtype.itemsize else array.view(like.dtype)
 
 

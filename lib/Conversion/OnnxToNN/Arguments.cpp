@@ -44,10 +44,16 @@ static LogicalResult readArguments(Arguments &arguments) {
   llvm::StringSet<> taken;
   for (unsigned i = 0; i < main.getNumArguments(); ++i) {
     auto type = dyn_cast<RankedTensorType>(main.getArgument(i).getType());
+    if (type && isa<StringType>(type.getElementType())) {
+      // Positions in a list.
+      type = type.clone(IntegerType::get(main.getContext(), 64));
+      main.getArgument(i).setType(type);
+      main.setArgAttr(i, kStringsAttr, UnitAttr::get(main.getContext()));
+    }
     if (!type || !type.getElementType().isIntOrFloat()) {
       return emitError(main.getArgument(i).getLoc())
              << "[E0308] input \"" << getName(main, i) << "\" has type " << main.getArgument(i).getType()
-             << ", but inputs must be tensors of numbers of known rank";
+             << ", but inputs must be tensors of numbers or strings of known rank";
     }
     auto dims = main.getArgAttrOfType<ArrayAttr>(i, OnnxDialect::kDimsAttr);
     SmallVector<std::string> &names = arguments.names.emplace_back();

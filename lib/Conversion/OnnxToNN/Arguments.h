@@ -11,6 +11,9 @@
 
 namespace lathe::onnx {
 
+/// Argument attribute for a while: the tensor was one of strings, and holds positions in a list (i64).
+inline constexpr llvm::StringLiteral kStringsAttr = "lathe.strings";
+
 /// Gives the arguments of `main` the attributes of the nn dialect and makes an `nn.dim_symbol` for each
 /// symbol. `shapes` are options such as `x=1x128`, `S=128` and `S=1..512`.
 llvm::LogicalResult convertArguments(mlir::func::FuncOp main, llvm::ArrayRef<std::string> shapes);

@@ -118,25 +118,14 @@ static LogicalResult legalizeBinarizer(LegalizeContext &c) {
 
 /// Columns chosen by position; of a list, one row is made.
 static LogicalResult legalizeArrayFeatureExtractor(LegalizeContext &c) {
-  LegalValue &source = c.legal(0);
-  if (source.elements || source.isEmptyOptional || !c.legal(1).isNumeric()) {
-    return c.unsupported("an operand is no tensor");
-  }
-  LegalValue positions{source};
-  positions.words = nullptr; // strings are chosen by their positions in the list
-  Value x = c.asTensor(positions), indices = c.operand(1);
+  Value x = c.operand(0), indices = c.operand(1);
   int64_t rank = nn::getRank(x);
   if (rank == 0) {
     return c.error("E0307", "X has no dimensions, must have at least 1");
   }
   Size count = c.sizes.product(c.shapeOf(indices));
-  LegalValue result;
-  result.words = source.words;
-  result.tensor = nn::buildGather(c.b, c.loc, x, c.reshape(indices, {count}), rank - 1);
-  if (rank == 1) {
-    result.tensor = c.reshape(result.tensor, {c.one(), count});
-  }
-  return c.setLegal(0, result);
+  Value chosen = nn::buildGather(c.b, c.loc, x, c.reshape(indices, {count}), rank - 1);
+  return c.set(rank == 1 ? c.reshape(chosen, {c.one(), count}) : chosen);
 }
 
 /// All inputs as columns beside each other.
@@ -185,6 +174,7 @@ void lathe::onnx::registerFeatures(LegalizerRegistry &registry) {
   registry.add("Normalizer", 1, 1, legalizeNormalizer, kMachineLearning);
   registry.add("Imputer", 1, 1, legalizeImputer, kMachineLearning);
   registry.add("Binarizer", 1, 1, legalizeBinarizer, kMachineLearning);
-  registry.addForAny("ArrayFeatureExtractor", 2, 2, legalizeArrayFeatureExtractor, kMachineLearning);
+  registry.add("ArrayFeatureExtractor", 2, 2, legalizeArrayFeatureExtractor, kMachineLearning);
+  registry.moveStrings({"ArrayFeatureExtractor"}, kMachineLearning);
   registry.add("FeatureVectorizer", 1, LegalizerRegistry::kAny, legalizeFeatureVectorizer, kMachineLearning);
 }

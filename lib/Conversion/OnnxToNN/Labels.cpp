@@ -5,12 +5,12 @@
 /// Operators of ai.onnx.ml that map numbers and strings to others, and name columns.
 
 #include "Learned.h"
+#include "Strings.h"
 
 #include "lathe/Dialect/NN/IR/NNLearned.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/BuiltinOps.h"
-#include "llvm/ADT/StringMap.h"
 #include <cmath>
 
 using namespace mlir;
@@ -137,18 +137,7 @@ static Value buildPositions(LegalizeContext &c, const List &keys) {
       (void)c.error("E0306", "the keys are strings, but X is not");
       return Value();
     }
-    // What the words are is known: their positions become others.
-    llvm::StringMap<int64_t> positions;
-    for (auto [i, key] : llvm::enumerate(keys.words)) {
-      positions[key] = i;
-    }
-    SmallVector<int64_t> table;
-    for (const std::string &word : *x.words) {
-      auto found = positions.find(word);
-      table.push_back(found == positions.end() ? count : found->second);
-    }
-    return nn::buildGather(c.b, c.loc, buildTable(c, ArrayRef<int64_t>(table), c.b.getI64Type()), x.tensor,
-                           /*axis=*/0);
+    return findWords(c, x, keys.words);
   }
   if (!x.isNumeric()) {
     (void)c.error("E0306", "the keys are numbers, but X is not");

@@ -84,7 +84,7 @@ std::optional<Scalars> LegalizeContext::listOrRead(unsigned i, int64_t count) {
 Value LegalizeContext::operand(unsigned i) { return asTensor(*inputs[i]); }
 
 Value LegalizeContext::asTensor(LegalValue &value) {
-  if (!value.isNumeric()) {
+  if (!value.isNumeric() || !value.isKnown()) {
     (void)unsupported("a value is no tensor of numbers");
   }
   if (!value.tensor && !value.scalars) {

@@ -40,6 +40,8 @@ struct LegalValue {
   std::optional<Scalars> scalars;
   /// For strings that come from a list: the tensor holds positions in it.
   std::shared_ptr<const std::vector<std::string>> words;
+  /// Whether they may be others, too, as those of inputs are: the position behind the end of the list.
+  bool isOpen = false;
   /// For a map with the same keys in every row: the keys of the columns, as texts.
   std::shared_ptr<const std::vector<std::string>> labels;
   /// For a sequence: its elements.
@@ -242,6 +244,8 @@ public:
     LegalizeFn legalize;
     /// Whether operands may be strings, sequences and optionals, too.
     bool takesAny = false;
+    /// Whether elements are only moved, so that strings may stand for numbers.
+    bool movesStrings = false;
   };
 
   /// `minInputs` operands must be there, not more than `maxInputs` may.
@@ -257,6 +261,13 @@ public:
   const Entry *find(llvm::StringRef domain, llvm::StringRef opType) const {
     auto entry = entries.find((domain + "|" + opType).str());
     return entry == entries.end() ? nullptr : &entry->second;
+  }
+
+  /// Says of operators that are there already that they only move elements.
+  void moveStrings(llvm::ArrayRef<llvm::StringRef> opTypes, llvm::StringRef domain = "") {
+    for (llvm::StringRef opType : opTypes) {
+      entries[(domain + "|" + opType).str()].movesStrings = true;
+    }
   }
 
 private:
@@ -293,6 +304,8 @@ void registerTraining(LegalizerRegistry &registry);
 
 void registerControl(LegalizerRegistry &registry);
 void registerSelection(LegalizerRegistry &registry);
+void registerNgrams(LegalizerRegistry &registry);
+void registerStrings(LegalizerRegistry &registry);
 void registerFeatures(LegalizerRegistry &registry);
 void registerLabels(LegalizerRegistry &registry);
 void registerLinearModels(LegalizerRegistry &registry);

@@ -5,6 +5,7 @@
 /// Comparisons, selections and tests.
 
 #include "Legalizer.h"
+#include "Strings.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -64,7 +65,6 @@ static LogicalResult legalizeIsInf(LegalizeContext &c) {
 
 void lathe::onnx::registerLogic(LegalizerRegistry &registry) {
   static constexpr std::pair<const char *, CompareKind> comparisons[] = {
-      {"Equal", CompareKind::Equal},
       {"Less", CompareKind::Less},
       {"LessOrEqual", CompareKind::LessOrEqual},
       {"Greater", CompareKind::Greater},
@@ -72,6 +72,10 @@ void lathe::onnx::registerLogic(LegalizerRegistry &registry) {
   for (auto [name, kind] : comparisons) {
     registry.add(name, 2, 2, [kind = kind](LegalizeContext &c) { return legalizeCompare(c, kind); });
   }
+  registry.addForAny("Equal", 2, 2, [](LegalizeContext &c) {
+    bool areNumbers = c.legal(0).isNumeric() && c.legal(1).isNumeric();
+    return areNumbers ? legalizeCompare(c, CompareKind::Equal) : compareStrings(c);
+  });
   registry.add("Where", 3, 3, legalizeWhere);
   registry.add("Not", 1, 1, legalizeNot);
   registry.add("IsNaN", 1, 1,

@@ -3,6 +3,7 @@
 
 #include "Arguments.h"
 #include "Legalizer.h"
+#include "Strings.h"
 #include "Windows.h"
 
 #include "lathe/Conversion/Passes.h"
@@ -34,7 +35,7 @@ class Conversion : public BodyConverter {
 public:
   Conversion(func::FuncOp main, const LegalizerRegistry &registry)
       : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder),
-        scopes(1) {}
+        scopes(1), vocabulary(main) {}
   ~Conversion() override { destroyAbandoned(); }
 
   LogicalResult run();
@@ -53,8 +54,11 @@ private:
   /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
   LegalValue *find(Value value);
   void destroyAbandoned();
-  /// A constant of strings: positions in the list of those that differ.
-  void bindStrings(ConstantOp constant);
+  void bindStrings(ConstantOp constant) {
+    if (LegalValue value = vocabulary.bind(builder, constant); value.isKnown()) {
+      scopes.back()[constant.getResult()] = std::move(value);
+    }
+  }
   /// Adds to what the artifact says about the model.
   void addMetadata(const Twine &key, const std::string &text);
   /// The tensors that a result of the model becomes, and their names.
@@ -83,6 +87,7 @@ private:
   std::vector<DenseMap<Value, LegalValue>> scopes;
   SmallVector<Operation *> abandoned;
   size_t convertedBodies = 0;
+  Vocabulary vocabulary;
   /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
   std::map<std::string, SmallVector<std::string>> unknownOps;
   SmallVector<std::string> unsupportedForms;
@@ -90,6 +95,15 @@ private:
 };
 
 } // namespace
+
+/// A list of texts as JSON.
+static std::string toJson(const std::vector<std::string> &texts) {
+  llvm::json::Array list;
+  for (const std::string &text : texts) {
+    list.push_back(llvm::json::fixUTF8(text));
+  }
+  return llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
+}
 
 /// The name of a node, or of what it computes.
 static std::string describe(NodeOp node) {
@@ -128,6 +142,7 @@ void Conversion::convertNode(NodeOp node) {
   }
   sizes.setLoc(node.getLoc());
   NodeView view{node.getOpType(), domain, {}, int64_t(node.getVersion()), node.getNodeAttrs(), node};
+  std::optional<StringList> strings = entry->movesStrings ? takeStrings(inputs) : std::nullopt;
   LegalizeContext context(builder, tracker, sizes, view, inputs, node.getNumResults(), this);
   unsigned present = inputs.size();
   for (unsigned i = 0; i < entry->minInputs; ++i) {
@@ -176,6 +191,9 @@ void Conversion::convertNode(NodeOp node) {
     return;
   }
   for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
+    if (strings && value.isKnown()) {
+      strings->give(context, value);
+    }
     if (value.isKnown()) {
       scopes.back()[result] = std::move(value);
     } else if (!result.use_empty()) {
@@ -303,37 +321,6 @@ LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
   return emitError(node.getLoc()) << "[E0307] the operands do not fit: " << text;
 }
 
-void Conversion::bindStrings(ConstantOp constant) {
-  auto strings = dyn_cast<DenseStringElementsAttr>(constant.getValue());
-  if (!strings) {
-    return; // whoever uses it says so
-  }
-  llvm::StringMap<int64_t> known;
-  std::vector<std::string> words;
-  SmallVector<int64_t> positions;
-  for (StringRef text : strings.getValues<StringRef>()) {
-    auto [entry, isNew] = known.try_emplace(text, words.size());
-    if (isNew) {
-      words.push_back(text.str());
-    }
-    positions.push_back(entry->second);
-  }
-  auto type = RankedTensorType::get(strings.getType().getShape(), builder.getI64Type());
-  LegalValue &value = scopes.back()[constant.getResult()];
-  value.tensor = arith::ConstantOp::create(builder, constant.getLoc(),
-                                           DenseElementsAttr::get(type, ArrayRef(positions)));
-  value.words = std::make_shared<const std::vector<std::string>>(std::move(words));
-}
-
-/// A list of texts as JSON.
-static std::string toJson(const std::vector<std::string> &texts) {
-  llvm::json::Array list;
-  for (const std::string &text : texts) {
-    list.push_back(llvm::json::fixUTF8(text));
-  }
-  return llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
-}
-
 void Conversion::addMetadata(const Twine &key, const std::string &text) {
   auto module = main->getParentOfType<ModuleOp>();
   NamedAttrList entries(module->getAttrOfType<DictionaryAttr>(OnnxDialect::kMetadataAttr));
@@ -358,6 +345,11 @@ LogicalResult Conversion::convertResult(LegalValue value, const std::string &nam
     return emitError(main.getLoc())
            << "[E0308] result \"" << name
            << "\" is an optional that is empty, but results must be tensors or sequences";
+  }
+  if (value.isOpen) {
+    return emitError(main.getLoc())
+           << "[E0308] result \"" << name
+           << "\" holds strings of an input, of which only those that the model names are known";
   }
   if (value.words) {
     // The artifact gives positions in a list that it holds.
@@ -439,7 +431,15 @@ void Conversion::eraseOld() {
 
 LogicalResult Conversion::run() {
   for (BlockArgument argument : main.getArguments()) {
-    scopes.back()[argument].tensor = argument;
+    LegalValue &value = scopes.back()[argument];
+    value.tensor = argument;
+    if (main.getArgAttr(argument.getArgNumber(), kStringsAttr)) {
+      main.removeArgAttr(argument.getArgNumber(), builder.getStringAttr(kStringsAttr));
+      value.words = vocabulary.get();
+      value.isOpen = true;
+      auto name = main.getArgAttrOfType<StringAttr>(argument.getArgNumber(), nn::NNDialect::kNameAttr);
+      addMetadata("lathe.words." + (name ? name.getValue() : ""), toJson(*value.words));
+    }
   }
   SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
   for (Operation *op : ops) {
@@ -515,6 +515,8 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerLabels(registry);
     registerLinearModels(registry);
     registerSequences(registry);
+    registerNgrams(registry);
+    registerStrings(registry);
     registerSupportVectors(registry);
     registerTrees(registry);
     auto main = getOperation().lookupSymbol<func::FuncOp>(OnnxDialect::kMain);

@@ -94,3 +94,35 @@ func.func @main(%x: tensor<?x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
       target_weights = array<f32: 0.5, 1.5, 2.5>} outputs ["y"] : (tensor<?x2xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// An input of strings is positions among those that the model names; one more is any other.
+// CHECK:       module attributes {lathe.metadata = {lathe.words.x = "[\22_Unused\22,\22a\22,\22b\22]"}}
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:    %[[X:.*]]: tensor<3xi64> {nn.dims = [""], nn.name = "x"}
+// CHECK:         %[[T:.*]] = arith.constant dense<[2, 1, 0, 2]> : tensor<4xi64>
+// CHECK:         %[[P:.*]] = nn.gather %[[T]], %[[X]]
+// CHECK:         %[[V:.*]] = arith.constant dense<[5, 7, -1]> : tensor<3xi64>
+// CHECK:         nn.gather %[[V]], %[[P]]
+func.func @main(%x: tensor<3x!onnx.string> {lathe.name = "x"}) -> tensor<*xi64> {
+  %y = onnx.node "LabelEncoder"(%x) domain "ai.onnx.ml" version 2 {
+      keys_strings = ["b", "a"], values_int64s = array<i64: 5, 7>} outputs ["y"]
+    : (tensor<3x!onnx.string>) -> tensor<*xi64>
+  return %y : tensor<*xi64>
+}
+
+// -----
+
+// A pair of tokens is one number; the place behind the last column counts what is no n-gram.
+// CHECK-LABEL: func.func @main
+// CHECK:         %[[I:.*]] = nn.find %{{.*}}, %{{.*}} : tensor<6xi64>, tensor<2xi64> -> tensor<6xi64>
+// CHECK:         %[[F:.*]] = nn.find %{{.*}}, %{{.*}} : tensor<1x5xi64>, tensor<1xi64> -> tensor<1x5xi64>
+// CHECK:         %[[C:.*]] = nn.gather %{{.*}}, %[[F]]
+// CHECK:         nn.scatter_elements add %{{.*}}, %[[C]], %{{.*}} axis(1)
+func.func @main(%x: tensor<6xi64> {lathe.name = "x"}) -> tensor<*xf32> {
+  %y = onnx.node "TfIdfVectorizer"(%x) version 9 {mode = "TF", min_gram_length = 2 : i64, max_gram_length = 2 : i64,
+      max_skip_count = 0 : i64, ngram_counts = array<i64: 0, 0>, ngram_indexes = array<i64: 0>,
+      pool_int64s = array<i64: 9, 4>} outputs ["y"] : (tensor<6xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
