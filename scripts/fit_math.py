@@ -9,7 +9,8 @@ degree first, and the rest fitted again around them.
 import struct
 import sys
 
-from mpmath import mp, mpf, matrix, lu_solve, log, exp, sqrt, erf, erfc, sin, cos, tanh, pi, cos as mcos
+from mpmath import mp, mpf, matrix, lu_solve, log, exp, sqrt, erf, erfc, sin, cos, tan, tanh, sinh, asin, atan, pi, \
+    cos as mcos
 
 mp.dps = 60
 
@@ -145,6 +146,13 @@ def main():
     for bits, degree in ((32, 3), (64, 5)):
         fit(f"kSin{bits}", s, lambda x: x, mpf(0), z, degree, 64, "(sin(r)/r - 1) / r^2 in r^2 for |r| <= pi/4")
         fit(f"kCos{bits}", c, lambda x: x * x, mpf(0), z, degree, 64, "(cos(r) - 1 + r^2/2) / r^4 in r^2 for |r| <= pi/4")
+    at = lambda z: (atan(sqrt(z)) / sqrt(z) - 1) / z if z > mpf(10)**-20 else -mpf(1) / 3
+    fit("kAtan64", at, lambda z: z, mpf(0), (tan(pi / 8) * mpf("1.001"))**2, 11, 64,
+        "(atan(x)/x - 1) / x^2 in x^2 for |x| <= tan(pi/8)")
+    si = lambda z: (asin(sqrt(z)) / sqrt(z) - 1) / z if z > mpf(10)**-20 else mpf(1) / 6
+    fit("kAsin64", si, lambda z: z, mpf(0), mpf("0.25"), 12, 64, "(asin(x)/x - 1) / x^2 in x^2 for |x| <= 1/2")
+    sh = lambda z: (sinh(sqrt(z)) / sqrt(z) - 1) / z if z > mpf(10)**-20 else mpf(1) / 6
+    fit("kSinh64", sh, lambda z: z, mpf(0), mpf(1), 7, 64, "(sinh(x)/x - 1) / x^2 in x^2 for |x| <= 1")
     print("\n} // namespace lathe::approx::coefficients\n")
     print("#endif // LATHE_LIB_CODEGEN_MATH_COEFFICIENTS_H")
 

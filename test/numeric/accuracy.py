@@ -34,6 +34,7 @@ REFERENCE = {
     "gelu_tanh": "isinf(x) ? (x < 0 ? -0.0 : x) : gelu_tanh(x)",
     "softplus": "x > 0 ? x + log1p{S}(exp{S}(-x)) : log1p{S}(exp{S}(x))",
     "rsqrt": "1 / sqrt{S}(x)",
+    **{name: name + "{S}(x)" for name in ("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 
 # What is allowed, in units, where it is not 2. gelu's negative side is h * P(2 h - 1) * exp(-t^2/2) with h = t / (t + 4):

@@ -41,6 +41,15 @@ static double getOpCost(Operation *op) {
     case nn::UnaryKind::Silu:
     case nn::UnaryKind::Softplus:
       return 0.5;
+    case nn::UnaryKind::Asin:
+    case nn::UnaryKind::Acos:
+    case nn::UnaryKind::Atan:
+    case nn::UnaryKind::Sinh:
+    case nn::UnaryKind::Cosh:
+    case nn::UnaryKind::Asinh:
+    case nn::UnaryKind::Acosh:
+    case nn::UnaryKind::Atanh:
+      return 2.0; // in f64
     case nn::UnaryKind::Sqrt:
     case nn::UnaryKind::Rsqrt:
     case nn::UnaryKind::Reciprocal:

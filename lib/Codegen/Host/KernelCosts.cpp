@@ -150,7 +150,8 @@ private:
         .Case([&](nn::ConvOp conv) -> Count { return countConv(conv); })
         .Case([&](nn::AttentionOp attention) -> Count { return countAttention(attention); })
         // Conversions, comparisons and choices move data.
-        .Case<nn::CastOp, nn::CompareOp, nn::SelectOp>([&](Operation *) -> Count { return constant(0); })
+        .Case<nn::BitCastOp, nn::CastOp, nn::CompareOp, nn::SelectOp>(
+            [&](Operation *) -> Count { return constant(0); })
         .Case([&](nn::PointwiseOpInterface) -> Count {
           return isa<FloatType>(elementType(op.getResult(0))) ? perElement(1, op.getResult(0)) : constant(0);
         })

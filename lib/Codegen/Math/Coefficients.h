@@ -90,6 +90,21 @@ inline constexpr double kSin64[] = {-0x1.5555555555549p-3, 0x1.111111110f842p-7,
 /// (cos(r) - 1 + r^2/2) / r^4 in r^2 for |r| <= pi/4; error 1.2e-18 = 2^-59.53.
 inline constexpr double kCos64[] = {0x1.555555555554cp-5,   -0x1.6c16c16c15140p-10, 0x1.a01a019cab747p-16,
                                     -0x1.27e4f805332c7p-22, 0x1.1ee9e88ff143ep-29,  -0x1.8facd0c899352p-37};
+/// (atan(x)/x - 1) / x^2 in x^2 for |x| <= tan(pi/8); error 2.9e-18 = 2^-58.24.
+inline constexpr double kAtan64[] = {-0x1.5555555555554p-2, 0x1.999999999964ap-3,  -0x1.2492492475555p-3,
+                                     0x1.c71c71b73a442p-4,  -0x1.745d14b6fac2fp-4, 0x1.3b136de6d080ep-4,
+                                     -0x1.110c6e4975b11p-4, 0x1.e171a061c4299p-5,  -0x1.ab7af0b438010p-5,
+                                     0x1.70e24f3be05b7p-5,  -0x1.121d0dcc8e80ap-5, 0x1.f1781ad40d8f2p-7};
+/// (asin(x)/x - 1) / x^2 in x^2 for |x| <= 1/2; error 1.7e-18 = 2^-59.05.
+inline constexpr double kAsin64[] = {0x1.5555555555578p-3, 0x1.333333332df7ep-4, 0x1.6db6db722606ap-5,
+                                     0x1.f1c71a8dc61a7p-6, 0x1.6e8bdfa60d029p-6, 0x1.1c49e2c32002ap-6,
+                                     0x1.ca20cd4818b8fp-7, 0x1.757b80c790e8fp-7, 0x1.6173cc4a7074bp-7,
+                                     0x1.e2c0f719a466cp-9, 0x1.6491ee57e28fep-6, -0x1.59536d0c3fc5ep-6,
+                                     0x1.0bb00b73193fbp-5};
+/// (sinh(x)/x - 1) / x^2 in x^2 for |x| <= 1; error 9.6e-18 = 2^-56.53.
+inline constexpr double kSinh64[] = {0x1.5555555555555p-3,  0x1.1111111111111p-7,  0x1.a01a01a019fbdp-13,
+                                     0x1.71de3a557431ep-19, 0x1.ae645673db8c9p-26, 0x1.61246b20c6e5cp-33,
+                                     0x1.ae75567bd8aa6p-41, 0x1.9a7f5a7c0ab2ap-49};
 
 } // namespace lathe::approx::coefficients
 

@@ -297,6 +297,7 @@ void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
 
 void registerLosses(LegalizerRegistry &registry);
+void registerRandom(LegalizerRegistry &registry);
 void registerRearrange(LegalizerRegistry &registry);
 void registerSignal(LegalizerRegistry &registry);
 void registerStateful(LegalizerRegistry &registry);

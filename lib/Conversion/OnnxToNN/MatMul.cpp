@@ -6,6 +6,8 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/NN/IR/NNNumeric.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -242,7 +244,29 @@ static LogicalResult legalizeEinsum(LegalizeContext &c) {
   return c.set(result.tensor);
 }
 
+/// The determinant of each matrix of the last two dimensions, computed in f32 if they are narrower.
+static LogicalResult legalizeDet(LegalizeContext &c) {
+  Sizes dims = c.shapeOf(0);
+  if (dims.size() < 2) {
+    return c.error("E0307",
+                   llvm::formatv("the operand has {0} dimensions, must have at least 2", dims.size()).str());
+  }
+  Size rows = dims[dims.size() - 2];
+  if (!c.sizes.isSame(rows, dims.back())) {
+    c.require(c.sizes.compare(nn::CompareKind::Equal, rows, dims.back()), "the matrices are not square");
+  }
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Type type = c.elementType(0), wide = type.isF64() ? type : Type(c.b.getF32Type());
+  ArrayRef<Size> batch = ArrayRef<Size>(dims).drop_back(2);
+  Value x = c.reshape(c.cast(c.operand(0), wide), {c.sizes.product(batch), rows, rows});
+  auto op = nn::createInferred<nn::DeterminantOp>(c.b, c.loc, ArrayRef<Type>{wide, wide}, x);
+  return c.set(c.cast(c.reshape(op.getResult(), batch), type));
+}
+
 void lathe::onnx::registerMatMul(LegalizerRegistry &registry) {
+  registry.add("Det", 1, 1, legalizeDet);
   registry.add("MatMul", 2, 2, legalizeMatMul);
   registry.add("Gemm", 2, 3, legalizeGemm);
   registry.add("FusedMatMul", 2, 2, legalizeFusedMatMul, kMicrosoft);

@@ -143,6 +143,23 @@ static LogicalResult legalizeBitwiseNot(LegalizeContext &c) {
   return c.set(c.binary(BinaryKind::Xor, x, c.scalar(allBits, x)));
 }
 
+static LogicalResult legalizeBitShift(LegalizeContext &c) {
+  StringRef direction = c.stringAttr("direction").value_or("");
+  if (direction != "LEFT" && direction != "RIGHT") {
+    return c.error("E0304", "direction is \"" + direction + "\", must be \"LEFT\" or \"RIGHT\"", "direction");
+  }
+  return c.set(c.binary(direction == "LEFT" ? BinaryKind::ShiftLeft : BinaryKind::ShiftRight, c.operand(0),
+                        c.operand(1)));
+}
+
+static LogicalResult legalizeBitCast(LegalizeContext &c) {
+  Type type = c.typeAttr("to", Type());
+  if (!type) {
+    return c.hasFailed() ? failure() : c.error("E0303", "to is missing", "to");
+  }
+  return c.set(nn::createInferred<nn::BitCastOp>(c.b, c.loc, type, c.operand(0)));
+}
+
 static LogicalResult legalizeTan(LegalizeContext &c) {
   Value x = c.operand(0);
   return c.set(c.binary(BinaryKind::Div, c.unary(UnaryKind::Sin, x), c.unary(UnaryKind::Cos, x)));
@@ -150,15 +167,19 @@ static LogicalResult legalizeTan(LegalizeContext &c) {
 
 void lathe::onnx::registerMath(LegalizerRegistry &registry) {
   static constexpr std::pair<const char *, UnaryKind> unary[] = {
-      {"Abs", UnaryKind::Abs},          {"Neg", UnaryKind::Neg},
-      {"Sign", UnaryKind::Sign},        {"Ceil", UnaryKind::Ceil},
-      {"Floor", UnaryKind::Floor},      {"Round", UnaryKind::Round},
-      {"Sqrt", UnaryKind::Sqrt},        {"Reciprocal", UnaryKind::Reciprocal},
-      {"Exp", UnaryKind::Exp},          {"Log", UnaryKind::Log},
-      {"Sin", UnaryKind::Sin},          {"Cos", UnaryKind::Cos},
-      {"Tanh", UnaryKind::Tanh},        {"Sigmoid", UnaryKind::Sigmoid},
-      {"Erf", UnaryKind::Erf},          {"Relu", UnaryKind::Relu},
-      {"Softplus", UnaryKind::Softplus}};
+      {"Abs", UnaryKind::Abs},           {"Neg", UnaryKind::Neg},
+      {"Sign", UnaryKind::Sign},         {"Ceil", UnaryKind::Ceil},
+      {"Floor", UnaryKind::Floor},       {"Round", UnaryKind::Round},
+      {"Sqrt", UnaryKind::Sqrt},         {"Reciprocal", UnaryKind::Reciprocal},
+      {"Exp", UnaryKind::Exp},           {"Log", UnaryKind::Log},
+      {"Sin", UnaryKind::Sin},           {"Cos", UnaryKind::Cos},
+      {"Tanh", UnaryKind::Tanh},         {"Sigmoid", UnaryKind::Sigmoid},
+      {"Erf", UnaryKind::Erf},           {"Relu", UnaryKind::Relu},
+      {"Softplus", UnaryKind::Softplus}, {"Asin", UnaryKind::Asin},
+      {"Acos", UnaryKind::Acos},         {"Atan", UnaryKind::Atan},
+      {"Sinh", UnaryKind::Sinh},         {"Cosh", UnaryKind::Cosh},
+      {"Asinh", UnaryKind::Asinh},       {"Acosh", UnaryKind::Acosh},
+      {"Atanh", UnaryKind::Atanh}};
   for (auto [name, kind] : unary) {
     registry.add(name, 1, 1, [kind = kind](LegalizeContext &c) { return legalizeUnary(c, kind); });
   }
@@ -181,6 +202,8 @@ void lathe::onnx::registerMath(LegalizerRegistry &registry) {
   registry.add("Mod", 2, 2, legalizeMod);
   registry.add("Pow", 2, 2, legalizePow);
   registry.add("Clip", 1, 3, legalizeClip);
+  registry.add("BitShift", 2, 2, legalizeBitShift);
+  registry.add("BitCast", 1, 1, legalizeBitCast);
   registry.add("BitwiseNot", 1, 1, legalizeBitwiseNot);
   registry.add("Tan", 1, 1, legalizeTan);
 }

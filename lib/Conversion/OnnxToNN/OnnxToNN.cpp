@@ -505,6 +505,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerSampling(registry);
     registerAttention(registry);
     registerLosses(registry);
+    registerRandom(registry);
     registerRearrange(registry);
     registerSignal(registry);
     registerStateful(registry);

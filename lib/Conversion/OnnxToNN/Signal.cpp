@@ -6,6 +6,8 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/NN/IR/NNNumeric.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 #include <cmath>
@@ -107,10 +109,142 @@ static LogicalResult legalizeMelWeightMatrix(LegalizeContext &c) {
   return c.set(c.cast(c.select(isCenter, c.scalar(1, bin), sides), type));
 }
 
+//===----------------------------------------------------------------------===//
+// Transforms
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What a transform is of: `length` elements, of which `bins` are wanted.
+struct Spectrum {
+  Size length, bins;
+  int64_t parts = 2;
+  bool inverse = false, hermitian = false;
+};
+} // namespace
+
+/// Transforms `rows`, [rows, n, 1 or 2], in f32 if they are narrower.
+static Value buildTransform(LegalizeContext &c, Value rows, const Spectrum &spectrum) {
+  Type type = nn::getElementType(rows), wide = type.isF64() ? type : Type(c.b.getF32Type());
+  auto op = nn::createInferred<nn::FourierOp>(
+      c.b, c.loc, ArrayRef<Type>{wide, c.b.getF64Type()}, c.cast(rows, wide), c.toValue(spectrum.length),
+      c.toValue(spectrum.bins), spectrum.parts, spectrum.inverse, spectrum.hermitian);
+  return c.cast(op.getResult(), type);
+}
+
+static Size halfSpectrum(LegalizeContext &c, Size length) {
+  return c.sizes.add(c.sizes.div(length, c.b.getIndexAttr(2), /*floor=*/true), c.one());
+}
+
+/// DFT along an axis that the run may tell: the dimensions before it and after it, whichever they are, are
+/// one each.
+static LogicalResult legalizeDFT(LegalizeContext &c) {
+  Sizes dims = c.shapeOf(0);
+  int64_t rank = dims.size();
+  if (rank < 2) {
+    return c.error("E0307",
+                   llvm::formatv("the operand has {0} dimensions, must have at least 2", rank).str());
+  }
+  SizeArith &sizes = c.sizes;
+  Size axis = c.b.getIndexAttr(c.node.version < 20 ? c.intAttr("axis", 1) : -2);
+  if (c.has(2)) {
+    std::optional<Scalars> given = c.scalarsOrRead(2);
+    if (!given || given->elements.size() != 1) {
+      return c.error("E0307", "axis must have one element");
+    }
+    axis = given->elements.front();
+  }
+  axis = c.axisPosition(axis, rank);
+  c.require(sizes.compare(CompareKind::Less, axis, c.b.getIndexAttr(rank - 1)),
+            "the axis is that of real and imaginary parts");
+  Sizes before, after;
+  Size size = c.one();
+  for (int64_t i = 0; i < rank - 1; ++i) {
+    Size dim = dims[i], position = c.b.getIndexAttr(i);
+    before.push_back(sizes.select(sizes.compare(CompareKind::Less, position, axis), dim, c.one()));
+    after.push_back(sizes.select(sizes.compare(CompareKind::Greater, position, axis), dim, c.one()));
+    size = sizes.select(sizes.compare(CompareKind::Equal, position, axis), dim, size);
+  }
+  size = c.checkedSize(size);
+  bool onesided = c.intAttr("onesided", 0) != 0;
+  Spectrum spectrum;
+  spectrum.inverse = c.intAttr("inverse", 0) != 0;
+  spectrum.hermitian = spectrum.inverse && onesided;
+  spectrum.parts = spectrum.hermitian ? 1 : 2;
+  if (c.has(1)) {
+    std::optional<Size> length = readSize(c, 1, "dft_length");
+    spectrum.length = length ? *length : c.one();
+  } else if (spectrum.hermitian) {
+    spectrum.length = c.checkedSize(sizes.mul(sizes.sub(size, c.one()), c.b.getIndexAttr(2)));
+  } else {
+    spectrum.length = size;
+  }
+  c.require(sizes.compare(CompareKind::GreaterOrEqual, spectrum.length, c.one()),
+            "the transform has no elements");
+  spectrum.bins = onesided && !spectrum.inverse ? halfSpectrum(c, spectrum.length) : spectrum.length;
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Size outer = c.checkedProduct(before), inner = c.checkedProduct(after),
+       rows = c.checkedProduct({outer, inner});
+  Value x = c.reshape(c.operand(0), {outer, size, inner, dims.back()});
+  x = c.reshape(c.transpose(x, {0, 2, 1, 3}), {rows, size, dims.back()});
+  Value result = buildTransform(c, x, spectrum);
+  Size parts = c.b.getIndexAttr(spectrum.parts);
+  result = c.transpose(c.reshape(result, {outer, inner, spectrum.bins, parts}), {0, 2, 1, 3});
+  for (int64_t i = 0; i < rank - 1; ++i) {
+    Size isAxis = sizes.compare(CompareKind::Equal, c.b.getIndexAttr(i), axis);
+    dims[i] = c.checkedSize(sizes.select(isAxis, spectrum.bins, dims[i]));
+  }
+  dims.back() = parts;
+  return c.set(c.reshape(result, dims));
+}
+
+/// STFT: transforms of frames that overlap, each times a window.
+static LogicalResult legalizeSTFT(LegalizeContext &c) {
+  if (c.rank(0) != 3 || (c.has(2) && c.rank(2) != 1)) {
+    return c.error("E0307", "the signal must have 3 dimensions, the window 1");
+  }
+  Sizes dims = c.shapeOf(0);
+  SizeArith &sizes = c.sizes;
+  std::optional<Size> step = readSize(c, 1, "frame_step");
+  std::optional<Size> length = c.has(3)   ? readSize(c, 3, "frame_length")
+                               : c.has(2) ? std::optional(c.shapeOf(2)[0])
+                                          : std::optional(dims[1]);
+  if (!step || !length || c.hasFailed()) {
+    return failure();
+  }
+  c.require(sizes.compare(CompareKind::GreaterOrEqual, *step, c.one()), "frame_step must be positive");
+  c.require(sizes.compare(CompareKind::GreaterOrEqual, *length, c.one()), "a frame has no elements");
+  c.require(sizes.compare(CompareKind::LessOrEqual, *length, dims[1]), "a frame is longer than the signal");
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Size room = sizes.max(sizes.sub(dims[1], *length), c.b.getIndexAttr(0));
+  Size frames = sizes.add(sizes.div(room, sizes.max(*step, c.one()), /*floor=*/true), c.one());
+  frames = c.checkedSize(frames);
+  Type i64 = c.b.getI64Type();
+  auto number = [&](Size size) { return nn::buildFromScalars(c.b, c.loc, {size}, i64, /*scalar=*/true); };
+  Value zero = nn::buildScalar(c.b, c.loc, i64, 0), one = nn::buildScalar(c.b, c.loc, i64, 1);
+  Value starts = c.reshape(nn::buildRange(c.b, c.loc, zero, number(*step), frames), {frames, c.one()});
+  Value positions = c.add(starts, nn::buildRange(c.b, c.loc, zero, one, *length));
+  Value x = nn::buildGather(c.b, c.loc, c.operand(0), positions, /*axis=*/1);
+  if (c.has(2)) {
+    x = c.mul(x, c.reshape(c.operand(2), {*length, c.one()}));
+  }
+  Spectrum spectrum;
+  spectrum.length = *length;
+  spectrum.bins = c.intAttr("onesided", 1) != 0 ? halfSpectrum(c, *length) : *length;
+  Value rows = c.reshape(x, {c.checkedProduct({dims[0], frames}), *length, dims[2]});
+  return c.set(
+      c.reshape(buildTransform(c, rows, spectrum), {dims[0], frames, spectrum.bins, c.b.getIndexAttr(2)}));
+}
+
 void lathe::onnx::registerSignal(LegalizerRegistry &registry) {
   registry.add("HannWindow", 1, 1, [](LegalizeContext &c) { return legalizeWindow(c, 0.5, 0.5, 0); });
   registry.add("HammingWindow", 1, 1,
                [](LegalizeContext &c) { return legalizeWindow(c, 25.0 / 46, 21.0 / 46, 0); });
   registry.add("BlackmanWindow", 1, 1, [](LegalizeContext &c) { return legalizeWindow(c, 0.42, 0.5, 0.08); });
+  registry.add("DFT", 1, 3, legalizeDFT);
+  registry.add("STFT", 2, 4, legalizeSTFT);
   registry.add("MelWeightMatrix", 5, 5, legalizeMelWeightMatrix);
 }

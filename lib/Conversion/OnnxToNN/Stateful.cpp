@@ -7,6 +7,7 @@
 #include "AttentionParts.h"
 #include "Windows.h"
 
+#include "lathe/Dialect/NN/IR/NNNumeric.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -77,6 +78,91 @@ static LogicalResult legalizeCausalConv(LegalizeContext &c) {
     result = c.add(result, c.reshape(c.operand(2), {dims[1], c.one()}));
   }
   return c.set(activation == "none" ? result : c.unary(UnaryKind::Silu, result));
+}
+
+//===----------------------------------------------------------------------===//
+// LinearAttention
+//===----------------------------------------------------------------------===//
+
+/// Computed in f32, whatever the types of the operands and of the state.
+static LogicalResult legalizeLinearAttention(LegalizeContext &c) {
+  StringRef rule = c.stringAttr("update_rule").value_or("gated_delta");
+  if (!llvm::is_contained({"linear", "gated", "delta", "gated_delta"}, rule)) {
+    return c.error("E0304",
+                   "update_rule is \"" + rule +
+                       "\", must be \"linear\", \"gated\", \"delta\" or \"gated_delta\"",
+                   "update_rule");
+  }
+  bool decays = rule.starts_with("gated"), corrects = rule.ends_with("delta");
+  if (c.has(4) != decays || c.has(5) != corrects) {
+    return c.error("E0305", llvm::formatv("with update_rule \"{0}\" decay must be {1} and beta {2}", rule,
+                                          decays ? "there" : "absent", corrects ? "there" : "absent")
+                                .str());
+  }
+  for (unsigned i : {0u, 1u, 2u, 4u, 5u}) {
+    if (c.has(i) && c.rank(i) != 3) {
+      return c.error("E0307", llvm::formatv("input {0} has {1} dimensions, must have 3", i, c.rank(i)).str());
+    }
+  }
+  int64_t queryHeads = c.intAttr("q_num_heads", 0), heads = c.intAttr("kv_num_heads", 0);
+  if (heads < 1 || queryHeads < 1 || queryHeads % heads != 0) {
+    return c.error(
+        "E0304",
+        llvm::formatv("q_num_heads is {0}, must be a multiple of kv_num_heads, {1}", queryHeads, heads).str(),
+        "q_num_heads");
+  }
+  Type f32 = c.b.getF32Type(), type = c.elementType(0);
+  Value q = splitHeads(c, c.cast(c.operand(0), f32), queryHeads, "q_num_heads");
+  Value k = splitHeads(c, c.cast(c.operand(1), f32), heads, "kv_num_heads");
+  Value v = splitHeads(c, c.cast(c.operand(2), f32), heads, "kv_num_heads");
+  Value decay = decays ? splitHeads(c, c.cast(c.operand(4), f32), heads, "kv_num_heads") : Value();
+  if (c.hasFailed()) {
+    return failure();
+  }
+  auto requireSame = [&](Size size, Size other, StringRef what) {
+    if (!c.sizes.isSame(size, other)) {
+      c.require(c.sizes.compare(nn::CompareKind::Equal, size, other), what + " must be those of the query");
+    }
+  };
+  auto requireOneOr = [&](Size size, Size other, StringRef what) {
+    if (!c.sizes.isSame(size, other) && getConstantIntValue(size) != 1) {
+      Size isOne = c.sizes.compare(nn::CompareKind::Equal, size, c.one());
+      c.require(c.sizes.max(isOne, c.sizes.compare(nn::CompareKind::Equal, size, other)), what);
+    }
+  };
+  Sizes dims = c.shapeOf(q), keys = c.shapeOf(k), values = c.shapeOf(v);
+  requireSame(keys[3], dims[3], "the features of the key");
+  for (Value operand : {k, v, decay, c.operandOrNull(5)}) {
+    if (operand) {
+      requireSame(c.shapeOf(operand)[0], dims[0], "batches");
+      requireSame(c.shapeOf(operand)[1], dims[1], "steps");
+    }
+  }
+  if (decays) {
+    requireOneOr(c.shapeOf(decay)[3], dims[3],
+                 "decay must be one for each head, or for each of its features");
+  }
+  Value beta = corrects ? c.cast(c.operand(5), f32) : Value(), state;
+  if (corrects) {
+    requireOneOr(c.shapeOf(beta)[2], c.b.getIndexAttr(heads),
+                 "beta must be one for each head, or one for all");
+  }
+  if (c.has(3)) {
+    if (c.rank(3) != 4) {
+      return c.error("E0307", llvm::formatv("the state has {0} dimensions, must have 4", c.rank(3)).str());
+    }
+    Sizes wanted{dims[0], c.b.getIndexAttr(heads), dims[3], values[3]};
+    for (auto [size, other] : llvm::zip_equal(c.shapeOf(3), wanted)) {
+      requireSame(size, other, "the sizes of the state");
+    }
+    state = c.cast(c.operand(3), f32);
+  }
+  double scale = c.floatAttr("scale", 0);
+  auto op =
+      nn::createInferred<nn::LinearAttentionOp>(c.b, c.loc, ArrayRef<Type>{f32, f32}, q, k, v, state, decay,
+                                                beta, scale == 0 ? FloatAttr() : c.b.getF32FloatAttr(scale));
+  (void)c.set(1, c.cast(op.getLast(), c.has(3) ? c.elementType(3) : type));
+  return c.set(c.cast(joinHeads(c, op.getResult()), type));
 }
 
 //===----------------------------------------------------------------------===//
@@ -155,5 +241,6 @@ static LogicalResult legalizeFlexAttention(LegalizeContext &c) {
 
 void lathe::onnx::registerStateful(LegalizerRegistry &registry) {
   registry.add("CausalConvWithState", 2, 4, legalizeCausalConv);
+  registry.add("LinearAttention", 3, 6, legalizeLinearAttention);
   registry.add("FlexAttention", 3, 3, legalizeFlexAttention, kPreview);
 }

@@ -31,6 +31,14 @@ mlir::Value buildGeluTanh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x)
 mlir::Value buildSoftplus(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 mlir::Value buildSin(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 mlir::Value buildCos(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAsin(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAcos(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAtan(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildSinh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildCosh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAsinh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAcosh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+mlir::Value buildAtanh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 mlir::Value buildPow(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x, mlir::Value y);
 /// The remainder of the division truncated towards zero, exact, with the sign of x.
 mlir::Value buildFMod(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x, mlir::Value y);

@@ -4,6 +4,7 @@
 #include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/NNLearned.h"
+#include "lathe/Dialect/NN/IR/NNNumeric.h"
 #include "lathe/Dialect/NN/IR/NNOrder.h"
 #include "lathe/Dialect/NN/IR/NNRecurrent.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
@@ -97,6 +98,9 @@ void NNDialect::initialize() {
       ,
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNLearnedOps.cpp.inc"
+      ,
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNNumericOps.cpp.inc"
       ,
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNOrderOps.cpp.inc"

@@ -72,6 +72,23 @@ Value buildIntegerPow(Emitter &e, Value x, Value y, bool isUnsigned) {
   return e.select(vanishes, zero, result);
 }
 
+/// Shifts by more bits than there are have no defined result on a processor; read without sign, negative ones
+/// are among them.
+Value buildShift(Emitter &e, Value x, Value y, bool isUnsigned, bool isLeft) {
+  OpBuilder &b = e.builder();
+  Location loc = e.location();
+  Type type = x.getType();
+  int64_t width = getElementTypeOrSelf(type).getIntOrFloatBitWidth();
+  Value isWithin = e.compare(CmpI::ult, y, width);
+  if (isLeft || isUnsigned) {
+    Value by = e.select(isWithin, y, e.zero(type));
+    Value shifted =
+        isLeft ? Value(arith::ShLIOp::create(b, loc, x, by)) : arith::ShRUIOp::create(b, loc, x, by);
+    return e.select(isWithin, shifted, e.zero(type));
+  }
+  return arith::ShRSIOp::create(b, loc, x, e.select(isWithin, y, e.integer(type, width - 1)));
+}
+
 Value buildInteger(Emitter &e, BinaryKind kind, Value x, Value y, bool isUnsigned) {
   switch (kind) {
   case BinaryKind::Add:
@@ -105,6 +122,9 @@ Value buildInteger(Emitter &e, BinaryKind kind, Value x, Value y, bool isUnsigne
     return e.bitOr(x, y);
   case BinaryKind::Xor:
     return e.bitXor(x, y);
+  case BinaryKind::ShiftLeft:
+  case BinaryKind::ShiftRight:
+    return buildShift(e, x, y, isUnsigned, kind == BinaryKind::ShiftLeft);
   }
   return x;
 }
@@ -181,6 +201,8 @@ Value buildFloat(BinaryOp op, Emitter &e, Value x, Value y) {
   case BinaryKind::And:
   case BinaryKind::Or:
   case BinaryKind::Xor:
+  case BinaryKind::ShiftLeft:
+  case BinaryKind::ShiftRight:
     break;
   }
   // The verifier lets no float into bitwise kinds.

@@ -82,6 +82,26 @@ static Value roundToBF16(Emitter &e, Value x) {
   return e.fromBits(high, b.getBF16Type());
 }
 
+Value BitCastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
+  Emitter e(builder, loc);
+  Value x = operands[0];
+  Type from = getElementTypeOrSelf(x.getType()), to = getElementTypeOrSelf(getResult().getType());
+  if (isa<IntegerType>(to)) {
+    to = builder.getIntegerType(to.getIntOrFloatBitWidth());
+  }
+  if (from == to) {
+    return x;
+  }
+  if (to.isInteger(1)) {
+    return e.compare(CmpI::ne, x, int64_t(0));
+  }
+  if (from.isInteger(1)) {
+    x = e.extendUnsigned(x, builder.getI8Type());
+  }
+  Type type = withElement(x.getType(), to);
+  return x.getType() == type ? x : arith::BitcastOp::create(builder, loc, type, x);
+}
+
 Value CastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
   Emitter e(builder, loc);
   Value x = operands[0];

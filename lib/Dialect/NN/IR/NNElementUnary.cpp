@@ -106,6 +106,22 @@ static Value buildFloat(UnaryOp op, Emitter &e, Value x) {
     return e.compare(CmpF::UNO, x, x);
   case UnaryKind::IsInf:
     return e.compare(CmpF::OEQ, e.abs(x), e.infinity(type));
+  case UnaryKind::Asin:
+    return approx::buildAsin(b, loc, x);
+  case UnaryKind::Acos:
+    return approx::buildAcos(b, loc, x);
+  case UnaryKind::Atan:
+    return approx::buildAtan(b, loc, x);
+  case UnaryKind::Sinh:
+    return approx::buildSinh(b, loc, x);
+  case UnaryKind::Cosh:
+    return approx::buildCosh(b, loc, x);
+  case UnaryKind::Asinh:
+    return approx::buildAsinh(b, loc, x);
+  case UnaryKind::Acosh:
+    return approx::buildAcosh(b, loc, x);
+  case UnaryKind::Atanh:
+    return approx::buildAtanh(b, loc, x);
   case UnaryKind::Not:
     break;
   }

@@ -231,6 +231,10 @@ static bool isDetour(Type from, Type middle, Type to) {
   return !mayDiffer || isLossless(from, to);
 }
 
+OpFoldResult BitCastOp::fold(FoldAdaptor adaptor) {
+  return getX().getType() == getType() ? OpFoldResult(getX()) : foldPointwise(*this, adaptor.getOperands());
+}
+
 OpFoldResult CastOp::fold(FoldAdaptor adaptor) {
   if (getX().getType() == getType()) {
     return getX();

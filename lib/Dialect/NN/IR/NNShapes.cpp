@@ -42,6 +42,9 @@ InferredDims UnaryOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
   return single(operandDims[0]);
 }
 InferredDims CastOp::inferDims(OpBuilder &builder, OperandDims operandDims) { return single(operandDims[0]); }
+InferredDims BitCastOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
+  return single(operandDims[0]);
+}
 InferredDims BinaryOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
   return inferBroadcast(builder, getLoc(), operandDims);
 }

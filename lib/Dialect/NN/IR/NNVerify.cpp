@@ -55,7 +55,9 @@ LogicalResult UnaryOp::verify() {
 }
 
 LogicalResult BinaryOp::verify() {
-  bool isBitwise = llvm::is_contained({BinaryKind::And, BinaryKind::Or, BinaryKind::Xor}, getKind());
+  bool isBitwise = llvm::is_contained(
+      {BinaryKind::And, BinaryKind::Or, BinaryKind::Xor, BinaryKind::ShiftLeft, BinaryKind::ShiftRight},
+      getKind());
   if (failed(verifyTensors(*this)) ||
       failed(verifyElements(*this, "lhs", getLhs(), isBitwise ? ElementSet::Integer : ElementSet::Numeric)) ||
       failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
@@ -88,6 +90,23 @@ LogicalResult SelectOp::verify() {
 
 LogicalResult CastOp::verify() {
   return failure(failed(verifyTensors(*this)) || failed(verifyResultShapes(*this)));
+}
+
+/// Bits of an element in memory.
+static unsigned getStoredBits(Type element) {
+  return element.isInteger(1) ? 8 : element.getIntOrFloatBitWidth();
+}
+
+LogicalResult BitCastOp::verify() {
+  if (failed(verifyTensors(*this))) {
+    return failure();
+  }
+  unsigned from = getStoredBits(getElementType(getX())), to = getStoredBits(getElementType(getResult()));
+  if (from != to) {
+    return emitOpError() << "expects elements of one width, but x has " << from << " bits and the result "
+                         << to;
+  }
+  return verifyResultShapes(*this);
 }
 
 //===----------------------------------------------------------------------===//

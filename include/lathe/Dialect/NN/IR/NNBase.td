@@ -50,14 +50,18 @@ def NN_UnaryKind : I32EnumAttr<"UnaryKind", "a pointwise function of one operand
     I32EnumAttrCase<"Silu", 19, "silu">, I32EnumAttrCase<"Softplus", 20, "softplus">,
     I32EnumAttrCase<"HardSwish", 21, "hard_swish">, I32EnumAttrCase<"HardSigmoid", 22, "hard_sigmoid">,
     I32EnumAttrCase<"Not", 23, "not">, I32EnumAttrCase<"IsNaN", 24, "is_nan">,
-    I32EnumAttrCase<"IsInf", 25, "is_inf">]> {
+    I32EnumAttrCase<"IsInf", 25, "is_inf">, I32EnumAttrCase<"Asin", 26, "asin">, I32EnumAttrCase<"Acos", 27, "acos">,
+    I32EnumAttrCase<"Atan", 28, "atan">, I32EnumAttrCase<"Sinh", 29, "sinh">, I32EnumAttrCase<"Cosh", 30, "cosh">,
+    I32EnumAttrCase<"Asinh", 31, "asinh">, I32EnumAttrCase<"Acosh", 32, "acosh">,
+    I32EnumAttrCase<"Atanh", 33, "atanh">]> {
   let cppNamespace = "::lathe::nn";
 }
 def NN_BinaryKind : I32EnumAttr<"BinaryKind", "a pointwise function of two operands", [
     I32EnumAttrCase<"Add", 0, "add">, I32EnumAttrCase<"Sub", 1, "sub">, I32EnumAttrCase<"Mul", 2, "mul">,
     I32EnumAttrCase<"Div", 3, "div">, I32EnumAttrCase<"Mod", 4, "mod">, I32EnumAttrCase<"FMod", 5, "fmod">,
     I32EnumAttrCase<"Pow", 6, "pow">, I32EnumAttrCase<"Max", 7, "max">, I32EnumAttrCase<"Min", 8, "min">,
-    I32EnumAttrCase<"And", 9, "and">, I32EnumAttrCase<"Or", 10, "or">, I32EnumAttrCase<"Xor", 11, "xor">]> {
+    I32EnumAttrCase<"And", 9, "and">, I32EnumAttrCase<"Or", 10, "or">, I32EnumAttrCase<"Xor", 11, "xor">,
+    I32EnumAttrCase<"ShiftLeft", 12, "shift_left">, I32EnumAttrCase<"ShiftRight", 13, "shift_right">]> {
   let cppNamespace = "::lathe::nn";
 }
 def NN_CompareKind : I32EnumAttr<"CompareKind", "a comparison", [

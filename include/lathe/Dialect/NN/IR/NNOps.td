@@ -96,6 +96,8 @@ def NN_BinaryOp : NN_PointwiseOp<"binary"> {
   let description = [{
     Both operands have the result's element type. Integer `div` truncates, `mod` has the sign of the divisor, `fmod`
     that of the dividend; `max` and `min` propagate NaN. `and`, `or`, `xor` take i1 (and integers: bitwise).
+    `shift_left` and `shift_right` of integers drop bits at the ends; to the right, copies of the sign follow. By less
+    than 0, or as many bits as there are, nothing but them is left.
 
     ```mlir
     %y = nn.binary add %x, %bias : tensor<?x384xf32>, tensor<384xf32> -> tensor<?x384xf32>
@@ -154,6 +156,20 @@ def NN_CastOp : NN_PointwiseOp<"cast"> {
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$x attr-dict `:` type($x) `->` type($result)";
   let hasCanonicalizer = 1;
+}
+
+def NN_BitCastOp : NN_PointwiseOp<"bit_cast"> {
+  let summary = "the same bits as elements of another type";
+  let description = [{
+    Both types have one width; bools have eight bits of 0 or 1.
+
+    ```mlir
+    %y = nn.bit_cast %x : tensor<?x8xf32> -> tensor<?x8xi32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$x);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($result)";
 }
 
 //===----------------------------------------------------------------------===//
