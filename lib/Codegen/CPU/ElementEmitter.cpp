@@ -81,6 +81,10 @@ FailureOr<SmallVector<OpFoldResult>> ElementEmitter::getDims(Value tensor) {
 
 FailureOr<Value> ElementEmitter::evaluate(Value tensor, const Tile &tile) {
   if (auto known = roots.find(tensor); known != roots.end()) {
+    if (tile.lanes == 0 && isa<VectorType>(known->second.getType())) {
+      // A last dimension of one element, which the first lane has.
+      return vector::ExtractOp::create(context.builder, tensor.getLoc(), known->second, 0).getResult();
+    }
     return toLanes(context.builder, tensor.getLoc(), known->second, tile.lanes);
   }
   for (auto &[knownTile, value] : memo[tensor]) {

@@ -27,6 +27,10 @@ struct Scalars {
   mlir::Type elementType;
   llvm::SmallVector<int64_t> shape;
   Sizes elements;
+
+  /// Those of another shape: for each index into it, the element at index `from(index)` of these.
+  Scalars pick(llvm::ArrayRef<int64_t> resultShape,
+               llvm::function_ref<llvm::SmallVector<int64_t>(llvm::ArrayRef<int64_t>)> from) const;
 };
 
 /// The most elements a tensor may have to be followed as scalars, and to be read by the host program.

@@ -153,6 +153,11 @@ static LogicalResult legalizeTranspose(LegalizeContext &c) {
   if (isIdentityPermutation(perm)) {
     return c.forward(0);
   }
+  if (const Scalars *list = c.scalars(0)) {
+    return c.setScalars(list->pick(applyPermutation(list->shape, perm), [&](ArrayRef<int64_t> index) {
+      return applyPermutation(index, invertPermutationVector(perm));
+    }));
+  }
   return c.set(c.transpose(c.operand(0), perm));
 }
 

@@ -172,14 +172,17 @@ static LogicalResult legalizeSlice(LegalizeContext &c) {
   if (isWhole) {
     return c.forward(0);
   }
-  if (const Scalars *list = c.scalars(0); list && dims.size() == 1 && strided.empty()) {
-    std::optional<int64_t> offset = getConstantIntValue(offsets[0]), size = getConstantIntValue(sizes[0]);
-    if (offset && size) {
-      Sizes elements;
-      for (int64_t i = 0; i < *size; ++i) {
-        elements.push_back(list->elements[*offset + i * strides[0]]);
-      }
-      return c.setScalars({list->elementType, {*size}, elements});
+  if (const Scalars *list = c.scalars(0); list && strided.empty()) {
+    std::optional<SmallVector<int64_t>> first = getConstantIntValues(offsets),
+                                        shape = getConstantIntValues(sizes);
+    if (first && shape) {
+      return c.setScalars(list->pick(*shape, [&](ArrayRef<int64_t> index) {
+        SmallVector<int64_t> from;
+        for (auto [position, offset, stride] : llvm::zip_equal(index, *first, strides)) {
+          from.push_back(offset + position * stride);
+        }
+        return from;
+      }));
     }
   }
   Value x = nn::buildSlice(c.b, c.loc, c.operand(0), offsets, sizes, strides);

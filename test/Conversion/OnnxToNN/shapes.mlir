@@ -196,3 +196,26 @@ func.func @main(%x: tensor<?x?x4xf32> {lathe.name = "x", lathe.dims = ["B", "S",
   %y = onnx.node "Add"(%x, %p) version 17 {} outputs ["y"] : (tensor<?x?x4xf32>, tensor<*xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// Pads in the order of the axes that they are of, last axis first, as an exporter turns them around: lists that are
+// transposed and read backwards stay known.
+// CHECK-LABEL: func.func @main
+func.func @main(%x: tensor<?x20xf32> {lathe.name = "x", lathe.dims = ["B", ""]}) -> tensor<*xf32> {
+  // CHECK: nn.pad reflect %{{.*}} before [0, 3] after [0, 4]
+  %pads = arith.constant dense<[3, 4, 0, 0]> : tensor<4xi64>
+  %pairs = arith.constant dense<[-1, 2]> : tensor<2xi64>
+  %flat = arith.constant dense<-1> : tensor<1xi64>
+  %start = arith.constant dense<-1> : tensor<1xi64>
+  %end = arith.constant dense<-9223372036854775807> : tensor<1xi64>
+  %axis = arith.constant dense<0> : tensor<1xi64>
+  %step = arith.constant dense<-1> : tensor<1xi64>
+  %p = onnx.node "Reshape"(%pads, %pairs) version 17 {} outputs ["p"] : (tensor<4xi64>, tensor<2xi64>) -> tensor<*xi64>
+  %r = onnx.node "Slice"(%p, %start, %end, %axis, %step) version 17 {} outputs ["r"]
+    : (tensor<*xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<*xi64>
+  %t = onnx.node "Transpose"(%r) version 17 {perm = [1, 0]} outputs ["t"] : (tensor<*xi64>) -> tensor<*xi64>
+  %l = onnx.node "Reshape"(%t, %flat) version 17 {} outputs ["l"] : (tensor<*xi64>, tensor<1xi64>) -> tensor<*xi64>
+  %y = onnx.node "Pad"(%x, %l) version 17 {mode = "reflect"} outputs ["y"] : (tensor<?x20xf32>, tensor<*xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
