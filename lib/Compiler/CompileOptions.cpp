@@ -50,6 +50,10 @@ Expected<ShapeOption> ShapeOption::parse(StringRef text) {
     option.range = {min, max};
     return option;
   }
+  if (value == "none") {
+    option.isNone = true;
+    return option;
+  }
   SmallVector<StringRef> parts;
   value.split(parts, 'x');
   for (StringRef part : parts) {
@@ -64,6 +68,9 @@ Expected<ShapeOption> ShapeOption::parse(StringRef text) {
 
 std::string ShapeOption::str() const {
   std::string text = name + "=";
+  if (isNone) {
+    return text + "none";
+  }
   if (range) {
     return text + std::to_string(range->first) + ".." + std::to_string(range->second);
   }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: Of an input, or of a symbol.
-Shape = int | range | Iterable[int | None]
+Shape = int | range | Iterable[int | None] | None
 
 
 def driver() -> str:
@@ -62,7 +62,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         The threads of the returned model's sessions; 0 is one per core. An artifact is not tied to a number.
     shapes : mapping, optional
         From an input to its shape (None keeps a dimension), from a symbol to its size or to a range:
-        ``{"x": (1, 128)}``, ``{"S": 128}``, ``{"S": range(1, 513)}``.
+        ``{"x": (1, 128)}``, ``{"S": 128}``, ``{"S": range(1, 513)}``. From a sequence to its length, and from an
+        optional that holds nothing to None.
     target : str or sequence of str, default "native"
         "native", "x86-64-v3", "x86-64-v4".
     opt_level : {0, 2}, default 2
@@ -104,6 +105,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
 
 def _shape_text(shape: Shape) -> str:
     """The driver's spelling: 128, 1..512 for a symbol's bounds, 1x128 for an input."""
+    if shape is None:
+        return "none"
     if isinstance(shape, int):
         return str(shape)
     if isinstance(shape, range):

@@ -120,6 +120,9 @@ class Model:
         # Outputs that are sequences are given as tensors "name[0]", "name[1]" ...
         prefix = "lathe.sequence."
         self._sequences = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
+        # The same for inputs; "name" for an optional has no element if it must be absent.
+        prefix = "lathe.elements."
+        self._elements = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
         # Types that numpy lacks have the arrays of another one.
         self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
@@ -136,6 +139,20 @@ class Model:
         names = {value.name for value in (self.outputs if values is None else values)}
         return {key[len(prefix):]: json.loads(text) for key, text in self.metadata.items()
                 if key.startswith(prefix) and key[len(prefix):] in names}
+
+    def _split_sequences(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with each element of a sequence as an input of its own."""
+        split: dict[str, Any] = {}
+        for name, value in inputs.items():
+            count = self._elements.get(name)
+            if count is None:
+                split[name] = value
+                continue
+            elements = [] if value is None else list(value)
+            if len(elements) != count:
+                raise ModelError("E0702", f"input {name!r} has {len(elements)} elements, expects {count}")
+            split.update({f"{name}[{i}]": element for i, element in enumerate(elements)})
+        return split
 
     def _join_sequences(self, results: dict[str, Array]) -> dict[str, Any]:
         """The same with the elements of a sequence as one list."""
@@ -205,6 +222,8 @@ class Model:
                 raise TypeError("expects inputs by name, or one mapping of them")
             inputs = {**arguments[0], **inputs}
         library = rt.library()
+        if self._elements:
+            inputs = self._split_sequences(inputs)
         for name in inputs:
             if name not in self._numbers:
                 known = ", ".join(self._numbers)

@@ -22,8 +22,8 @@ def numbers(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-def check(proto, folder, *batches):
-    compiled = compile_model(proto, folder)
+def check(proto, folder, *batches, **options):
+    compiled = compile_model(proto, folder, **options)
     for inputs in batches:
         actual = compiled(inputs)
         wanted = expected(proto, inputs)
@@ -156,3 +156,26 @@ def test_sequence_of_a_branch_that_data_takes(tmp_path):
                   [sequence("y")])
     with pytest.raises(lathe.ModelError, match="a value is no tensor of numbers"):
         compile_model(proto, tmp_path)
+
+
+def test_sequence_as_input(tmp_path):
+    nodes = [node("SequenceInsert", ["s", "x"], ["y"]), node("ConcatFromSequence", ["y"], ["all"], axis=0)]
+    proto = model(nodes, [helper.make_tensor_sequence_value_info("s", FLOAT, ["N"]), value("x", FLOAT, "M")],
+                  [sequence("y"), value("all", FLOAT, None)])
+    check(proto, tmp_path, {"s": [numbers(3), numbers(5)], "x": numbers(4)}, {"s": [numbers(1), numbers(2)], "x": numbers(9)},
+          shapes={"s": 2})
+    compiled = lathe.load(tmp_path / "m.so")
+    assert [info.name for info in compiled.inputs] == ["s[0]", "s[1]", "x"]
+    with pytest.raises(lathe.ModelError, match="input 's' has 3 elements, expects 2"):
+        compiled(s=[numbers(3)] * 3, x=numbers(4))
+    with pytest.raises(lathe.ModelError, match="--shape s=3 says that it has 3 elements"):
+        compile_model(proto, tmp_path)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_optional_as_input(tmp_path, present):
+    kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(FLOAT, ["N"]))
+    proto = model([node("OptionalHasElement", ["o"], ["y"])], [helper.make_value_info("o", kind), value("x", FLOAT, 1)],
+                  [value("y", BOOL)], opset=18)
+    compiled = compile_model(proto, tmp_path, **({} if present else {"shapes": {"o": None}}))
+    assert compiled(o=numbers(3) if present else None, x=numbers(1))["y"] == present

@@ -44,11 +44,25 @@ def _message(text):
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _compile(model, folder, level):
+def _lengths(name, kind, content):
+    """Options that say how many elements an input that is a sequence has, and whether an optional has one."""
+    if kind.HasField("optional_type"):
+        return [f"{name}=none"] if content is None else _lengths(name, kind.optional_type.elem_type, content)
+    if kind.HasField("sequence_type"):
+        element = kind.sequence_type.elem_type
+        return [f"{name}={len(content)}", *(option for i, value in enumerate(content)
+                                            for option in _lengths(f"{name}[{i}]", element, value))]
+    is_shaped = kind.tensor_type.HasField("shape")
+    return [] if is_shaped or "[" not in name else [f"{name}=" + "x".join(map(str, np.shape(content)))]
+
+
+def _compile(model, inputs, folder, level):
     """The artifact, or a pair of a status and its reason."""
     source, artifact = pathlib.Path(folder) / "model.onnx", pathlib.Path(folder) / "model.so"
     source.write_bytes(model.SerializeToString())
-    done = subprocess.run([driver(), "compile", source, "-o", artifact, f"-O{level}"], capture_output=True, text=True,
+    options = [option for value in model.graph.input for option in _lengths(value.name, value.type, inputs.get(value.name))]
+    options = [f"--shape={option}" for option in options]
+    done = subprocess.run([driver(), "compile", source, "-o", artifact, f"-O{level}", *options], capture_output=True, text=True,
                           check=False)
     if done.returncode == 0:
         return artifact
@@ -79,8 +93,8 @@ def run_case(case, mode, level=2):
     for data in case.data:
         with tempfile.TemporaryDirectory(prefix="lathe-conformance-") as folder:
             if artifact is None or mode == "constant":
-                model, _ = cases.rewrite(case, mode, data)
-                artifact = _compile(model, folder, level)
+                model, inputs = cases.rewrite(case, mode, data)
+                artifact = _compile(model, inputs, folder, level)
                 if isinstance(artifact, tuple):
                     return Result(case.name, mode, *artifact)
                 loaded = Model(artifact, threads=1)

@@ -47,6 +47,8 @@ struct ShapeOption {
   std::vector<int64_t> dims;
   /// `S=1..512`: the symbol's bounds, both inclusive; then `dims` is empty.
   std::optional<std::pair<int64_t, int64_t>> range;
+  /// `x=none`: the input, an optional, holds nothing; then `dims` is empty.
+  bool isNone = false;
 
   static llvm::Expected<ShapeOption> parse(llvm::StringRef text);
   std::string str() const;

@@ -153,10 +153,11 @@ static LogicalResult applyOption(Arguments &arguments, StringRef option) {
 
 LogicalResult lathe::onnx::convertArguments(func::FuncOp main, ArrayRef<std::string> shapes) {
   Arguments arguments{main, {}, {}, {}};
-  if (failed(readArguments(arguments))) {
+  SmallVector<std::string> rest;
+  if (failed(expandArguments(main, shapes, rest)) || failed(readArguments(arguments))) {
     return failure();
   }
-  for (StringRef option : shapes) {
+  for (StringRef option : rest) {
     if (failed(applyOption(arguments, option))) {
       return failure();
     }

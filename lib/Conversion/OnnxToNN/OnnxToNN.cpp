@@ -13,6 +13,7 @@
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/JSON.h"
+#include <deque>
 
 using namespace mlir;
 using namespace lathe;
@@ -84,7 +85,8 @@ private:
   nn::ShapeTracker tracker;
   SizeArith sizes;
   /// The values of the function and of the bodies around the insertion point, innermost last.
-  std::vector<DenseMap<Value, LegalValue>> scopes;
+  // A deque: references to values stay when a body begins.
+  std::deque<DenseMap<Value, LegalValue>> scopes;
   SmallVector<Operation *> abandoned;
   size_t convertedBodies = 0;
   Vocabulary vocabulary;
