@@ -324,6 +324,9 @@ void requireSizes(LegalizeContext &c, mlir::Operation *op);
 /// States that dimensions `from` broadcast to `to`, aligned at the last ones.
 void requireBroadcast(LegalizeContext &c, llvm::ArrayRef<Size> from, llvm::ArrayRef<Size> to);
 
+/// The dimensions whose mark is 0, of which there are `left`: each moves forward by those before it that go.
+Sizes dropMarked(LegalizeContext &c, llvm::ArrayRef<Size> dims, llvm::ArrayRef<Size> marks, int64_t left);
+
 /// Folds a pointwise operator on scalars with numpy broadcasting; false if an operand is no scalars.
 bool foldScalars(LegalizeContext &c, mlir::Type resultType, llvm::ArrayRef<unsigned> operands,
                  llvm::function_ref<Size(llvm::ArrayRef<Size>)> fold);

@@ -194,14 +194,9 @@ static Size pick(LegalizeContext &c, ArrayRef<Size> list, Size index) {
   return result;
 }
 
-/// Squeeze where data names the axes: every dimension that stays moves forward by those before it that go.
-static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
-  Sizes dims = c.shapeOf(0);
-  int64_t rank = dims.size(), left = rank - int64_t(axes.size());
-  if (left < 0) {
-    return c.error("E0304", llvm::formatv("there are {0} axes, but {1} dimensions", axes.size(), rank).str());
-  }
-  Sizes marks = markAxes(c, axes, rank), result(left, c.one());
+Sizes lathe::onnx::dropMarked(LegalizeContext &c, ArrayRef<Size> dims, ArrayRef<Size> marks, int64_t left) {
+  int64_t rank = dims.size();
+  Sizes result(left, c.one());
   Size place = c.b.getIndexAttr(0);
   for (int64_t i = 0; i < rank; ++i) {
     Size stays = c.sizes.sub(c.one(), marks[i]);
@@ -211,7 +206,17 @@ static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
     }
     place = c.sizes.add(place, stays);
   }
-  return c.set(c.reshape(c.operand(0), result));
+  return result;
+}
+
+/// Squeeze where data names the axes.
+static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
+  Sizes dims = c.shapeOf(0);
+  int64_t rank = dims.size(), left = rank - int64_t(axes.size());
+  if (left < 0) {
+    return c.error("E0304", llvm::formatv("there are {0} axes, but {1} dimensions", axes.size(), rank).str());
+  }
+  return c.set(c.reshape(c.operand(0), dropMarked(c, dims, markAxes(c, axes, rank), left)));
 }
 
 /// Unsqueeze where data names the axes.

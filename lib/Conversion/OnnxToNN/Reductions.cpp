@@ -50,9 +50,101 @@ static bool reduceScalars(LegalizeContext &c, ReduceKind kind, ArrayRef<int64_t>
   return succeeded(c.setScalars({list->elementType, shape, {result}}));
 }
 
+/// The reduction of `x` and what stands around it.
+static Value buildReduction(LegalizeContext &c, ReduceKind kind, Around around, Value x,
+                            ArrayRef<int64_t> axes, bool keepDims) {
+  switch (around) {
+  case Around::Plain:
+    // Max and Min of bools are any and all.
+    if (nn::getElementType(x).isInteger(1)) {
+      kind = kind == ReduceKind::Max ? ReduceKind::Any : ReduceKind::All;
+    }
+    return c.reduce(kind, x, axes, keepDims);
+  case Around::L1:
+    return c.reduce(ReduceKind::Sum, c.unary(UnaryKind::Abs, x), axes, keepDims);
+  case Around::L2:
+    return c.unary(UnaryKind::Sqrt, c.reduce(ReduceKind::SumSquare, x, axes, keepDims));
+  case Around::LogSum:
+    return c.unary(UnaryKind::Log, c.reduce(ReduceKind::Sum, x, axes, keepDims));
+  case Around::LogSumExp:
+    break;
+  }
+  // log(sum(exp(x - max))) + max, which does not overflow. An infinite maximum must not become inf - inf.
+  Value max = c.reduce(ReduceKind::Max, x, axes, /*keepDims=*/true);
+  Value finite = c.select(c.unary(UnaryKind::IsInf, max), c.scalar(0, max), max);
+  Value exps = c.unary(UnaryKind::Exp, c.binary(BinaryKind::Sub, x, finite));
+  Value sum = c.reduce(ReduceKind::Sum, exps, axes, /*keepDims=*/true);
+  Value result = c.add(c.unary(UnaryKind::Log, sum), finite);
+  if (keepDims) {
+    return result;
+  }
+  Sizes dims;
+  for (auto [axis, dim] : llvm::enumerate(c.shapeOf(result))) {
+    if (!llvm::is_contained(axes, int64_t(axis))) {
+      dims.push_back(dim);
+    }
+  }
+  return c.reshape(result, dims);
+}
+
+/// For each of `rank` dimensions how often operand 1, of any length, names it: read while the model runs.
+static Sizes countNames(LegalizeContext &c, int64_t rank) {
+  Type i64 = c.b.getI64Type();
+  Value axes = c.reshape(c.cast(c.operand(1), i64), {c.sizes.product(c.shapeOf(1)), c.one()});
+  Value zero = nn::buildScalar(c.b, c.loc, i64, 0), one = nn::buildScalar(c.b, c.loc, i64, 1);
+  Value isNegative = c.compare(nn::CompareKind::Less, axes, zero);
+  Value positions = c.select(isNegative, c.add(axes, c.scalar(double(rank), axes)), axes);
+  Value dims = nn::buildRange(c.b, c.loc, zero, one, c.b.getIndexAttr(rank));
+  Value names = c.cast(c.compare(nn::CompareKind::Equal, positions, dims), i64);
+  return c.readScalars(c.reduce(ReduceKind::Sum, names, {0}, /*keepDims=*/false))->elements;
+}
+
+/// The same over axes that only the run tells. Each dimension becomes two, of which one has one element: what
+/// is kept of it, and what is reduced.
+static LogicalResult reduceByData(LegalizeContext &c, ReduceKind kind, Around around, bool keepDims) {
+  SizeArith &sizes = c.sizes;
+  Sizes dims = c.shapeOf(0);
+  int64_t rank = dims.size();
+  Size number = sizes.product(c.shapeOf(1)), zero = c.b.getIndexAttr(0), total = zero;
+  std::optional<int64_t> named = getConstantIntValue(number), left = c.declaredRank(0);
+  left = named ? rank - *named : left;
+  if (rank == 0 || rank > kMaxReads || (!keepDims && (!left || *left < 0))) {
+    return c.dataDependent("the rank of the result is a matter of how many axes there are");
+  }
+  Sizes marks = countNames(c, rank), split, kept;
+  for (Size mark : marks) {
+    c.require(sizes.compare(nn::CompareKind::LessOrEqual, mark, c.one()), "axes names a dimension twice");
+    total = sizes.add(total, mark);
+  }
+  c.require(sizes.compare(nn::CompareKind::Equal, total, number), "an axis is out of range");
+  bool reducesAll = c.intAttr("noop_with_empty_axes", 0) == 0;
+  Size isEmpty = sizes.compare(nn::CompareKind::Equal, number, zero);
+  SmallVector<int64_t> axes;
+  for (int64_t i = 0; i < rank; ++i) {
+    marks[i] = reducesAll ? sizes.select(isEmpty, c.one(), marks[i]) : marks[i];
+    kept.push_back(c.checkedSize(sizes.select(marks[i], c.one(), dims[i])));
+    split.push_back(kept.back());
+    split.push_back(c.checkedSize(sizes.select(marks[i], dims[i], c.one())));
+    axes.push_back(2 * i + 1);
+  }
+  Value result = buildReduction(c, kind, around, c.reshape(c.operand(0), split), axes, /*keepDims=*/false);
+  if (keepDims) {
+    return c.set(result);
+  }
+  if (!named) {
+    Size reduced = reducesAll ? sizes.select(isEmpty, c.b.getIndexAttr(rank), number) : number;
+    c.require(sizes.compare(nn::CompareKind::Equal, reduced, c.b.getIndexAttr(rank - *left)),
+              "there are more or fewer axes than the rank of the result says");
+  }
+  return c.set(c.reshape(result, dropMarked(c, dims, marks, *left)));
+}
+
 static LogicalResult legalizeReduce(LegalizeContext &c, ReduceKind kind, Around around) {
   int64_t rank = c.rank(0);
   bool keepDims = c.intAttr("keepdims", 1) != 0;
+  if (!c.hasAttr("axes") && c.has(1) && !c.scalars(1)) {
+    return reduceByData(c, kind, around, keepDims);
+  }
   SmallVector<int64_t> axes = c.intsAttrOrInput("axes", 1).value_or(SmallVector<int64_t>());
   if (c.hasFailed() || !c.normalizeAxes(axes, rank)) {
     return failure();
@@ -78,40 +170,7 @@ static LogicalResult legalizeReduce(LegalizeContext &c, ReduceKind kind, Around 
   if (around == Around::Plain && reduceScalars(c, kind, axes, keepDims)) {
     return success();
   }
-  Value x = c.operand(0);
-  switch (around) {
-  case Around::Plain: {
-    // Max and Min of bools are any and all.
-    if (nn::getElementType(x).isInteger(1)) {
-      kind = kind == ReduceKind::Max ? ReduceKind::Any : ReduceKind::All;
-    }
-    return c.set(c.reduce(kind, x, axes, keepDims));
-  }
-  case Around::L1:
-    return c.set(c.reduce(ReduceKind::Sum, c.unary(UnaryKind::Abs, x), axes, keepDims));
-  case Around::L2:
-    return c.set(c.unary(UnaryKind::Sqrt, c.reduce(ReduceKind::SumSquare, x, axes, keepDims)));
-  case Around::LogSum:
-    return c.set(c.unary(UnaryKind::Log, c.reduce(ReduceKind::Sum, x, axes, keepDims)));
-  case Around::LogSumExp:
-    break;
-  }
-  // log(sum(exp(x - max))) + max, which does not overflow. An infinite maximum must not become inf - inf.
-  Value max = c.reduce(ReduceKind::Max, x, axes, /*keepDims=*/true);
-  Value finite = c.select(c.unary(UnaryKind::IsInf, max), c.scalar(0, max), max);
-  Value exps = c.unary(UnaryKind::Exp, c.binary(BinaryKind::Sub, x, finite));
-  Value sum = c.reduce(ReduceKind::Sum, exps, axes, /*keepDims=*/true);
-  Value result = c.add(c.unary(UnaryKind::Log, sum), finite);
-  if (!keepDims) {
-    Sizes dims;
-    for (auto [axis, dim] : llvm::enumerate(c.shapeOf(result))) {
-      if (!llvm::is_contained(axes, int64_t(axis))) {
-        dims.push_back(dim);
-      }
-    }
-    result = c.reshape(result, dims);
-  }
-  return c.set(result);
+  return c.set(buildReduction(c, kind, around, c.operand(0), axes, keepDims));
 }
 
 static LogicalResult legalizeArgReduce(LegalizeContext &c, nn::ArgReduceKind kind) {
