@@ -40,6 +40,8 @@ CLOSE = {
     "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "silu": lambda x: x / (1 + np.exp(-x)), "softplus": lambda x: np.logaddexp(x, 0),
     "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh,
 }
 # x * sigmoid(x) and the like vanish at minus infinity, where the formula has no value.
 VANISHES = {"gelu", "gelu_tanh", "silu"}
