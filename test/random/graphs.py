@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 import control_flow  # noqa: F401  registers its samplers
 import lathe
 from builder import Builder, run_onnxruntime
+import numeric_samplers  # noqa: F401, registers its operators
 from samplers import SAMPLERS, sample
 
 # Without rounding errors both compute the same; with them Lathe may be this many times as far from the exact result as
