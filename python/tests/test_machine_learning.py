@@ -158,6 +158,20 @@ def test_svm_classifier(tmp_path, kernel, parameters, transform, counts):
                coefficients=floats((classes - 1) * vectors), rho=floats(classes * (classes - 1) // 2))
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1])
+@pytest.mark.parametrize("counts", [[4, 3], [2, 5, 3], [2] * 6])
+def test_svm_classifier_with_probabilities(tmp_path, transform, counts):
+    """Both stop coupling where the error is small, which rounding moves by a round."""
+    classes, vectors = len(counts), sum(counts)
+    pairs = classes * (classes - 1) // 2
+    svm = node("SVMClassifier", ["x"], ["label", "scores"], post_transform=transform, kernel_type="RBF",
+               kernel_params=[0.3, 0.0, 0.0], vectors_per_class=counts, support_vectors=floats(4 * vectors),
+               coefficients=floats((classes - 1) * vectors), rho=floats(pairs), prob_a=[-1.5] * pairs, prob_b=floats(pairs),
+               classlabels_ints=list(range(classes)))
+    check(model(svm, [value("x", FLOAT, "N", 4)], ["label", "scores"]), tmp_path, *many(4), rtol=1e-4,
+          atol=0.005 / classes)
+
+
 @pytest.mark.parametrize("kernel, parameters", KERNELS)
 @pytest.mark.parametrize("one_class", [0, 1])
 def test_svm_regressor(tmp_path, kernel, parameters, one_class):

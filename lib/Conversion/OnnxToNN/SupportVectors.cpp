@@ -6,6 +6,8 @@
 
 #include "Learned.h"
 
+#include "lathe/Dialect/NN/IR/NNLearned.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -172,6 +174,20 @@ static Value countVotes(LegalizeContext &c, Value scores, const Pairs &pairs, in
                             /*selectLast=*/false);
 }
 
+/// The probabilities of all classes by those of every two, 1 / (1 + exp(slope * score + offset)).
+static Value buildProbabilities(LegalizeContext &c, Value scores, ArrayRef<float> slopes,
+                                ArrayRef<float> offsets, int64_t classes) {
+  constexpr double kSmallest = 1e-7;
+  int64_t count = slopes.size();
+  Type element = c.b.getF32Type();
+  Value scaled =
+      c.add(c.mul(scores, buildTable(c, slopes, {count}, element)), buildTable(c, offsets, {count}, element));
+  Value first = c.unary(UnaryKind::Sigmoid, c.unary(UnaryKind::Neg, scaled));
+  first = c.binary(BinaryKind::Max, first, c.scalar(kSmallest, first));
+  first = c.binary(BinaryKind::Min, first, c.scalar(1 - kSmallest, first));
+  return nn::createInferred<nn::CouplePairsOp>(c.b, c.loc, element, first, classes);
+}
+
 static LogicalResult legalizeClassifier(LegalizeContext &c) {
   std::optional<ScoreTransform> transform = getScoreTransform(c);
   std::optional<ClassLabels> labels = getClassLabels(c, "classlabels_ints");
@@ -182,9 +198,8 @@ static LogicalResult legalizeClassifier(LegalizeContext &c) {
   ArrayRef<float> rho = c.floatsAttr("rho").value_or(ArrayRef<float>());
   ArrayRef<float> coefficients = c.floatsAttr("coefficients").value_or(ArrayRef<float>());
   SmallVector<int64_t> counts = c.intsAttr("vectors_per_class").value_or(SmallVector<int64_t>());
-  if (!c.floatsAttr("prob_a").value_or(ArrayRef<float>()).empty()) {
-    return c.unsupported("prob_a and prob_b, probabilities made of those of every two classes");
-  }
+  ArrayRef<float> slopes = c.floatsAttr("prob_a").value_or(ArrayRef<float>());
+  ArrayRef<float> offsets = c.floatsAttr("prob_b").value_or(ArrayRef<float>());
   int64_t vectors = 0, pairCount = classes * (classes - 1) / 2;
   for (int64_t count : counts) {
     if (count < 0 || count > nn::kMaxDim) {
@@ -206,6 +221,17 @@ static LogicalResult legalizeClassifier(LegalizeContext &c) {
             .str(),
         "coefficients");
   }
+  if (slopes.size() != offsets.size() || (!slopes.empty() && int64_t(slopes.size()) != pairCount)) {
+    return c.error("E0304",
+                   llvm::formatv("prob_a has {0} and prob_b {1} numbers for {2} pairs of classes",
+                                 slopes.size(), offsets.size(), pairCount)
+                       .str(),
+                   "prob_a");
+  }
+  if (!slopes.empty() && classes > nn::CouplePairsOp::kMaxClasses) {
+    return c.unsupported(llvm::formatv("probabilities of {0} classes, the limit is {1}", classes,
+                                       nn::CouplePairsOp::kMaxClasses));
+  }
   Pairs pairs = makePairs(coefficients, counts);
   Value kernels = buildKernels(c, getFeatureRows(c), "support_vectors", vectors);
   if (c.hasFailed()) {
@@ -215,6 +241,11 @@ static LogicalResult legalizeClassifier(LegalizeContext &c) {
   Value scores =
       c.add(nn::buildMatMul(c.b, c.loc, kernels, buildTable(c, pairs.weights, {vectors, pairCount}, element)),
             buildTable(c, rho, {pairCount}, element));
+  if (!slopes.empty()) {
+    Value probabilities = buildProbabilities(c, scores, slopes, offsets, classes);
+    return failure(failed(setLabels(c, *labels, countVotes(c, scores, pairs, classes))) ||
+                   failed(c.set(1, transformScores(c, *transform, probabilities))));
+  }
   Value transformed = classes == 2
                           ? transformBinaryScore(c, *transform, scores,
                                                  /*isProbability=*/*transform != ScoreTransform::None)

@@ -72,3 +72,20 @@ func.func @product_of_leaves(%x: tensor<?x4xf32>, %r: tensor<2xi32>, %n: tensor<
     : (tensor<?x4xf32>, tensor<2xi32>, tensor<5x4xi32>, tensor<5xf32>, tensor<5xf32>) -> tensor<?x1xf32>
   return
 }
+
+// -----
+
+// CHECK-LABEL: func @couple_pairs
+// CHECK:         nn.couple_pairs %{{.*}} classes(3) : tensor<?x3xf32> -> tensor<?x3xf32>
+func.func @couple_pairs(%x: tensor<?x3xf32>) -> tensor<?x3xf32> {
+  %y = nn.couple_pairs %x classes(3) : tensor<?x3xf32> -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
+// -----
+
+func.func @too_few_pairs(%x: tensor<?x3xf32>) {
+  // expected-error @+1 {{expects 6 pairs of 4 classes, but there are 3}}
+  %y = nn.couple_pairs %x classes(4) : tensor<?x3xf32> -> tensor<?x4xf32>
+  return
+}

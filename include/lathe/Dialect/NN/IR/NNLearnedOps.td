@@ -60,4 +60,24 @@ def NN_TreeEnsembleOp : NN_LearnedLoopsOp<"tree_ensemble"> {
   }];
 }
 
+def NN_CouplePairsOp : NN_LearnedLoopsOp<"couple_pairs"> {
+  let summary = "probabilities of classes from those of every two of them";
+  let description = [{
+    Each row of `pairs` holds, for the classes (0, 1), (0, 2), ..., (1, 2), ..., how probable the first is if it is one of
+    the two. The result [rows, classes] is the probabilities of all classes that contradict these least, found by at most
+    100 rounds of pairwise coupling, until the error is below 0.005 / classes.
+
+    ```mlir
+    %p = nn.couple_pairs %pairs classes(3) : tensor<?x3xf32> -> tensor<?x3xf32>
+    ```
+  }];
+  let arguments = (ins AnyRankedTensor:$pairs, I64Attr:$class_count);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$pairs `classes` `(` $class_count `)` attr-dict `:` type($pairs) `->` type($result)";
+  let extraClassDeclaration = [{
+    /// The square of it is local memory.
+    static constexpr int64_t kMaxClasses = 64;
+  }];
+}
+
 #endif // LATHE_NN_LEARNED_OPS_TD
