@@ -5,6 +5,7 @@
 /// Convolution and its transpose. ONNX has channels second, nn has them last: transposes stand around, which
 /// PropagateTransposes removes.
 
+#include "Products.h"
 #include "Windows.h"
 
 #include "lathe/Dialect/NN/IR/NNSpatial.h"
@@ -38,46 +39,50 @@ static Value padSpatial(LegalizeContext &c, Value x, const Windows &w) {
   return buildPad(c, nn::PadKind::Constant, x, c.scalar(0, x), between(w.before), between(w.after));
 }
 
-static LogicalResult legalizeConv(LegalizeContext &c) {
-  Value x = c.operand(0), filter = c.operand(1);
+Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
   Sizes dims = c.shapeOf(x), filterDims = c.shapeOf(filter);
   if (!checkConvolution(c, dims, filterDims)) {
-    return failure();
+    return {};
   }
   size_t count = dims.size() - 2;
   std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
   if (!window) {
-    return c.dataDependent("the size of the window is computed");
+    (void)c.dataDependent("the size of the window is computed");
+    return {};
   }
   int64_t groups = c.intAttr("group", 1);
   SmallVector<int64_t> kernelShape = c.intsAttr("kernel_shape").value_or(*window);
   if (!c.hasFailed() && kernelShape != *window) {
-    return c.error("E0304",
-                   llvm::formatv("kernel_shape is [{0}], but the filter's window is [{1}]",
-                                 llvm::make_range(kernelShape.begin(), kernelShape.end()),
-                                 llvm::make_range(window->begin(), window->end()))
-                       .str(),
-                   "kernel_shape");
+    (void)c.error("E0304",
+                  llvm::formatv("kernel_shape is [{0}], but the filter's window is [{1}]",
+                                llvm::make_range(kernelShape.begin(), kernelShape.end()),
+                                llvm::make_range(window->begin(), window->end()))
+                      .str(),
+                  "kernel_shape");
+    return {};
   }
   if (groups < 1) {
-    return c.error("E0304", llvm::formatv("group is {0}, must be at least 1", groups).str(), "group");
+    (void)c.error("E0304", llvm::formatv("group is {0}, must be at least 1", groups).str(), "group");
+    return {};
   }
   std::optional<int64_t> channels = getConstantIntValue(dims[1]), depth = getConstantIntValue(filterDims[1]),
                          maps = getConstantIntValue(filterDims[0]);
   if (channels && depth && *channels != *depth * groups) {
-    return c.error("E0307",
-                   llvm::formatv("the input has {0} channels, but the filter takes {1} in each of {2} groups",
-                                 *channels, *depth, groups)
-                       .str());
+    (void)c.error("E0307",
+                  llvm::formatv("the input has {0} channels, but the filter takes {1} in each of {2} groups",
+                                *channels, *depth, groups)
+                      .str());
+    return {};
   }
   if (maps && *maps % groups != 0) {
-    return c.error("E0304",
-                   llvm::formatv("group is {0}, must divide the {1} feature maps", groups, *maps).str(),
-                   "group");
+    (void)c.error("E0304",
+                  llvm::formatv("group is {0}, must divide the {1} feature maps", groups, *maps).str(),
+                  "group");
+    return {};
   }
   Windows w = getWindows(c, ArrayRef<Size>(dims).drop_front(2), *window);
   if (c.hasFailed()) {
-    return failure();
+    return {};
   }
   x = toChannelsLast(c, x);
   std::optional<SmallVector<int64_t>> before = getConstantIntValues(w.before),
@@ -92,8 +97,14 @@ static LogicalResult legalizeConv(LegalizeContext &c) {
   // [M, C/g, window...] to [window..., C/g, M].
   SmallVector<int64_t> filterPerm = llvm::to_vector(llvm::seq<int64_t>(2, count + 2));
   filterPerm.append({1, 0});
-  Value result =
-      nn::buildConv(c.b, c.loc, x, c.transpose(filter, filterPerm), w.strides, pads, w.dilations, groups);
+  return nn::buildConv(c.b, c.loc, x, c.transpose(filter, filterPerm), w.strides, pads, w.dilations, groups);
+}
+
+static LogicalResult legalizeConv(LegalizeContext &c) {
+  Value result = convolve(c, c.operand(0), c.operand(1));
+  if (!result) {
+    return failure();
+  }
   if (c.has(2)) {
     result = c.add(result, c.operand(2));
   }

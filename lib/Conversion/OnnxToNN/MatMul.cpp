@@ -4,7 +4,7 @@
 /// \file
 /// Matrix products.
 
-#include "Legalizer.h"
+#include "Products.h"
 
 #include "lathe/Dialect/NN/IR/NNNumeric.h"
 
@@ -22,8 +22,7 @@ static Value transposeLast(LegalizeContext &c, Value x) {
   return c.transpose(x, perm);
 }
 
-/// numpy.matmul: a vector is a row on the left and a column on the right, and that dimension goes again.
-static Value matmul(LegalizeContext &c, Value lhs, Value rhs) {
+Value lathe::onnx::matmul(LegalizeContext &c, Value lhs, Value rhs) {
   if (nn::getElementType(lhs) != nn::getElementType(rhs)) {
     (void)c.error("E0306", llvm::formatv("the operands have different element types, {0} and {1}",
                                          nn::getElementType(lhs), nn::getElementType(rhs))

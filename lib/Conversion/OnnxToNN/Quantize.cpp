@@ -6,6 +6,8 @@
 
 #include "Quantize.h"
 
+#include "Products.h"
+
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -252,4 +254,5 @@ void lathe::onnx::registerQuantize(LegalizerRegistry &registry) {
     registry.add("DequantizeLinear", 2, 3, legalizeDequantize, domain);
   }
   registry.add("DynamicQuantizeLinear", 1, 1, legalizeDynamicQuantize);
+  registerQuantizedProducts(registry);
 }

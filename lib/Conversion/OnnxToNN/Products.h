@@ -1,0 +1,26 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The products that operators on floats and on quantized numbers share.
+
+#ifndef LATHE_CONVERSION_ONNXTONN_PRODUCTS_H
+#define LATHE_CONVERSION_ONNXTONN_PRODUCTS_H
+
+#include "Legalizer.h"
+
+namespace lathe::onnx {
+
+/// numpy.matmul: a vector is a row on the left and a column on the right, and that dimension goes again.
+/// Reports operands that do not fit.
+mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs);
+
+/// The convolution of `x` [N, C, spatial...] with `filter` [M, C / groups, window...] under the attributes of
+/// Conv, as [N, spatial..., M]. Null after an error.
+mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter);
+
+void registerQuantizedProducts(LegalizerRegistry &registry);
+
+} // namespace lathe::onnx
+
+#endif // LATHE_CONVERSION_ONNXTONN_PRODUCTS_H
