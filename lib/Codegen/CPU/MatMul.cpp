@@ -25,6 +25,9 @@ namespace {
 /// How much of the reduced dimension is packed at a time.
 constexpr int64_t kPackedDepth = 256;
 
+/// Lines that a register tile may fetch ahead with each unrolled step: more hold it up.
+constexpr int64_t kMaxPrefetchLines = 4;
+
 class MatMulEmitter {
 public:
   MatMulEmitter(EmitContext &context, MatMulProblem &problem)
@@ -47,8 +50,11 @@ private:
   LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns);
   void emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, Value firstDepth,
                       OpFoldResult depth);
+  /// The tiles of full height, of the rows below `done`.
+  void emitFullTiles(const MatMulGrid::Task &task, const ColumnTile &columns, OpFoldResult done,
+                     Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef);
   void emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height, Value row,
-                Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef);
+                Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef, int64_t prefetchLines = 0);
   /// The right-hand side from row `firstDepth` on at the columns of the task.
   MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
@@ -360,8 +366,7 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTil
   MatrixRef rhsRef = getRhs(task, firstDepth, depth);
   OpFoldResult height = math().constant(tiling.rows);
   OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
-  emitLoop(math().constant(0), done, tiling.rows,
-           [&](Value row) { emitTile(task, columns, tiling.rows, row, firstDepth, depth, rhsRef); });
+  emitFullTiles(task, columns, done, firstDepth, depth, rhsRef);
   // One tile of exactly the height that is left: a second pass over the right-hand side would cost as much as
   // the first when there are few rows.
   SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
@@ -378,8 +383,46 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTil
   scf::YieldOp::create(builder, loc);
 }
 
+/// The panel that is needed next follows this one in memory. The tiles of a task fetch equal parts of it:
+/// what the first tile reads would otherwise come from memory while nothing computes. As many lines a step as
+/// cover the panel, a copy of the loop for each number.
+void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile &columns, OpFoldResult done,
+                                  Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef) {
+  auto emitTiles = [&](int64_t lines) {
+    emitLoop(math().constant(0), done, tiling.rows,
+             [&](Value row) { emitTile(task, columns, tiling.rows, row, firstDepth, depth, rhsRef, lines); });
+  };
+  if (!panelWidth) {
+    emitTiles(0);
+    return;
+  }
+  // Lines that a step of one tile reads where the panel is as wide as the tile.
+  int64_t stepLines = panelWidth * tiling.tile(tiling.rows, tiling.vectors).unroll / kCacheLine;
+  auto emitFrom = [&](int64_t lines, auto &emitFrom) -> void {
+    if (lines == kMaxPrefetchLines) {
+      emitTiles(lines);
+      return;
+    }
+    OpFoldResult enough = math().constant(llvm::divideCeil(stepLines, lines) * tiling.rows);
+    Value covers = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, math().value(done),
+                                         math().value(enough));
+    scf::IfOp::create(
+        builder, loc, covers,
+        [&](OpBuilder &, Location) {
+          emitTiles(lines);
+          scf::YieldOp::create(builder, loc);
+        },
+        [&](OpBuilder &, Location) {
+          emitFrom(2 * lines, emitFrom);
+          scf::YieldOp::create(builder, loc);
+        });
+  };
+  emitFrom(1, emitFrom);
+}
+
 void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height,
-                             Value row, Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef) {
+                             Value row, Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef,
+                             int64_t prefetchLines) {
   RegisterTile tile = tiling.tile(height, columns.vectors);
   MatrixRef lhsRef;
   if (evaluatesLhs) {
@@ -409,7 +452,15 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
     }
   }
   ArrayRef<Value> masks = readsInPlace ? ArrayRef(columns.masks) : ArrayRef<Value>();
-  sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks);
+  PrefetchStream prefetch;
+  if (prefetchLines > 0) {
+    OpFoldResult next = math().add(rhsRef.offset, math().mul(depth, rhsRef.rowStride));
+    OpFoldResult perDepth = math().constant(kCacheLine * prefetchLines / tile.unroll);
+    OpFoldResult tilesBefore = math().floorDiv(row, math().constant(tiling.rows));
+    OpFoldResult before = math().mul(math().mul(tilesBefore, depth), perDepth);
+    prefetch = {math().add(next, before), prefetchLines};
+  }
+  sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks, prefetch);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
   }

@@ -40,8 +40,8 @@ namespace {
 class TileEmitter {
 public:
   TileEmitter(OpBuilder &builder, Location loc, const RegisterTile &tile, const MatrixRef &lhs,
-              const MatrixRef &rhs, ArrayRef<Value> masks)
-      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), masks(masks) {
+              const MatrixRef &rhs, ArrayRef<Value> masks, const PrefetchStream &prefetch)
+      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), masks(masks), prefetch(prefetch) {
     vectorType = VectorType::get({tile.lanes}, cast<MemRefType>(rhs.base.getType()).getElementType());
     zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
     IndexMath math{builder, loc};
@@ -80,6 +80,9 @@ public:
     IndexMath math{builder, loc};
     auto body = [&](OpBuilder &, Location, Value k, ValueRange carried) {
       SmallVector<Value> next(carried);
+      if (step == tile.unroll) {
+        emitPrefetches(k);
+      }
       emitSteps(k, step, next);
       scf::YieldOp::create(builder, loc, next);
     };
@@ -91,6 +94,18 @@ public:
   Value getZero() const { return zero; }
 
 private:
+  /// The lines of the step that begins at `k`.
+  void emitPrefetches(Value k) {
+    IndexMath math{builder, loc};
+    OpFoldResult perDepth = math.constant(kCacheLine * prefetch.lines / tile.unroll);
+    for (int64_t i = 0; i < prefetch.lines; ++i) {
+      OpFoldResult ahead = math.add(math.mul(k, perDepth), math.constant(i * kCacheLine));
+      Value place = math.value(math.add(prefetch.offset, ahead));
+      memref::PrefetchOp::create(builder, loc, rhs.base, ValueRange{place}, /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
+    }
+  }
+
   Value loadVector(Value index, int64_t vector) {
     if (masks.empty() || !masks[vector]) {
       return vector::LoadOp::create(builder, loc, vectorType, rhs.base, ValueRange{index});
@@ -104,6 +119,7 @@ private:
   const RegisterTile &tile;
   const MatrixRef &lhs, &rhs;
   ArrayRef<Value> masks;
+  const PrefetchStream &prefetch;
   VectorType vectorType;
   Value zero;
   SmallVector<OpFoldResult> rowOffsets;
@@ -113,9 +129,10 @@ private:
 
 SmallVector<Value> cpu::emitRegisterTile(OpBuilder &builder, Location loc, const RegisterTile &tile,
                                          const MatrixRef &lhs, const MatrixRef &rhs, OpFoldResult depth,
-                                         ArrayRef<Value> init, ArrayRef<Value> masks) {
+                                         ArrayRef<Value> init, ArrayRef<Value> masks,
+                                         const PrefetchStream &prefetch) {
   IndexMath math{builder, loc};
-  TileEmitter emitter(builder, loc, tile, lhs, rhs, masks);
+  TileEmitter emitter(builder, loc, tile, lhs, rhs, masks, prefetch);
   SmallVector<Value> sums(init);
   sums.resize(tile.chains * tile.sums(), emitter.getZero());
   // The builder's insertion point moves with the loops' bodies, which use this same builder.

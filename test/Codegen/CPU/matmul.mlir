@@ -3,12 +3,26 @@
 // RUN:   | FileCheck %s --check-prefix=AVX2
 
 // An 8 x 32 tile: 16 sums live through a loop over the depth that does no index arithmetic but additions.
+// Eight tiles fetch one line of the next panel in every step, at least four two lines, fewer four; the lower tile
+// of the last rows none.
 // CHECK-LABEL: func.func @panels(
-// CHECK:         scf.for
+// CHECK:         scf.if
 // CHECK:           %{{.*}}:16 = scf.for
+// CHECK-COUNT-1:     memref.prefetch {{.*}}, read, locality<2>, data
+// CHECK-NOT:         memref.prefetch
 // CHECK-COUNT-64:    vector.fma {{.*}} : vector<16xf32>
 // CHECK-NOT:         vector.fma
 // CHECK:           scf.yield
+// CHECK:           scf.if
+// CHECK:             %{{.*}}:16 = scf.for
+// CHECK-COUNT-2:       memref.prefetch
+// CHECK-NOT:           memref.prefetch
+// CHECK:               vector.fma
+// CHECK:             %{{.*}}:16 = scf.for
+// CHECK-COUNT-4:       memref.prefetch
+// CHECK-NOT:           memref.prefetch
+// CHECK:         scf.index_switch
+// CHECK-NOT:       memref.prefetch
 // One epilogue for all tile heights, without masks.
 // CHECK-COUNT-2: arith.mulf {{.*}} : vector<16xf32>
 // CHECK-NOT:     arith.mulf

@@ -50,14 +50,24 @@ struct MatrixRef {
   mlir::OpFoldResult rowStride, columnStride;
 };
 
+/// Elements of 32 bits in a cache line.
+inline constexpr int64_t kCacheLine = 16;
+
+/// What a tile fetches into the second-level cache while it computes: `lines` cache lines of the right-hand
+/// side's buffer with each unrolled step, from `offset` on. `lines` is 1, 2 or 4: at that rate a tile hides
+/// what it fetches.
+struct PrefetchStream {
+  mlir::OpFoldResult offset;
+  int64_t lines = 0;
+};
+
 /// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
 /// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
 /// `masks` if there are any (one for each vector, null for whole vectors).
-llvm::SmallVector<mlir::Value> emitRegisterTile(mlir::OpBuilder &builder, mlir::Location loc,
-                                                const RegisterTile &tile, const MatrixRef &lhs,
-                                                const MatrixRef &rhs, mlir::OpFoldResult depth,
-                                                llvm::ArrayRef<mlir::Value> init,
-                                                llvm::ArrayRef<mlir::Value> masks = {});
+llvm::SmallVector<mlir::Value>
+emitRegisterTile(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile, const MatrixRef &lhs,
+                 const MatrixRef &rhs, mlir::OpFoldResult depth, llvm::ArrayRef<mlir::Value> init,
+                 llvm::ArrayRef<mlir::Value> masks = {}, const PrefetchStream &prefetch = {});
 
 /// The transpose of a square matrix given by its rows: as many vectors of as many lanes, a power of two.
 llvm::SmallVector<mlir::Value> emitTranspose(mlir::OpBuilder &builder, mlir::Location loc,
