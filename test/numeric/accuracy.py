@@ -37,11 +37,15 @@ REFERENCE = {
     **{name: name + "{S}(x)" for name in ("asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh")},
 }
 
+# x times a function that vanishes: an error of half a unit of x is allowed, too. The exponential magnifies the rounding
+# of its argument v to |v| e^-|v| of x, at most 0.37 of it.
+SCALED = {"gelu", "gelu_tanh", "silu"}
+
 # What is allowed, in units, where it is not 2. gelu's negative side is h * P(2 h - 1) * exp(-t^2/2) with h = t / (t + 4):
 # a product whose roundings add up. Relative to 2^-24: sum and quotient of h 2 (less where P's argument takes it back),
-# P's argument 0.8, P 1.5, both products 2, the exponential 0.5. Each is half a unit to one, by where in its binade the
-# result is: below 6.8 at worst; over all f32 it is 4.47.
-LIMITS = {"gelu": 5}
+# P's argument 0.8, P 1.5, both products 2, the exponential 0.5 and its argument 1 where the scale of x does not cover it.
+# silu and gelu_tanh: the exponential 2, its sum and the quotient 1, in units of up to twice that.
+LIMITS = {"gelu": 5, "gelu_tanh": 3, "silu": 3}
 
 C = """
 #include <math.h>
@@ -75,7 +79,8 @@ double compare(const NARROW *xs, const NARROW *ys, long n, NARROW *worst) {
       error = rounded == ys[i] ? 0 : fabs(ys[i]) >= MAX && isinf(rounded) ? 1 :
               fabs(rounded) >= MAX && isinf(ys[i]) ? 1 : 1e30;
     } else {
-      error = (double)(fabs{S}((T)ys[i] - want)) / ulp(want);
+      double unit = ulp(want), scaled = SCALED ? ulp((T)xs[i]) / 4 : 0;
+      error = (double)(fabs{S}((T)ys[i] - want)) / (unit > scaled ? unit : scaled);
     }
     if (error > largest) { largest = error; *worst = xs[i]; }
   }
@@ -87,7 +92,7 @@ double compare(const NARROW *xs, const NARROW *ys, long n, NARROW *worst) {
 def build_reference(name, is_f32):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lathe-accuracy-"))
     suffix = "" if is_f32 else "l"
-    text = C.replace("EXPRESSION", REFERENCE[name]).replace("{S}", suffix)
+    text = C.replace("EXPRESSION", REFERENCE[name]).replace("{S}", suffix).replace("SCALED", str(int(name in SCALED)))
     constants = ({"WIDE": "double", "NARROW": "float", "MIN_EXPONENT": "-125", "DIGITS": "24", "MAX": "0x1.fffffep127"}
                  if is_f32 else {"WIDE": "long double", "NARROW": "double", "MIN_EXPONENT": "-1021", "DIGITS": "53",
                                  "MAX": "0x1.fffffffffffffp1023"})

@@ -45,19 +45,16 @@ struct Parts {
   Value value, scale, scale2;
 };
 
-/// exp(high + low) for high in [-cutoff, 89 or 710]; `low` is a small correction and may be null.
-Parts expParts(Emitter &e, Value high, Value low = nullptr) {
-  Format f(high);
-  Type type = high.getType();
+/// exp(x) for x in [-cutoff, 89 or 710].
+Parts expParts(Emitter &e, Value x) {
+  Format f(x);
+  Type type = x.getType();
   // Twice the exponent's bias is added in the rounding, so that its half can be cut off by a shift.
   double magic = f.magic + (f.isF32 ? 254 : 2046);
-  Value t = e.fma(high, M_LOG2E, magic);
+  Value t = e.fma(x, M_LOG2E, magic);
   Value n = e.sub(t, magic);
-  Value r = e.fma(n, -f.ln2High, high);
+  Value r = e.fma(n, -f.ln2High, x);
   r = e.fma(n, -f.ln2Low, r);
-  if (low) {
-    r = e.add(r, low);
-  }
   // r and r^2 Q add up before 1 does: half the error of Horner's rule.
   Value value = e.fma(e.polynomial(r, f.pick(kExp32, kExp64)), e.mul(r, r), r);
   Value bits = e.bits(t);
@@ -69,11 +66,6 @@ Parts expParts(Emitter &e, Value high, Value low = nullptr) {
 }
 
 Value product(Emitter &e, const Parts &p) { return e.mul(e.mul(e.add(p.value, 1.0), p.scale), p.scale2); }
-
-/// x exp(...). The factor comes before the scale: the exponential alone may be denormal.
-Value product(Emitter &e, const Parts &p, Value x) {
-  return e.mul(e.mul(e.fma(x, p.value, x), p.scale), p.scale2);
-}
 
 /// exp(-t) for t >= 0 of any size or NaN.
 Parts expOfNegative(Emitter &e, Value t) { return expParts(e, e.neg(e.clampAbove(t, Format(t).cutoff))); }
@@ -91,7 +83,7 @@ std::pair<Value, Value> expm1Parts(Emitter &e, Value x) {
   return {e.fromBits(e.shiftLeft(e.bits(t), f.mantissa), getElementTypeOrSelf(x.getType())), m};
 }
 
-/// exp(-x) for 0 <= x < 60, and 1 more addition would not fit: single scale.
+/// exp(x) with a single scale: for x from -87 to 88 or -708 to 709. One unit below, it is 0; above, infinite.
 Value expSmall(Emitter &e, Value x, Value low = nullptr) {
   Format f(x);
   double magic = f.magic + (f.isF32 ? 127 : 1023);
@@ -119,14 +111,12 @@ Value millsPolynomial(Emitter &e, Value h) {
   return e.polynomial(e.fma(h, 2.0, -1.0), Format(h).pick(kMills32, kMills64));
 }
 
-/// x / (1 + exp(-v)) where v has the sign of x, `p` is exp(-|v|) and t is |x|, or some bound beyond which all
-/// vanishes.
-Value timesSigmoid(Emitter &e, Value x, Value t, const Parts &p) {
-  // For x < 0, with u = exp(v): x u - x u * u / (1 + u), which rounds less than a quotient of both.
-  Value isNegative = e.compare(CmpF::OLT, x, 0.0);
-  Value u = product(e, p), w = product(e, p, t);
-  Value quotient = e.div(e.select(isNegative, u, x), e.add(u, 1.0));
-  return e.select(isNegative, e.fma(w, quotient, e.neg(w)), quotient);
+/// x / (1 + exp(-v)) where v has the sign of x. The exponential is infinite where the quotient vanishes
+/// beside x; x is finite there.
+Value timesSigmoid(Emitter &e, Value x, Value v) {
+  bool isF32 = Format(x).isF32;
+  Value u = e.clampBelow(e.clampAbove(e.neg(v), isF32 ? 89 : 710), isF32 ? -87 : -708);
+  return e.div(x, e.add(expSmall(e, u), 1.0));
 }
 
 } // namespace
@@ -203,47 +193,27 @@ Value buildSigmoid(OpBuilder &b, Location loc, Value x) {
 
 Value buildSilu(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
-  Value t = e.clampAbove(e.abs(x), Format(x).cutoff);
-  return timesSigmoid(e, x, t, expParts(e, e.neg(t)));
+  x = e.clampBelow(x, -1000);
+  return timesSigmoid(e, x, x);
 }
 
 Value buildGelu(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
-  // x Phi(x) = max(x, 0) - |x| Phi(-|x|), and Phi(-t) is exp(-t^2/2) times a smooth function.
-  Value t = e.clampAbove(e.abs(x), Format(x).isF32 ? 14.5 : 38.7);
-  Value s = e.mul(t, t);
-  Value low = e.mul(e.fma(t, t, e.neg(s)), -0.5);
-  Parts p = expParts(e, e.mul(s, -0.5), low);
+  // x Phi(x) = max(x, 0) - |x| Phi(-|x|), and Phi(-t) is exp(-t^2/2) times a smooth function; at the bound of
+  // t the exponential's scale is 0.
+  Value t = e.clampAbove(e.abs(x), Format(x).isF32 ? 13.27 : 37.66);
+  Value exponential = expSmall(e, e.mul(e.mul(t, t), -0.5));
   Value h = e.div(t, e.add(t, 4.0));
-  Value tail = product(e, p, e.mul(h, millsPolynomial(e, h)));
+  Value tail = e.mul(exponential, e.mul(h, millsPolynomial(e, h)));
   return e.sub(positivePart(e, x), tail);
 }
 
 Value buildGeluTanh(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
-  Format f(x);
-  // x sigmoid(v), v = c1 x + c3 x^3. In the tail an error of v is one of the result, magnified: v has two
-  // parts.
-  // 2 sqrt(2/pi) and 0.044715 times that, in two parts each.
+  // x sigmoid(v), v = 2 sqrt(2/pi) (x + 0.044715 x^3).
   constexpr double c1 = 0x1.9884533d43651p+0, c3 = 0x1.2444f2a4d8b4bp-4;
-  double c1Low = f.isF32 ? c1 - double(float(c1)) : -0x1.cbc0d30ebfd15p-54;
-  double c3Low = f.isF32 ? c3 - double(float(c3)) : -0x1.6c843a29d1c70p-61;
-  Value t = e.clampAbove(e.abs(x), 30);
-  Value s = e.mul(t, t);
-  Value sLow = e.fma(t, t, e.neg(s));
-  Value a = e.mul(s, c3);
-  Value aLow = e.fma(s, c3, e.neg(a));
-  aLow = e.fma(sLow, c3, aLow);
-  aLow = e.add(e.fma(s, c3Low, aLow), c1Low);
-  // a + c1 and the error of that sum, whichever is larger.
-  Value w = e.add(a, c1);
-  Value bb = e.sub(w, a);
-  Value error = e.add(e.sub(a, e.sub(w, bb)), e.sub(e.real(x.getType(), c1), bb));
-  Value wLow = e.add(aLow, error);
-  Value v = e.mul(w, t);
-  Value vLow = e.fma(wLow, t, e.fma(w, t, e.neg(v)));
-  v = e.clampAbove(v, f.cutoff);
-  return timesSigmoid(e, x, t, expParts(e, e.neg(v), e.neg(vLow)));
+  x = e.clampBelow(x, -30);
+  return timesSigmoid(e, x, e.mul(e.fma(e.mul(x, x), c3, c1), x));
 }
 
 Value buildSoftplus(OpBuilder &b, Location loc, Value x) {

@@ -23,7 +23,7 @@ mlir::Value buildErf(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 mlir::Value buildSigmoid(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 /// x sigmoid(x); 0 at minus infinity.
 mlir::Value buildSilu(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
-/// x Phi(x) with the normal distribution's Phi; precise in the tail, 0 at minus infinity.
+/// x Phi(x) with the normal distribution's Phi; 0 at minus infinity.
 mlir::Value buildGelu(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 /// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); 0 at minus infinity.
 mlir::Value buildGeluTanh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
