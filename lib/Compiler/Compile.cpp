@@ -33,7 +33,9 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Support/xxhash.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -121,6 +123,10 @@ private:
     if (Error error = readIR(context, options.input).moveInto(module)) {
       return error;
     }
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    module->print(stream, withoutWeights());
+    irHash = llvm::xxh3_64bits(text);
     if (options.weightsFrom.empty()) {
       // Only the artifact holds them.
       return options.to < Stage::Artifact ? Error::success() : checkWeights(*module);
@@ -339,6 +345,10 @@ private:
       return described.takeError();
     }
     description = std::move(*described);
+    if (options.outputKind == OutputKind::Static) {
+      uint64_t hash = llvm::xxh3_64bits(llvm::formatv("{0} {1}", options.hash(targets), irHash).str());
+      description.symbolId += llvm::formatv("_{0}", llvm::format_hex_no_prefix(hash, 16)).str();
+    }
     Expected<OwningOpRef<ModuleOp>> lowered = lowerVariants();
     if (!lowered) {
       return lowered.takeError();
@@ -405,6 +415,7 @@ private:
     report.setNumber("kernels", description.kernels.size());
     ArtifactInfo info;
     info.fingerprint = description.fingerprint;
+    info.symbolId = description.symbolId;
     info.weightBytes = description.weightBytes;
     for (const cpu::TargetSpec &target : targets) {
       info.targets.push_back({target.name, target.cpuFeatures});
@@ -454,6 +465,8 @@ private:
   /// The mapped weights, to which the module refers.
   std::unique_ptr<ModelFile> modelFile;
   OwningOpRef<ModuleOp> module;
+  /// Of the IR that is compiled instead of a model: whoever edits it leaves the model's fingerprint in it.
+  uint64_t irHash = 0;
   ModelDescription description;
   std::vector<VariantDescription> variants;
   /// For --run-pass-until: the optional passes so far, and the last that ran.

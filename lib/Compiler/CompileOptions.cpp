@@ -6,6 +6,8 @@
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/xxhash.h"
 
 using namespace llvm;
 using namespace lathe;
@@ -104,4 +106,20 @@ json::Object CompileOptions::toJSON() const {
     o["run_pass_until"] = *runPassUntil;
   }
   return o;
+}
+
+uint64_t CompileOptions::hash(ArrayRef<cpu::TargetSpec> resolved) const {
+  json::Object o = toJSON();
+  // An option that is not named here counts: at worst, equal code has two names.
+  for (StringRef without : {"input", "output", "static", "to", "weights_as_object", "allow_linked_data",
+                            "max_nodes", "verify_each", "weights_from", "dump_ir_after"}) {
+    o.erase(without);
+  }
+  json::Array specs;
+  for (const cpu::TargetSpec &target : resolved) {
+    specs.push_back(json::Array{target.name, target.llvmFeatures, target.l1Bytes, target.l2Bytes});
+  }
+  o["targets"] = std::move(specs);
+  // Keys are printed in order.
+  return xxh3_64bits(formatv("{0}", json::Value(std::move(o))).str());
 }

@@ -15,6 +15,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -109,6 +110,7 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
                                               "\", expects 16 hexadecimal digits");
     }
   }
+  model.symbolId = llvm::formatv("{0}", llvm::format_hex_no_prefix(model.fingerprint, 16)).str();
   if (auto metadata = module->getAttrOfType<DictionaryAttr>("lathe.metadata")) {
     for (NamedAttribute entry : metadata) {
       if (auto text = dyn_cast<StringAttr>(entry.getValue())) {

@@ -20,10 +20,6 @@ using namespace lathe;
 /// Data of 2 GiB and more is out of reach of ordinary code that is linked with it.
 static constexpr uint64_t maxObjectBytes = 0x7fff0000;
 
-static std::string hex(uint64_t fingerprint) {
-  return tableSymbol(fingerprint).substr(strlen("lathe_model_"));
-}
-
 StaticPaths lathe::staticPaths(StringRef archivePath, bool weightsAsObject) {
   auto with = [&](StringRef extension) {
     SmallString<128> path(archivePath);
@@ -43,7 +39,7 @@ static std::string identifier(StringRef path) {
 }
 
 static std::string makeHeader(const ArtifactInfo &info, StringRef path, bool weightsAsObject) {
-  std::string name = identifier(path), id = hex(info.fingerprint);
+  const std::string name = identifier(path), &id = info.symbolId;
   std::string weights = "NULL";
   std::string text = formatv("/* Made by {0}. */\n"
                              "#ifndef LATHE_STATIC_{1}\n#define LATHE_STATIC_{1}\n\n"
@@ -75,9 +71,8 @@ static Error writeWeights(const ArtifactInfo &info, WeightSource weights, bool a
   }
   uint64_t offset = 0;
   if (asObject) {
-    ElfSection section = {
-        ".rodata.lathe_weights", SHT_PROGBITS,     SHF_ALLOC,
-        /*alignment=*/4096,      info.weightBytes, "lathe_weights_" + hex(info.fingerprint)};
+    ElfSection section = {".rodata.lathe_weights", SHT_PROGBITS,     SHF_ALLOC,
+                          /*alignment=*/4096,      info.weightBytes, "lathe_weights_" + info.symbolId};
     SmallVector<uint64_t> offsets;
     SmallVector<char, 0> head = makeElfObject(section, offsets);
     if (Error error = file->writeAt(0, head)) {

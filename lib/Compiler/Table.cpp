@@ -14,9 +14,7 @@
 
 using namespace lathe;
 
-std::string ModelDescription::tableName() const {
-  return llvm::formatv("lathe_model_{0}", llvm::format_hex_no_prefix(fingerprint, 16)).str();
-}
+std::string ModelDescription::tableName() const { return "lathe_model_" + symbolId; }
 
 namespace {
 

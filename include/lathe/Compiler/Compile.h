@@ -7,7 +7,9 @@
 #ifndef LATHE_COMPILER_COMPILE_H
 #define LATHE_COMPILER_COMPILE_H
 
+#include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Report.h"
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -86,6 +88,11 @@ struct CompileOptions {
 
   /// For reports and reproducers.
   llvm::json::Object toJSON() const;
+
+  /// A hash of what code and weights depend on beside the model: of all options but those that name files,
+  /// set limits or only make the compiler check more. `targets` are those of this compilation: "native" is
+  /// not the same everywhere.
+  uint64_t hash(llvm::ArrayRef<cpu::TargetSpec> targets) const;
 };
 
 /// Compiles. Reads `options.input` and its external data, writes `options.output` (and for Static the files

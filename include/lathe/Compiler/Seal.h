@@ -28,13 +28,16 @@ struct ArtifactTarget {
 
 struct ArtifactInfo {
   uint64_t fingerprint = 0;
+  /// For static output: what the names of its symbols end with, so that several can be linked into one
+  /// program.
+  std::string symbolId;
   uint64_t weightBytes = 0;
   std::vector<ArtifactTarget> targets;
   std::string compiler = "lathe 0.1.0";
   std::string triple = "x86_64-unknown-linux-gnu";
 };
 
-/// "lathe_model_0123456789abcdef": the symbol of the model's lathe_table.
+/// "lathe_model_0123456789abcdef": the symbol of the lathe_table in an artifact.
 std::string tableSymbol(uint64_t fingerprint);
 
 /// Writes the artifact `path`: `library` from linkShared(), the weights as a segment of their own at its end,
@@ -50,8 +53,9 @@ struct StaticPaths {
 /// `weightsAsObject` as in writeStaticArchive().
 StaticPaths staticPaths(llvm::StringRef archivePath, bool weightsAsObject);
 
-/// Writes `object` as the archive `path`, the header beside it that declares its table, and the weights: as a
-/// plain file for lathe_open_options.weights_path, or as an object to link.
+/// Writes `object` as the archive `path`, the header beside it that declares its table,
+/// `lathe_model_<info.symbolId>`, and the weights: as a plain file for lathe_open_options.weights_path, or as
+/// an object to link.
 llvm::Error writeStaticArchive(llvm::ArrayRef<char> object, const ArtifactInfo &info, WeightSource weights,
                                bool weightsAsObject, llvm::StringRef path);
 

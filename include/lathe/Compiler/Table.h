@@ -38,6 +38,9 @@ struct KernelDescription {
 struct ModelDescription {
   std::string name;
   uint64_t fingerprint = 0;
+  /// What the name of the table ends with. describeModel() gives it the fingerprint's digits; for static
+  /// output there follows what tells apart the compilations of one model.
+  std::string symbolId;
   uint64_t weightBytes = 0;
   uint64_t slotCount = 0, bufferCount = 0;
   std::vector<ValueDescription> inputs, outputs;
@@ -47,7 +50,7 @@ struct ModelDescription {
   std::vector<std::string> places;
   std::vector<std::pair<std::string, std::string>> metadata;
 
-  /// `lathe_model_<fingerprint>`.
+  /// `lathe_model_<symbolId>`.
   std::string tableName() const;
 };
 

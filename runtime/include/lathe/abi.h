@@ -4,10 +4,10 @@
 /* The binary interface between compiled code and the runtime.
  *
  * An artifact exports one read-only symbol, `lathe_model_<16 hex digits of the model's fingerprint>`, a
- * lathe_table. All references inside it are byte offsets from the table's own address, so that the table
- * needs no relocation. Compiled code calls nothing but the functions it is handed in a lathe_call and the C
- * library's memcpy, memmove and memset. It allocates nothing by itself: memory whose size depends on data is
- * asked for with lathe_call.reserve.
+ * lathe_table; that of static output goes on with `_<16 hex digits for the options>`. All references inside
+ * it are byte offsets from the table's own address, so that the table needs no relocation. Compiled code
+ * calls nothing but the functions it is handed in a lathe_call and the C library's memcpy, memmove and
+ * memset. It allocates nothing by itself: memory of data-dependent size comes from lathe_call.reserve.
  *
  * LATHE_ABI_MAJOR changes when an old runtime cannot run a new artifact or the other way round;
  * LATHE_ABI_MINOR when fields are appended. A runtime runs artifacts of its own major version and of any

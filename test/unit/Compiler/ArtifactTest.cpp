@@ -97,11 +97,14 @@ struct Artifact : testing::Test {
     return options;
   }
   Expected<SmallVector<char, 0>> compile(StringRef text, std::string *ir = nullptr) {
+    return compile(text, options(), ir);
+  }
+  Expected<SmallVector<char, 0>> compile(StringRef text, const CodegenOptions &options, std::string *ir) {
     mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
     if (!module) {
       return createStringError("the test's source does not parse");
     }
-    return emitObject(*module, options(), ir);
+    return emitObject(*module, options, ir);
   }
   ArtifactInfo info(uint64_t weightBytes) {
     ArtifactInfo info;
@@ -109,6 +112,20 @@ struct Artifact : testing::Test {
     info.weightBytes = weightBytes;
     info.targets = {{"x86-64-v3", options().base.cpuFeatures}};
     return info;
+  }
+  /// Static output of the source, `name`.a and what belongs to it, whose symbols end with `id`.
+  Error makeStatic(StringRef id, ArrayRef<float> weights, bool asObject, StringRef name) {
+    SmallVector<StringRef> pieces;
+    StringRef(source).split(pieces, tableSymbol(fingerprint));
+    CodegenOptions with = options();
+    with.exported = {"lathe_model_" + id.str()};
+    Expected<SmallVector<char, 0>> object = compile(join(pieces, with.exported.front()), with, nullptr);
+    if (!object) {
+      return object.takeError();
+    }
+    ArtifactInfo about = info(weights.size() * sizeof(float));
+    about.symbolId = id.str();
+    return writeStaticArchive(*object, about, stream(weights, 100), asObject, in((name + ".a").str()));
   }
   static std::string slurp(StringRef path) {
     auto buffer = MemoryBuffer::getFile(path);
@@ -373,35 +390,38 @@ TEST_F(Artifact, variantsKeepTheirOwnFeatures) {
 
 TEST_F(Artifact, staticFiles) {
   std::vector<float> weights = ramp(1000);
-  SmallVector<char, 0> object = cantFail(compile(source));
   for (bool asObject : {false, true}) {
-    ASSERT_TRUE(
-        succeeds(writeStaticArchive(object, info(4000), stream(weights, 100), asObject, in("my-m.a"))));
+    ASSERT_TRUE(succeeds(makeStatic("ab_1", weights, asObject, "my-m")));
   }
   EXPECT_EQ(slurp(in("my-m.weights")).size(), 4000u);
-  EXPECT_NE(slurp(in("my-m.h")).find("extern const uint8_t lathe_weights_0123456789abcdef[4000];"),
-            std::string::npos);
-  // Link a program with them that adds the weights up through the table.
+  EXPECT_NE(slurp(in("my-m.h")).find("extern const uint8_t lathe_weights_ab_1[4000];"), std::string::npos);
+  // Another compilation of the model, which has other weights.
+  ASSERT_TRUE(succeeds(makeStatic("ab_2", ramp(500), /*asObject=*/true, "n")));
+  // Link a program with both that adds their weights up through their tables.
   std::string program = R"c(
-    extern const int table[2] __asm__("lathe_model_0123456789abcdef");
-    extern const float weights[1000] __asm__("lathe_weights_0123456789abcdef");
-    int main(void) {
+    #include "my-m.h"
+    #include "n.h"
+    static int good(const void *model, const void *weights, long n) {
+      const int *table = model;
       float (*sum)(const float *, long) = (float (*)(const float *, long))((const char *)table + table[0]);
       float expected = 0;
-      for (int i = 0; i < 1000; ++i) { expected += i % 17; }
-      return sum(weights, 1000) == expected && table[1] == 7 ? 0 : 1;
+      for (int i = 0; i < n; ++i) { expected += i % 17; }
+      return sum(weights, n) == expected && table[1] == 7;
+    }
+    int main(void) {
+      return good(&lathe_model_ab_1, lathe_weights_ab_1, 1000) &&
+             good(&lathe_model_ab_2, lathe_weights_ab_2, 500) ? 0 : 1;
     })c";
   ASSERT_TRUE(succeeds(writeFile(in("t.c"), program)));
   std::string prefix = in("");
-  std::string command = "cc -o " + prefix + "t " + prefix + "t.c " + prefix + "my-m.a " + prefix +
-                        "my-m.weights.o && " + prefix + "t";
+  std::string command = "cc -I" LATHE_RUNTIME_INCLUDE " -o " + prefix + "t " + prefix + "t.c " + prefix +
+                        "my-m.a " + prefix + "my-m.weights.o " + prefix + "n.a " + prefix +
+                        "n.weights.o && " + prefix + "t";
   EXPECT_EQ(system(command.c_str()), 0);
 }
 
 TEST_F(Artifact, withoutWeightsTheObjectStillLinks) {
-  SmallVector<char, 0> object = cantFail(compile(source));
-  ASSERT_TRUE(
-      succeeds(writeStaticArchive(object, info(0), stream({}, 100), /*weightsAsObject=*/true, in("n.a"))));
+  ASSERT_TRUE(succeeds(makeStatic("ab_1", {}, /*asObject=*/true, "n")));
   ASSERT_TRUE(succeeds(writeFile(in("n.c"), StringRef("int main(void) { return 0; }"))));
   std::string prefix = in("");
   std::string command = "cc -o " + prefix + "n " + prefix + "n.c " + prefix + "n.weights.o " + prefix + "n.a";

@@ -3,7 +3,10 @@
 
 #include "lathe/Compiler/Compile.h"
 #include "lathe/Support/Error.h"
+#include "lathe/abi.h"
 #include "gtest/gtest.h"
+
+#include <set>
 
 using namespace lathe;
 
@@ -34,6 +37,50 @@ TEST(ShapeOption, refusesWhatIsNoShape) {
     ASSERT_FALSE(bool(shape)) << text;
     EXPECT_EQ(takeModelErrors(shape.takeError()).front().code, ErrorCode::E0001) << text;
   }
+}
+
+TEST(CompileOptions, hashFollowsWhatChangesCodeOrWeights) {
+  std::vector<cpu::TargetSpec> targets = {llvm::cantFail(cpu::resolveTarget("x86-64-v3"))};
+  CompileOptions options;
+  const uint64_t hash = options.hash(targets);
+
+  auto with = [&](llvm::function_ref<void(CompileOptions &)> change) {
+    CompileOptions changed = options;
+    change(changed);
+    return changed.hash(targets);
+  };
+  std::set<uint64_t> hashes = {hash};
+  EXPECT_TRUE(hashes.insert(with([](auto &o) { o.optLevel = 0; })).second);
+  EXPECT_TRUE(hashes.insert(with([](auto &o) { o.threads = 2; })).second);
+  EXPECT_TRUE(hashes.insert(with([](auto &o) { o.uncheckedIndices = true; })).second);
+  EXPECT_TRUE(hashes.insert(with([](auto &o) { o.runPassUntil = 3; })).second);
+  EXPECT_TRUE(hashes.insert(with([](auto &o) { o.from = Stage::NN; })).second);
+  for (const char *shape : {"N=1", "N=2", "N=1..2", "x=none"}) {
+    auto give = [&](auto &o) { o.shapes = {llvm::cantFail(ShapeOption::parse(shape))}; };
+    EXPECT_TRUE(hashes.insert(with(give)).second) << shape;
+  }
+
+  EXPECT_EQ(hash, with([](auto &o) { o.input = "other.onnx"; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.output = "other.a"; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.outputKind = OutputKind::Static; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.weightsAsObject = true; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.maxNodes = 7; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.verifyEach = true; }));
+}
+
+TEST(CompileOptions, hashKnowsTargetsByWhatTheyCanDo) {
+  CompileOptions options;
+  auto native = [&](uint64_t without) {
+    cpu::HostProcessor host;
+    host.features = ~without;
+    return llvm::cantFail(cpu::resolveTarget("native", host));
+  };
+  cpu::TargetSpec all = native(0), less = native(LATHE_CPU_AVX512FP16), smallCache = all;
+  smallCache.l1Bytes /= 2;
+  std::set<uint64_t> hashes = {options.hash({all}), options.hash({less}), options.hash({smallCache}),
+                               options.hash({all, less}), options.hash({less, all})};
+  EXPECT_EQ(hashes.size(), 5u);
+  EXPECT_EQ(options.hash({all}), options.hash({native(0)}));
 }
 
 TEST(Report, survivesJSON) {
