@@ -304,11 +304,27 @@ LogicalResult ReferenceLowering::lowerToLoops() {
   return success();
 }
 
+/// Erases what asks a temporary for nothing but its sizes: some stand for how far a loop runs only.
+static void eraseUnread(IRRewriter &rewriter, memref::AllocOp allocation) {
+  for (Operation *user : llvm::make_early_inc_range(allocation->getUsers())) {
+    if (isa<memref::LoadOp>(user) && user->use_empty()) {
+      rewriter.eraseOp(user);
+    } else if (auto dim = dyn_cast<memref::DimOp>(user)) {
+      std::optional<int64_t> index = dim.getConstantIndex();
+      if (index && allocation.getType().isDynamicDim(*index)) {
+        unsigned position = allocation.getType().getDynamicDimIndex(*index);
+        rewriter.replaceOp(dim, allocation.getDynamicSizes()[position]);
+      }
+    }
+  }
+}
+
 LogicalResult ReferenceLowering::placeTemporaries() {
   SmallVector<memref::AllocOp> allocations;
   kernel.walk([&](memref::AllocOp op) { allocations.push_back(op); });
   int64_t used = 0;
   for (memref::AllocOp op : allocations) {
+    eraseUnread(rewriter, op);
     if (op->use_empty()) {
       rewriter.eraseOp(op);
       continue;

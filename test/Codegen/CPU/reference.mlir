@@ -14,3 +14,14 @@ func.func @main(%x: tensor<?x?xf32> {nn.dims = ["B", "S"]}) -> tensor<?x?xf32> {
   %y = nn.softmax %x axis(0) : tensor<?x?xf32> -> tensor<?x?xf32>
   return %y : tensor<?x?xf32>
 }
+
+// Where both operands are read by index, nothing but a temporary's size tells how long the sum is: it takes no memory.
+// CHECK-LABEL: func.func @unrelated_batches(
+// CHECK:         kernel.launch @reference
+// CHECK-NOT:   memref.alloc(
+// CHECK-NOT:   linalg.
+func.func @unrelated_batches(%x: tensor<?x?x?xf64> {nn.dims = ["B", "M", "K"]},
+                             %y: tensor<?x?x?xf64> {nn.dims = ["C", "L", "N"]}) -> tensor<?x?x?xf64> {
+  %z = nn.matmul %x, %y : tensor<?x?x?xf64>, tensor<?x?x?xf64> -> tensor<?x?x?xf64>
+  return %z : tensor<?x?x?xf64>
+}
