@@ -13,11 +13,7 @@ HEADER = """# Operators
 
 How many of ONNX's own cases pass, by operator and version, in three modes: with the shapes of the case, with every
 dimension symbolic, and with the inputs turned into constants. The types are those of the cases that pass with static
-shapes. A version is the newest up to the one that the case asks for. Written by
-
-```console
-$ PYTHONPATH=python build/venv/bin/python test/conformance/runner.py --update
-```
+shapes. A version is the newest up to the one that the case asks for. Written by `test/conformance/runner.py --update`.
 
 """
 SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "complex64": "c64",

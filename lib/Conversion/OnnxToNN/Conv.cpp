@@ -17,15 +17,41 @@ using namespace lathe;
 using namespace lathe::onnx;
 
 static bool checkConvolution(LegalizeContext &c, ArrayRef<Size> dims, ArrayRef<Size> filterDims) {
-  if (dims.size() >= 3 && filterDims.size() == dims.size()) {
-    return true;
+  if (dims.size() < 3 || filterDims.size() != dims.size()) {
+    (void)c.error(
+        "E0307",
+        llvm::formatv("input and filter have {0} and {1} dimensions, must both have the same, at least 3",
+                      dims.size(), filterDims.size())
+            .str());
+    return false;
   }
-  (void)c.error(
-      "E0307",
-      llvm::formatv("input and filter have {0} and {1} dimensions, must both have the same, at least 3",
-                    dims.size(), filterDims.size())
-          .str());
-  return false;
+  for (auto [i, dim] : llvm::enumerate(filterDims.drop_front(2))) {
+    if (getConstantIntValue(dim) == 0) {
+      (void)c.error("E0307",
+                    llvm::formatv("dimension {0} of the filter is 0, a window has at least 1", i + 2).str());
+      return false;
+    }
+  }
+  return true;
+}
+
+/// Adds the bias, if there is one, to a result whose channels are last: one element for each of the `maps`.
+static LogicalResult addBias(LegalizeContext &c, Value &result, std::optional<int64_t> maps) {
+  if (!c.has(2)) {
+    return success();
+  }
+  Sizes dims = c.shapeOf(c.operand(2));
+  if (dims.size() != 1) {
+    return c.error("E0307", llvm::formatv("the bias has {0} dimensions, must have 1", dims.size()).str());
+  }
+  std::optional<int64_t> size = getConstantIntValue(dims.front());
+  if (size && maps && *size != *maps) {
+    return c.error(
+        "E0307",
+        llvm::formatv("the bias has {0} elements, but there are {1} feature maps", *size, *maps).str());
+  }
+  result = c.add(result, c.operand(2));
+  return success(!c.hasFailed());
 }
 
 /// Zeros around the spatial dimensions of `x`, whose channels are last.
@@ -67,7 +93,8 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
   }
   std::optional<int64_t> channels = getConstantIntValue(dims[1]), depth = getConstantIntValue(filterDims[1]),
                          maps = getConstantIntValue(filterDims[0]);
-  if (channels && depth && *channels != *depth * groups) {
+  // Divided, as the product may overflow.
+  if (channels && depth && (*channels % groups != 0 || *channels / groups != *depth)) {
     (void)c.error("E0307",
                   llvm::formatv("the input has {0} channels, but the filter takes {1} in each of {2} groups",
                                 *channels, *depth, groups)
@@ -102,11 +129,8 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
 
 static LogicalResult legalizeConv(LegalizeContext &c) {
   Value result = convolve(c, c.operand(0), c.operand(1));
-  if (!result) {
+  if (!result || failed(addBias(c, result, getConstantIntValue(c.shapeOf(c.operand(1)).front())))) {
     return failure();
-  }
-  if (c.has(2)) {
-    result = c.add(result, c.operand(2));
   }
   return c.set(toChannelsSecond(c, result));
 }
@@ -218,8 +242,8 @@ static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
   Value result = nn::createInferred<nn::SumWindowsOp>(
       c.b, c.loc, nn::getElementType(x), c.reshape(product, windows), w.strides, w.dilations, before.values,
       sizes.values, before.numbers, sizes.numbers);
-  if (c.has(2)) {
-    result = c.add(result, c.operand(2));
+  if (failed(addBias(c, result, getConstantIntValue(windows.back())))) {
+    return failure();
   }
   return c.set(toChannelsSecond(c, result));
 }

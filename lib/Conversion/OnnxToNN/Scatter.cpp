@@ -126,6 +126,10 @@ static LogicalResult legalizeOneHot(LegalizeContext &c) {
   if (c.rank(2) != 1) {
     return c.error("E0307", llvm::formatv("values has {0} dimensions, must have 1", c.rank(2)).str());
   }
+  std::optional<int64_t> count = getConstantIntValue(c.shapeOf(c.operand(2)).front());
+  if (count && *count != 2) {
+    return c.error("E0307", llvm::formatv("values has {0} elements, must have 2", *count).str());
+  }
   Type i64 = c.b.getI64Type();
   Value indices = c.cast(c.operand(0), i64);
   Sizes dims = c.shapeOf(indices), rangeDims(rank, c.one());

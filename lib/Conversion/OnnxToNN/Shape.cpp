@@ -249,6 +249,11 @@ static LogicalResult legalizeIdentity(LegalizeContext &c) { return c.forward(0);
 static LogicalResult legalizeDropout(LegalizeContext &c) {
   if (c.has(2)) {
     const Scalars *training = c.scalars(2);
+    if (training && training->elements.size() != 1) {
+      return c.error(
+          "E0307",
+          llvm::formatv("training_mode has {0} elements, must have 1", training->elements.size()).str());
+    }
     if (!training || getConstantIntValue(training->elements.front()) != 0) {
       return c.unsupported("training mode");
     }
