@@ -12,6 +12,7 @@
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
 #include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
+#include "lathe/Dialect/Kernel/Transforms/SizeRelations.h"
 #include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
@@ -448,6 +449,9 @@ private:
         return failure();
       }
       shapeAttrs.push_back(*shape);
+    }
+    if (cluster.kind == RootKind::Rows) {
+      addRelatedSizes(sizes); // no other kind depends on which sizes are equal
     }
 
     builder.setInsertionPointAfter(cluster.last);

@@ -7,6 +7,7 @@
 
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
+#include "lathe/Dialect/Kernel/Transforms/SizeRelations.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/AsmState.h"
@@ -40,6 +41,7 @@ static std::string structureOf(GroupOp group) {
   for (Operation &op : group.getBody().front()) {
     op.print(os, state);
   }
+  printSizeRelations(group.getSizes(), os);
   return text;
 }
 
@@ -66,7 +68,7 @@ static func::FuncOp outline(GroupOp group, StringRef name, OpBuilder &builder) {
   function->setAttr(KernelDialect::kRootAttr, StringAttr::get(context, stringifyRootKind(group.getKind())));
   OpBuilder body = OpBuilder::atBlockEnd(function.addEntryBlock());
   ValueRange arguments = function.getArguments();
-  ValueRange sizes = arguments.drop_front(tensors);
+  SmallVector<Value> sizes = relateSizes(group.getSizes(), arguments.drop_front(tensors), body);
 
   IRMapping mapping;
   Block &source = group.getBody().front();

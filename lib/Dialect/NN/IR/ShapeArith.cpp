@@ -88,19 +88,6 @@ OpFoldResult lathe::nn::productOfSizes(OpBuilder &builder, Location loc, ArrayRe
   return product;
 }
 
-bool lathe::nn::areSameSize(OpFoldResult lhs, OpFoldResult rhs) {
-  if (lhs == rhs) {
-    return true;
-  }
-  std::optional<int64_t> left = getConstantIntValue(lhs), right = getConstantIntValue(rhs);
-  return left && right && *left == *right;
-}
-
-bool lathe::nn::areDifferentSizes(OpFoldResult lhs, OpFoldResult rhs) {
-  std::optional<int64_t> left = getConstantIntValue(lhs), right = getConstantIntValue(rhs);
-  return left && right && *left != *right;
-}
-
 /// The sizes of which `size` is the largest.
 static SmallVector<Value> getMaximized(Value size) {
   // Trees of maxima grow with the number of operands that meet in a model; a few levels are enough.
@@ -116,6 +103,25 @@ static SmallVector<Value> getMaximized(Value size) {
     }
   }
   return leaves;
+}
+
+bool lathe::nn::areSameSize(OpFoldResult lhs, OpFoldResult rhs) {
+  if (lhs == rhs) {
+    return true;
+  }
+  std::optional<int64_t> left = getConstantIntValue(lhs), right = getConstantIntValue(rhs);
+  if (left || right) {
+    return left && right && *left == *right;
+  }
+  // The maximum of the same sizes, whatever order they met in.
+  SmallVector<Value> maximized = getMaximized(cast<Value>(lhs)), others = getMaximized(cast<Value>(rhs));
+  return maximized.size() == others.size() &&
+         llvm::all_of(others, [&](Value size) { return llvm::is_contained(maximized, size); });
+}
+
+bool lathe::nn::areDifferentSizes(OpFoldResult lhs, OpFoldResult rhs) {
+  std::optional<int64_t> left = getConstantIntValue(lhs), right = getConstantIntValue(rhs);
+  return left && right && *left != *right;
 }
 
 /// Whether `size` is evidently at most one of `others`: it is one of them or a minimum with one of them.

@@ -28,7 +28,8 @@ mlir::OpFoldResult floorDivSize(mlir::OpBuilder &builder, mlir::Location loc, ml
 mlir::OpFoldResult productOfSizes(mlir::OpBuilder &builder, mlir::Location loc,
                                   llvm::ArrayRef<mlir::OpFoldResult> sizes);
 
-/// Whether two sizes are evidently the same; whether they are constants that differ.
+/// Whether two sizes are evidently the same (one value, one constant, or the maximum of the same sizes);
+/// whether they are constants that differ.
 bool areSameSize(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
 bool areDifferentSizes(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
 
