@@ -23,6 +23,9 @@ namespace {
 /// How many channels of a filter that is not in panels are packed at a time.
 constexpr int64_t kPackedDepth = 256;
 
+/// Lines of the next panel that a register tile fetches with each unrolled step: four tiles fetch it all.
+constexpr int64_t kPrefetchLines = 2;
+
 /// A place in the window and the channels from `channel` on that a register tile reduces at once.
 struct Run {
   std::array<OpFoldResult, 3> place;
@@ -49,18 +52,20 @@ private:
   LogicalResult emitPackedRuns(const ConvGrid::Task &task, const WindowRef &windows,
                                const ColumnTile &columns);
   LogicalResult packFilter(const ConvGrid::Task &task, const Run &run);
-  using TileBody =
-      llvm::function_ref<SmallVector<Value>(const RegisterTile &, const MatrixRef &, SmallVector<Value>)>;
+  using TileBody = llvm::function_ref<SmallVector<Value>(const RegisterTile &, const MatrixRef &,
+                                                         OpFoldResult number, SmallVector<Value>)>;
   /// Emits all register tiles of a block; `body` computes the sums of one, whose left-hand side starts with
-  /// the first place of its windows. Sums are added to those of the scratch buffer unless `isFirst`, which is
-  /// null if nothing comes before.
+  /// the first place of its windows and whose number is one higher than that of its neighbours to the left
+  /// and above. Sums are added to those of the scratch buffer unless `isFirst`, which is null if nothing
+  /// comes before.
   void emitTiles(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns,
                  Value isFirst, TileBody body);
   void emitTile(const ConvGrid::Task &task, const WindowRef &windows, const RegisterTile &tile, Value row,
                 Value column, Value isFirst, TileBody body);
   /// The sums over dimension `dim` of the window and those after it, from row `rhsRow` of the filter on.
   SmallVector<Value> emitWindow(const RegisterTile &tile, const WindowRef &windows, const MatrixRef &lhs,
-                                const MatrixRef &rhs, size_t dim, SmallVector<Value> sums);
+                                const MatrixRef &rhs, const PrefetchStream &prefetch, size_t dim,
+                                SmallVector<Value> sums);
   LogicalResult emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns);
   int64_t depth() const { return problem.channels * joined; }
   /// Rows of the filter's matrix that one step along dimension `dim` of the window makes.
@@ -174,24 +179,31 @@ LogicalResult DenseConvEmitter::emitColumns(const ConvGrid::Task &task, const Wi
   OpFoldResult offset = math().mul(number, math().constant(rows * panel.getWidth()));
   offset = math().add(offset, math().rem(task.firstFilter, width));
   MatrixRef rhs{filter, math().value(offset), width, math().constant(1)};
-  emitTiles(task, windows, columns, /*isFirst=*/Value(),
-            [&](const RegisterTile &tile, const MatrixRef &lhs, SmallVector<Value> sums) {
-              return emitWindow(tile, windows, lhs, rhs, 0, sums);
-            });
+  emitTiles(
+      task, windows, columns, /*isFirst=*/Value(),
+      [&](const RegisterTile &tile, const MatrixRef &lhs, OpFoldResult number, SmallVector<Value> sums) {
+        // The filters of the next panel, a share in each tile: see MatMul.cpp.
+        OpFoldResult share =
+            getPrefetchShare(builder, loc, number, kPrefetchLines, getStepLines(tiling, panel.getWidth()));
+        OpFoldResult next = math().constant(rows * panel.getWidth());
+        PrefetchStream prefetch{math().add(next, share), kPrefetchLines};
+        return emitWindow(tile, windows, lhs, rhs, prefetch, 0, sums);
+      });
   return success();
 }
 
 SmallVector<Value> DenseConvEmitter::emitWindow(const RegisterTile &tile, const WindowRef &windows,
-                                                const MatrixRef &lhs, const MatrixRef &rhs, size_t dim,
+                                                const MatrixRef &lhs, const MatrixRef &rhs,
+                                                const PrefetchStream &prefetch, size_t dim,
                                                 SmallVector<Value> sums) {
   bool isRun = dim == 2 && isOneRun(windows);
   if (dim == problem.dims.size() || isRun) {
     OpFoldResult run = math().constant(depth() * (isRun ? problem.dims[2].window : 1));
-    return emitRegisterTile(builder, loc, tile, lhs, rhs, run, sums);
+    return emitRegisterTile(builder, loc, tile, lhs, rhs, run, sums, /*masks=*/{}, prefetch);
   }
   const ConvDim &window = problem.dims[dim];
   if (window.window == 1) {
-    return emitWindow(tile, windows, lhs, rhs, dim + 1, sums);
+    return emitWindow(tile, windows, lhs, rhs, prefetch, dim + 1, sums);
   }
   auto body = [&](OpBuilder &, Location, Value place, ValueRange carried) {
     OpFoldResult step = math().mul(windows.strides[dim], math().constant(window.dilation));
@@ -199,8 +211,9 @@ SmallVector<Value> DenseConvEmitter::emitWindow(const RegisterTile &tile, const 
     lhsPart.offset = math().value(math().add(lhs.offset, math().mul(place, step)));
     OpFoldResult rows = math().mul(math().constant(rowsPerPlace(dim)), rhs.rowStride);
     rhsPart.offset = math().value(math().add(rhs.offset, math().mul(place, rows)));
-    scf::YieldOp::create(builder, loc,
-                         emitWindow(tile, windows, lhsPart, rhsPart, dim + 1, SmallVector<Value>(carried)));
+    scf::YieldOp::create(
+        builder, loc,
+        emitWindow(tile, windows, lhsPart, rhsPart, prefetch, dim + 1, SmallVector<Value>(carried)));
   };
   auto loop = scf::ForOp::create(builder, loc, math().value(math().constant(0)),
                                  math().value(math().constant(window.window)),
@@ -227,7 +240,7 @@ LogicalResult DenseConvEmitter::emitPackedRuns(const ConvGrid::Task &task, const
     }
     MatrixRef rhs{packScratch, math().value(zero), math().constant(tiling.columns()), math().constant(1)};
     emitTiles(task, windows, columns, isFirst,
-              [&](const RegisterTile &tile, const MatrixRef &lhs, SmallVector<Value> sums) {
+              [&](const RegisterTile &tile, const MatrixRef &lhs, OpFoldResult, SmallVector<Value> sums) {
                 MatrixRef part = lhs;
                 part.offset = math().value(math().add(lhs.offset, ahead));
                 return emitRegisterTile(builder, loc, tile, part, rhs, run.depth, sums);
@@ -329,7 +342,8 @@ void DenseConvEmitter::emitTile(const ConvGrid::Task &task, const WindowRef &win
       sum = arith::SelectOp::create(builder, loc, isFirst, zero, before);
     }
   }
-  sums = body(tile, lhs, sums);
+  OpFoldResult number = math().add(row, math().floorDiv(column, math().constant(tiling.rows)));
+  sums = body(tile, lhs, number, sums);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
   }

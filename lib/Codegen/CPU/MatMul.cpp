@@ -71,6 +71,8 @@ private:
   /// The index into leading dimensions of `sizes` that broadcast to the batch.
   SmallVector<OpFoldResult> broadcastIndex(ArrayRef<OpFoldResult> sizes, ArrayRef<OpFoldResult> batchIndex);
   OpFoldResult batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex);
+  /// The cache lines of a panel that one unrolled step reads.
+  int64_t stepLines() const { return getStepLines(tiling, panelWidth); }
 
   EmitContext &context;
   OpBuilder &builder;
@@ -396,14 +398,12 @@ void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile
     emitTiles(0);
     return;
   }
-  // Lines that a step of one tile reads where the panel is as wide as the tile.
-  int64_t stepLines = panelWidth * tiling.tile(tiling.rows, tiling.vectors).unroll / kCacheLine;
   auto emitFrom = [&](int64_t lines, auto &emitFrom) -> void {
     if (lines == kMaxPrefetchLines) {
       emitTiles(lines);
       return;
     }
-    OpFoldResult enough = math().constant(llvm::divideCeil(stepLines, lines) * tiling.rows);
+    OpFoldResult enough = math().constant(llvm::divideCeil(stepLines(), lines) * tiling.rows);
     Value covers = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, math().value(done),
                                          math().value(enough));
     scf::IfOp::create(
@@ -454,11 +454,10 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
   ArrayRef<Value> masks = readsInPlace ? ArrayRef(columns.masks) : ArrayRef<Value>();
   PrefetchStream prefetch;
   if (prefetchLines > 0) {
-    OpFoldResult next = math().add(rhsRef.offset, math().mul(depth, rhsRef.rowStride));
-    OpFoldResult perDepth = math().constant(kCacheLine * prefetchLines / tile.unroll);
-    OpFoldResult tilesBefore = math().floorDiv(row, math().constant(tiling.rows));
-    OpFoldResult before = math().mul(math().mul(tilesBefore, depth), perDepth);
-    prefetch = {math().add(next, before), prefetchLines};
+    OpFoldResult next = math().mul(depth, rhsRef.rowStride);
+    OpFoldResult number = math().floorDiv(row, math().constant(tiling.rows));
+    prefetch = {math().add(next, getPrefetchShare(builder, loc, number, prefetchLines, stepLines())),
+                prefetchLines};
   }
   sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks, prefetch);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {

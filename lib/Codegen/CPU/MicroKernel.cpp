@@ -80,7 +80,7 @@ public:
     IndexMath math{builder, loc};
     auto body = [&](OpBuilder &, Location, Value k, ValueRange carried) {
       SmallVector<Value> next(carried);
-      if (step == tile.unroll) {
+      if (step == tile.unroll && prefetch.lines > 0) {
         emitPrefetches(k);
       }
       emitSteps(k, step, next);
@@ -97,10 +97,9 @@ private:
   /// The lines of the step that begins at `k`.
   void emitPrefetches(Value k) {
     IndexMath math{builder, loc};
-    OpFoldResult perDepth = math.constant(kCacheLine * prefetch.lines / tile.unroll);
+    OpFoldResult start = math.add(math.add(rhs.offset, math.mul(k, rhs.rowStride)), prefetch.ahead);
     for (int64_t i = 0; i < prefetch.lines; ++i) {
-      OpFoldResult ahead = math.add(math.mul(k, perDepth), math.constant(i * kCacheLine));
-      Value place = math.value(math.add(prefetch.offset, ahead));
+      Value place = math.value(math.add(start, math.constant(i * kCacheLine)));
       memref::PrefetchOp::create(builder, loc, rhs.base, ValueRange{place}, /*isWrite=*/false,
                                  /*localityHint=*/2, /*isDataCache=*/true);
     }
@@ -126,6 +125,17 @@ private:
 };
 
 } // namespace
+
+int64_t cpu::getStepLines(const MatMulTiling &tiling, int64_t panelWidth) {
+  return panelWidth * tiling.tile(tiling.rows, tiling.vectors).unroll / kCacheLine;
+}
+
+OpFoldResult cpu::getPrefetchShare(OpBuilder &builder, Location loc, OpFoldResult number, int64_t lines,
+                                   int64_t stepLines) {
+  IndexMath math{builder, loc};
+  OpFoldResult share = math.rem(number, math.constant(stepLines / lines));
+  return math.mul(share, math.constant(lines * kCacheLine));
+}
 
 SmallVector<Value> cpu::emitRegisterTile(OpBuilder &builder, Location loc, const RegisterTile &tile,
                                          const MatrixRef &lhs, const MatrixRef &rhs, OpFoldResult depth,

@@ -53,13 +53,21 @@ struct MatrixRef {
 /// Elements of 32 bits in a cache line.
 inline constexpr int64_t kCacheLine = 16;
 
-/// What a tile fetches into the second-level cache while it computes: `lines` cache lines of the right-hand
-/// side's buffer with each unrolled step, from `offset` on. `lines` is 1, 2 or 4: at that rate a tile hides
-/// what it fetches.
+/// What a tile fetches into the second-level cache while it computes: with each unrolled step, `lines` cache
+/// lines that lie `ahead` elements behind the step's rows of the right-hand side. More than 4 lines hold a
+/// tile up.
 struct PrefetchStream {
-  mlir::OpFoldResult offset;
+  mlir::OpFoldResult ahead;
   int64_t lines = 0;
 };
+
+/// The cache lines of rows of `panelWidth` elements that an unrolled step of a tile goes through.
+int64_t getStepLines(const MatMulTiling &tiling, int64_t panelWidth);
+
+/// Which of a step's lines tile `number` fetches, if every tile fetches `lines` of them: the first one's
+/// position.
+mlir::OpFoldResult getPrefetchShare(mlir::OpBuilder &builder, mlir::Location loc, mlir::OpFoldResult number,
+                                    int64_t lines, int64_t stepLines);
 
 /// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
 /// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
