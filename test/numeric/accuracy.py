@@ -79,7 +79,7 @@ double compare(const NARROW *xs, const NARROW *ys, long n, NARROW *worst) {
       error = rounded == ys[i] ? 0 : fabs(ys[i]) >= MAX && isinf(rounded) ? 1 :
               fabs(rounded) >= MAX && isinf(ys[i]) ? 1 : 1e30;
     } else {
-      double unit = ulp(want), scaled = SCALED ? ulp((T)xs[i]) / 4 : 0;
+      double unit = ulp(want), scaled = SHARE * ulp((T)xs[i]);
       error = (double)(fabs{S}((T)ys[i] - want)) / (unit > scaled ? unit : scaled);
     }
     if (error > largest) { largest = error; *worst = xs[i]; }
@@ -92,7 +92,9 @@ double compare(const NARROW *xs, const NARROW *ys, long n, NARROW *worst) {
 def build_reference(name, is_f32):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lathe-accuracy-"))
     suffix = "" if is_f32 else "l"
-    text = C.replace("EXPRESSION", REFERENCE[name]).replace("{S}", suffix).replace("SCALED", str(int(name in SCALED)))
+    text = C.replace("EXPRESSION", REFERENCE[name]).replace("{S}", suffix)
+    # The share of x's unit of which the limit makes half.
+    text = text.replace("SHARE", str(0.5 / LIMITS[name] if name in SCALED else 0.0))
     constants = ({"WIDE": "double", "NARROW": "float", "MIN_EXPONENT": "-125", "DIGITS": "24", "MAX": "0x1.fffffep127"}
                  if is_f32 else {"WIDE": "long double", "NARROW": "double", "MIN_EXPONENT": "-1021", "DIGITS": "53",
                                  "MAX": "0x1.fffffffffffffp1023"})
