@@ -142,7 +142,7 @@ private:
     DiagnosticCollector diagnostics(&context, path.str());
     ImportOptions import;
     import.files.allowLinkedData = options.allowLinkedData;
-    import.maxNodes = options.maxNodes;
+    import.limits = options.limits;
     Expected<OwningOpRef<ModuleOp>> imported = importOnnx(context, path, import, modelFile);
     if (imported) {
       if (Error error = diagnostics.takeError()) {

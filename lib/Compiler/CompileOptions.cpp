@@ -94,8 +94,12 @@ json::Object CompileOptions::toJSON() const {
       {"weights_as_object", weightsAsObject},
       {"allow_linked_data", allowLinkedData},
       {"unchecked_indices", uncheckedIndices},
-      {"max_nodes", int64_t(maxNodes)},
       {"verify_each", verifyEach}};
+  json::Object numbers;
+  for (const LimitInfo &limit : allLimits()) {
+    numbers[limit.option.drop_front(2)] = int64_t(limits.*limit.field);
+  }
+  o["limits"] = std::move(numbers);
   if (!weightsFrom.empty()) {
     o["weights_from"] = toUTF8(weightsFrom);
   }
@@ -112,7 +116,7 @@ uint64_t CompileOptions::hash(ArrayRef<cpu::TargetSpec> resolved) const {
   json::Object o = toJSON();
   // An option that is not named here counts: at worst, equal code has two names.
   for (StringRef without : {"input", "output", "static", "to", "weights_as_object", "allow_linked_data",
-                            "max_nodes", "verify_each", "weights_from", "dump_ir_after"}) {
+                            "limits", "verify_each", "weights_from", "dump_ir_after"}) {
     o.erase(without);
   }
   json::Array specs;

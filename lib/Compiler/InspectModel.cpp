@@ -196,7 +196,7 @@ llvm::Error lathe::inspectModel(const CompileOptions &options, bool json, llvm::
   DiagnosticCollector diagnostics(&context, options.input);
   ImportOptions import;
   import.files.allowLinkedData = options.allowLinkedData;
-  import.maxNodes = options.maxNodes;
+  import.limits = options.limits;
   std::unique_ptr<ModelFile> file;
   llvm::Expected<OwningOpRef<ModuleOp>> module = importOnnx(context, options.input, import, file);
   if (!module) {

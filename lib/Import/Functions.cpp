@@ -9,10 +9,6 @@
 
 using namespace lathe;
 
-/// Graphs and functions inside each other after inlining: the importer and MLIR's own passes recurse over
-/// them.
-static constexpr uint64_t maxDepth = 400;
-
 static std::string keyOf(llvm::StringRef domain, llvm::StringRef name, llvm::StringRef overload) {
   return (canonicalDomain(domain) + llvm::StringRef("\0", 1) + name + llvm::StringRef("\0", 1) + overload)
       .str();
@@ -94,18 +90,29 @@ llvm::Error FunctionTable::build(const pb::ModelProto &model, const ImportOption
   }
   Body main;
   scan(model.graph().node(), 0, main);
-  Size size = sizeOf(main);
-  if (size.nodes > options.maxNodes) {
-    return modelError(ErrorCode::E0206,
-                      "the graph has " +
-                          (size.nodes == UINT64_MAX ? "more than 2^64" : std::to_string(size.nodes)) +
-                          " nodes" + (model.functions().empty() ? "" : " once its functions are inlined") +
-                          ", the limit is " + llvm::Twine(options.maxNodes))
-        .help("--max-nodes raises the limit");
+  return checkSize(sizeOf(main), main.ownNodes, options.limits);
+}
+
+llvm::Error FunctionTable::checkSize(Size size, uint64_t ownNodes, const ModelLimits &limits) const {
+  auto text = [](uint64_t nodes) { return nodes == UINT64_MAX ? "more than 2^64" : std::to_string(nodes); };
+  if (uint64_t inlined = size.nodes == UINT64_MAX ? UINT64_MAX : size.nodes - ownNodes;
+      inlined > limits.inlinedNodes) {
+    return limitError(ErrorCode::E0206,
+                      "calls of the model's functions become " + text(inlined) + " nodes, the limit is " +
+                          llvm::Twine(limits.inlinedNodes),
+                      &ModelLimits::inlinedNodes);
   }
-  if (size.depth > maxDepth) {
-    return modelError(ErrorCode::E0103, "graphs and functions lie " + llvm::Twine(size.depth) +
-                                            " deep inside each other, the limit is " + llvm::Twine(maxDepth));
+  if (size.nodes > limits.nodes) {
+    return limitError(ErrorCode::E0206,
+                      "the graph has " + text(size.nodes) +
+                          " nodes once its functions are inlined, the limit is " + llvm::Twine(limits.nodes),
+                      &ModelLimits::nodes);
+  }
+  if (size.depth > limits.depth) {
+    return limitError(ErrorCode::E0103,
+                      "graphs and functions lie " + llvm::Twine(size.depth) +
+                          " deep inside each other, the limit is " + llvm::Twine(limits.depth),
+                      &ModelLimits::depth);
   }
   return llvm::Error::success();
 }

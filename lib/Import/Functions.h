@@ -35,6 +35,8 @@ private:
   };
   void scan(const google::protobuf::RepeatedPtrField<pb::NodeProto> &nodes, uint64_t depth, Body &body) const;
   Size sizeOf(const Body &body) const;
+  /// Of the graph once its functions are inlined; `ownNodes` are those that were there before.
+  llvm::Error checkSize(Size size, uint64_t ownNodes, const ModelLimits &limits) const;
 
   llvm::StringMap<const pb::FunctionProto *> byKey;
   llvm::DenseMap<const pb::FunctionProto *, Size> sizes;

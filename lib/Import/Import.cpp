@@ -35,9 +35,8 @@ static llvm::Error wireError(const WireResult &result, StringRef bytes) {
     return modelError(ErrorCode::E0102, result.error + " (at byte " + Twine(result.errorAt) + " of " +
                                             Twine(bytes.size()) + ")");
   case WireStatus::TooLarge:
-    return modelError(ErrorCode::E0103, result.error);
-  case WireStatus::TooManyNodes:
-    return modelError(ErrorCode::E0206, result.error).help("--max-nodes raises the limit");
+    return limitError(result.limit == &ModelLimits::nodes ? ErrorCode::E0206 : ErrorCode::E0103, result.error,
+                      result.limit);
   }
   return llvm::Error::success();
 }
@@ -55,9 +54,13 @@ static std::string fingerprintOf(const WireResult &wire, const TensorReader &ten
 
 static llvm::Expected<OwningOpRef<ModuleOp>> importFile(MLIRContext &context, ModelFile &file,
                                                         const ImportOptions &options) {
-  WireLimits limits = options.limits;
-  limits.nodes = std::min(limits.nodes, options.maxNodes);
-  WireResult wire = walkModel(std::string_view(file.bytes().data(), file.bytes().size()), limits);
+  if (file.bytes().size() > options.limits.fileBytes) {
+    return limitError(ErrorCode::E0103,
+                      "the model has " + Twine(file.bytes().size()) + " bytes, the limit is " +
+                          Twine(options.limits.fileBytes),
+                      &ModelLimits::fileBytes);
+  }
+  WireResult wire = walkModel(std::string_view(file.bytes().data(), file.bytes().size()), options.limits);
   if (llvm::Error error = wireError(wire, file.bytes())) {
     return error;
   }
@@ -66,7 +69,7 @@ static llvm::Expected<OwningOpRef<ModuleOp>> importFile(MLIRContext &context, Mo
   google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t *>(wire.structure.data()),
                                                 int(wire.structure.size()));
   // Above the walk's limit, which has spoken.
-  stream.SetRecursionLimit(int(limits.depth) + 100);
+  stream.SetRecursionLimit(int(options.limits.depth) + 100);
   if (!model.MergeFromCodedStream(&stream) || !stream.ConsumedEntireMessage()) {
     return modelError(ErrorCode::E0102, "the file's structure cannot be read");
   }
@@ -109,6 +112,12 @@ static llvm::Expected<OwningOpRef<ModuleOp>> importFile(MLIRContext &context, Mo
   return module;
 }
 
+static FileOptions filesWithin(const ImportOptions &options) {
+  FileOptions files = options.files;
+  files.maxBytes = options.limits.fileBytes;
+  return files;
+}
+
 static llvm::Expected<OwningOpRef<ModuleOp>> importAndName(MLIRContext &context,
                                                            std::unique_ptr<ModelFile> file,
                                                            const ImportOptions &options,
@@ -129,7 +138,7 @@ static llvm::Expected<OwningOpRef<ModuleOp>> importAndName(MLIRContext &context,
 llvm::Expected<OwningOpRef<ModuleOp>> lathe::importOnnx(MLIRContext &context, StringRef path,
                                                         const ImportOptions &options,
                                                         std::unique_ptr<ModelFile> &keepAlive) {
-  llvm::Expected<std::unique_ptr<ModelFile>> file = ModelFile::open(path, options.files);
+  llvm::Expected<std::unique_ptr<ModelFile>> file = ModelFile::open(path, filesWithin(options));
   if (!file) {
     return file.takeError();
   }
@@ -140,5 +149,6 @@ llvm::Expected<OwningOpRef<ModuleOp>> lathe::importOnnx(MLIRContext &context,
                                                         std::unique_ptr<llvm::MemoryBuffer> buffer,
                                                         const ImportOptions &options,
                                                         std::unique_ptr<ModelFile> &keepAlive) {
-  return importAndName(context, ModelFile::fromBuffer(std::move(buffer), options.files), options, keepAlive);
+  return importAndName(context, ModelFile::fromBuffer(std::move(buffer), filesWithin(options)), options,
+                       keepAlive);
 }

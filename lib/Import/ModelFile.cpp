@@ -106,7 +106,8 @@ TruncationGuard::~TruncationGuard() {
 
 static constexpr const char *notRegular = "is not a regular file";
 
-llvm::Expected<std::unique_ptr<MappedFile>> MappedFile::map(int descriptor, llvm::StringRef path) {
+llvm::Expected<std::unique_ptr<MappedFile>> MappedFile::map(int descriptor, llvm::StringRef path,
+                                                            uint64_t maxBytes) {
   std::unique_ptr<MappedFile> file(new MappedFile());
   file->filePath = path.str();
   llvm::scope_exit closeDescriptor([&] { close(descriptor); });
@@ -118,6 +119,12 @@ llvm::Expected<std::unique_ptr<MappedFile>> MappedFile::map(int descriptor, llvm
     return modelError(ErrorCode::E0002, quoteText(path) + " " + notRegular);
   }
   file->size = uint64_t(status.st_size);
+  if (file->size > maxBytes) {
+    return limitError(ErrorCode::E0103,
+                      quoteText(path) + " has " + llvm::Twine(file->size) + " bytes, the limit is " +
+                          llvm::Twine(maxBytes),
+                      &ModelLimits::fileBytes);
+  }
   file->device = status.st_dev;
   file->inode = status.st_ino;
   file->modifiedSeconds = status.st_mtim.tv_sec;
@@ -181,7 +188,7 @@ llvm::Expected<std::unique_ptr<ModelFile>> ModelFile::open(llvm::StringRef path,
   if (descriptor < 0) {
     return systemError(ErrorCode::E0002, "cannot open " + quoteText(path), errno).file(path);
   }
-  llvm::Expected<std::unique_ptr<MappedFile>> mapped = MappedFile::map(descriptor, path);
+  llvm::Expected<std::unique_ptr<MappedFile>> mapped = MappedFile::map(descriptor, path, options.maxBytes);
   if (!mapped) {
     return mapped.takeError();
   }
@@ -337,7 +344,7 @@ llvm::Expected<llvm::StringRef> ModelFile::externalData(llvm::StringRef location
                                             llvm::Twine(uint64_t(status.st_nlink)) + " hard links")
         .help("--allow-linked-data accepts links, which caches of model hubs make");
   }
-  llvm::Expected<std::unique_ptr<MappedFile>> mapped = MappedFile::map(*descriptor, path);
+  llvm::Expected<std::unique_ptr<MappedFile>> mapped = MappedFile::map(*descriptor, path, options.maxBytes);
   if (!mapped) {
     return mapped.takeError();
   }

@@ -382,10 +382,11 @@ llvm::Expected<TensorData> TensorReader::read(const pb::SparseTensorProto &spars
               "; indices = " + describe(indices->type));
   }
   uint64_t width = storedBits(element) / 8;
-  if (uint64_t(type.getNumElements()) > options.maxMadeBytes / width) {
-    return modelError(ErrorCode::E0103, name + " would have " + Twine(type.getNumElements()) +
-                                            " elements of " + Twine(width) + " bytes, the limit is " +
-                                            Twine(options.maxMadeBytes) + " bytes");
+  if (uint64_t(type.getNumElements()) > options.limits.denseBytes / width) {
+    return limitError(ErrorCode::E0103,
+                      name + " would have " + Twine(type.getNumElements()) + " elements of " + Twine(width) +
+                          " bytes, the limit is " + Twine(options.limits.denseBytes) + " bytes",
+                      &ModelLimits::denseBytes);
   }
   TensorData data;
   data.type = type;

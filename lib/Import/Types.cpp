@@ -87,9 +87,11 @@ unsigned lathe::storedBits(Type elementType) {
 }
 
 llvm::Error lathe::checkDims(ArrayRef<int64_t> dims, const ImportOptions &options) {
-  if (dims.size() > options.maxRank) {
-    return modelError(ErrorCode::E0103,
-                      "a tensor has rank " + Twine(dims.size()) + ", the limit is " + Twine(options.maxRank));
+  if (dims.size() > options.limits.rank) {
+    return limitError(ErrorCode::E0103,
+                      "a tensor has rank " + Twine(dims.size()) + ", the limit is " +
+                          Twine(options.limits.rank),
+                      &ModelLimits::rank);
   }
   // A zero does not hide an overflow of the others.
   int64_t product = 1;
@@ -110,6 +112,12 @@ llvm::Error lathe::checkDims(ArrayRef<int64_t> dims, const ImportOptions &option
                     ", ") +
                 "]");
     }
+  }
+  if (uint64_t(product) > options.limits.elements && !llvm::is_contained(dims, 0)) {
+    return limitError(ErrorCode::E0103,
+                      "a tensor has " + Twine(product) + " elements, the limit is " +
+                          Twine(options.limits.elements),
+                      &ModelLimits::elements);
   }
   return llvm::Error::success();
 }

@@ -173,7 +173,7 @@ bool fits(Form form, unsigned wireType) {
 
 struct Walker {
   std::string_view file;
-  const WireLimits &limits;
+  const ModelLimits &limits;
   WireResult &out;
   /// Whether a whole field of a model, or a node, was seen: what is wrong after that is wrong with a model.
   bool recognized = false;
@@ -204,12 +204,18 @@ struct Walker {
     return fail(pos, "a number is longer than 64 bits");
   }
 
+  bool exceeds(uint64_t at, std::string why, uint64_t ModelLimits::*limit) {
+    out.limit = limit;
+    return fail(at, std::move(why), WireStatus::TooLarge);
+  }
+
   bool room(uint64_t bytes, uint64_t at) {
-    if (bytes > limits.structureBytes - out.structure.size()) {
-      return fail(at,
-                  "the model's structure (everything but the data of its tensors) is larger than " +
-                      std::to_string(limits.structureBytes) + " bytes",
-                  WireStatus::TooLarge);
+    uint64_t used = out.structure.size();
+    if (used > limits.structureBytes || bytes > limits.structureBytes - used) {
+      return exceeds(at,
+                     "the model's structure (everything but the data of its tensors) is larger than " +
+                         std::to_string(limits.structureBytes) + " bytes",
+                     &ModelLimits::structureBytes);
     }
     return true;
   }
@@ -238,20 +244,22 @@ struct Walker {
 
   bool countMessage(uint64_t at) {
     if (++out.messages > limits.messages) {
-      return fail(at, "the model has more than " + std::to_string(limits.messages) + " messages and strings",
-                  WireStatus::TooLarge);
+      return exceeds(at,
+                     "the model has more than " + std::to_string(limits.messages) + " messages and strings",
+                     &ModelLimits::messages);
     }
     return true;
   }
 
   bool message(Kind kind, uint64_t pos, uint64_t end, unsigned depth) {
     if (depth > limits.depth) {
-      return fail(pos, "messages lie more than " + std::to_string(limits.depth) + " deep inside each other",
-                  WireStatus::TooLarge);
+      return exceeds(pos,
+                     "messages lie more than " + std::to_string(limits.depth) + " deep inside each other",
+                     &ModelLimits::depth);
     }
     if (kind == Node && ++out.nodes > limits.nodes) {
-      return fail(pos, "the model has more than " + std::to_string(limits.nodes) + " nodes",
-                  WireStatus::TooManyNodes);
+      return exceeds(pos, "the model has more than " + std::to_string(limits.nodes) + " nodes",
+                     &ModelLimits::nodes);
     }
     std::vector<DataRange> ranges;
     while (pos < end) {
@@ -350,7 +358,7 @@ struct Walker {
 
 } // namespace
 
-WireResult lathe::walkModel(std::string_view file, const WireLimits &limits) {
+WireResult lathe::walkModel(std::string_view file, const ModelLimits &limits) {
   WireResult out;
   if (file.empty()) {
     out.status = WireStatus::Empty;

@@ -20,6 +20,10 @@ from .model import Model
 if TYPE_CHECKING:
     import onnx
 
+#: The driver's options that bound what a model may hold and what compiling it may take; docs/security.md explains them.
+LIMITS = ("max_file_bytes", "max_structure_bytes", "max_messages", "max_depth", "max_nodes", "max_inlined_nodes", "max_rank",
+          "max_elements", "max_dense_bytes", "time_limit", "memory_limit")
+
 #: Of an input, or of a symbol.
 Shape = int | range | Iterable[int | None] | None
 
@@ -49,7 +53,8 @@ def run_driver(*arguments: object) -> str:
 
 def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.PathLike[str] | None = None, *,
             threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
-            opt_level: int = 2, run_pass_until: int | None = None) -> Model:
+            opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
+            run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
     Parameters
@@ -68,6 +73,10 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         "native", "x86-64-v3", "x86-64-v4".
     opt_level : {0, 2}, default 2
         0 compiles every operator by its reference lowering.
+    limits : mapping, optional
+        What the model may hold and what compiling it may take, by the names of the driver's options:
+        ``{"max_nodes": 10**6, "time_limit": 60, "memory_limit": "4G"}``. `lathe.compiler.LIMITS` lists them,
+        docs/security.md explains them.
     run_pass_until : int, optional
         Leaves out all optional passes but the first so many: to find the one at fault.
 
@@ -94,6 +103,10 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
     arguments.append("--target=" + ",".join(targets))
     for name, shape in (shapes or {}).items():
         arguments.append(f"--shape={name}={_shape_text(shape)}")
+    for name, limit in (limits or {}).items():
+        if name not in LIMITS:
+            raise ModelError("E0001", f"there is no limit {name!r}, but {', '.join(LIMITS)}")
+        arguments.append(f"--{name.replace('_', '-')}={limit}")
     if run_pass_until is not None:
         arguments.append(f"--run-pass-until={run_pass_until}")
     run_driver(*arguments)

@@ -56,7 +56,7 @@ TEST(WireTest, DocumentationIsDropped) {
 }
 
 TEST(WireTest, DocumentationDoesNotCountAgainstTheLimit) {
-  WireLimits limits;
+  ModelLimits limits;
   limits.structureBytes = 100;
   EXPECT_EQ(walkModel(modelOf(field(10, std::string(1000, 'd'))), limits).status, WireStatus::Ok);
   EXPECT_EQ(walkModel(modelOf(field(2, std::string(1000, 'd'))), limits).status, WireStatus::TooLarge);
@@ -75,11 +75,13 @@ TEST(WireTest, EveryPrefixIsRefused) {
 TEST(WireTest, NodesOfSubgraphsCount) {
   std::string inner = field(1, field(4, "Relu")) + field(1, field(4, "Relu"));
   std::string file = modelOf(field(1, field(4, "If") + field(5, field(1, "then_branch") + field(6, inner))));
-  WireLimits limits;
+  ModelLimits limits;
   limits.nodes = 3;
   EXPECT_EQ(walkModel(file, limits).nodes, 3u);
   limits.nodes = 2;
-  EXPECT_EQ(walkModel(file, limits).status, WireStatus::TooManyNodes);
+  WireResult refused = walkModel(file, limits);
+  EXPECT_EQ(refused.status, WireStatus::TooLarge);
+  EXPECT_EQ(refused.limit, &ModelLimits::nodes);
 }
 
 } // namespace

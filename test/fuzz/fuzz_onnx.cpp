@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   // Small enough that memory is not what is found.
   options.limits.structureBytes = 1 << 20;
   options.limits.messages = 1 << 16;
-  options.maxNodes = 10'000;
-  options.maxMadeBytes = 1 << 20;
+  options.limits.nodes = 10'000;
+  options.limits.denseBytes = 1 << 20;
   std::unique_ptr<ModelFile> file;
   auto buffer = llvm::MemoryBuffer::getMemBuffer(llvm::StringRef(reinterpret_cast<const char *>(data), size),
                                                  "fuzz", /*RequiresNullTerminator=*/false);

@@ -95,6 +95,11 @@ def external_empty_file(folder):
     return external(folder, size=0)
 
 
+@case("E0103", "w.bin\" has 1000000 bytes, the limit is 999999", "--max-file-bytes=999999")
+def external_file_above_the_limit(folder):
+    return external(folder, size=1_000_000)
+
+
 @case("E0106", "must be a decimal number")
 def external_negative_offset(folder):
     return external(folder, offset="-4")

@@ -121,6 +121,32 @@ def too_many_messages(folder):
     return b"\x08\x08" + field(7, b"\x6a\x00" * 5_000_000)
 
 
+@case("E0103", "help: --max-depth raises the limit", "--max-depth=5")
+def deeper_than_asked_for(folder):
+    return b"\x08\x08" + field(7, field(1, field(5, field(6, field(1, field(5, field(6, b"")))))))
+
+
+@case("E0103", "help: --max-messages raises the limit", "--max-messages=5")
+def more_messages_than_asked_for(folder):
+    return good()
+
+
+@case("E0103", "help: --max-structure-bytes raises the limit", "--max-structure-bytes=50")
+def more_structure_than_asked_for(folder):
+    return good()
+
+
+@case("E0103", "help: --max-file-bytes raises the limit", "--max-file-bytes=50")
+def larger_than_asked_for(folder):
+    return good()
+
+
+@case("E0103", "bytes, the limit is 68719476736")
+def file_of_a_terabyte_of_holes(folder):
+    with open(folder / "model.onnx", "wb") as f:
+        f.truncate(1 << 40)
+
+
 @case("E0103", "structure")
 def too_much_structure(folder):
     return b"\x08\x08" + field(7, field(2, b"x" * (65 << 20)))

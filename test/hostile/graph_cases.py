@@ -267,12 +267,25 @@ def functions_that_call_each_other(folder):
         function("f", [call("g", ["a"], ["b"])]), function("g", [call("f", ["a"], ["b"])])]).SerializeToString()
 
 
-@case("E0206", "once its functions are inlined")
+@case("E0206", "calls of the model's functions become 4 nodes, the limit is 3", "--max-inlined-nodes=3")
+def more_inlined_nodes_than_asked_for(folder):
+    f = function("f", [node("Relu", ["a"], ["c"]), node("Relu", ["c"], ["b"])])
+    return model([call("f", ["x"], ["z"]), call("f", ["z"], ["y"])], functions=[f]).SerializeToString()
+
+
+@case("E0206", "the graph has 7 nodes once its functions are inlined, the limit is 6", "--max-nodes=6")
+def more_nodes_than_asked_for_once_inlined(folder):
+    f = function("f", [node("Relu", ["a"], ["c"]), node("Relu", ["c"], ["b"])])
+    return model([call("f", ["x"], ["z"]), call("f", ["z"], ["w"]), call("f", ["w"], ["v"]), node("Relu", ["v"], ["y"])],
+                 functions=[f]).SerializeToString()
+
+
+@case("E0206", "more than 2^64 nodes")
 def billion_laughs(folder):
     functions = [function("f0", [node("Relu", ["a"], ["b"])])]
-    for i in range(1, 60):
+    for i in range(1, 70):
         functions.append(function(f"f{i}", [call(f"f{i - 1}", ["a"], ["c"]), call(f"f{i - 1}", ["c"], ["b"])]))
-    return model([call("f59", ["x"], ["y"])], functions=functions).SerializeToString()
+    return model([call("f69", ["x"], ["y"])], functions=functions).SerializeToString()
 
 
 @case("E0103", "deep inside each other")

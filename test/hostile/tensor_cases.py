@@ -70,9 +70,24 @@ def initializer_too_long(folder):
     return with_tensor(tensor(bytes(20)))
 
 
-@case("E0109", "need 562949953421312")
+@case("E0109", "need 549755813888")
 def initializer_of_terabytes(folder):
+    return with_tensor(tensor(bytes(16), dims=[2**37]))
+
+
+@case("E0103", "140737488355328 elements, the limit is 1099511627776")
+def initializer_of_too_many_elements(folder):
     return with_tensor(tensor(bytes(16), dims=[2**47]))
+
+
+@case("E0103", "help: --max-elements raises the limit", "--max-elements=15")
+def input_of_too_many_elements(folder):
+    return model(inputs=[value("x", [4, 4])], outputs=[value("y", [4, 4])]).SerializeToString()
+
+
+@case("E0103", "help: --max-rank raises the limit", "--max-rank=2")
+def rank_above_the_limit(folder):
+    return model(inputs=[value("x", [1, 1, 4])], outputs=[value("y", [1, 1, 4])]).SerializeToString()
 
 
 @case("E0109", "has no data")
@@ -138,6 +153,6 @@ def sparse_indices_of_another_count(folder):
     return sparse([1, 2, 3], [10])
 
 
-@case("E0103", "the limit is")
+@case("E0103", "help: --max-dense-bytes raises the limit")
 def sparse_bomb(folder):
     return sparse([[0, 0], [1, 1]], [2**20, 2**20])

@@ -8,6 +8,7 @@
 #include "lathe/Import/Import.h"
 #include "lathe/Support/Error.h"
 #include "mlir/IR/Verifier.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -23,7 +24,7 @@ static constexpr const char *usage =
     "  --avoid-openat2      open external data step by step\n"
     "  --from-memory        read the file first and import the bytes\n"
     "  --no-fingerprint     do not read the weights\n"
-    "  --max-nodes=N        the limit on nodes (default 200000)\n";
+    "  --max-nodes=N        and the other limits of `lathe check --help`\n";
 
 namespace {
 struct Options {
@@ -48,11 +49,12 @@ static llvm::Expected<Options> parse(llvm::ArrayRef<const char *> arguments) {
       options.fromMemory = true;
     } else if (argument == "--no-fingerprint") {
       options.import.fingerprint = false;
-    } else if (argument.consume_front("--max-nodes=")) {
-      if (argument.getAsInteger(10, options.import.maxNodes)) {
-        return modelError(ErrorCode::E0001, "--max-nodes needs a number, got \"" + argument + "\"");
+    } else if (const LimitInfo *limit = llvm::find_if(
+                   allLimits(), [&](const LimitInfo &l) { return l.option == argument.split('=').first; });
+               limit != allLimits().end()) {
+      if (argument.split('=').second.getAsInteger(10, options.import.limits.*limit->field)) {
+        return modelError(ErrorCode::E0001, argument + ": expects a number");
       }
-      options.import.limits.nodes = options.import.maxNodes;
     } else if (argument.starts_with("-") || !options.path.empty()) {
       return modelError(ErrorCode::E0001, "unexpected argument \"" + argument + "\"").help(usage);
     } else {

@@ -14,6 +14,23 @@ void Arguments::value(StringRef name, StringRef meta, StringRef help, Setter set
   options.push_back({name.str(), meta.str(), help.str(), /*isFlag=*/false, hiding, std::move(set)});
 }
 
+void Arguments::size(StringRef name, StringRef meta, StringRef help, uint64_t &to, uint64_t max) {
+  value(name, meta, help, [name = name.str(), &to, max](StringRef text) -> Error {
+    StringRef digits = text;
+    unsigned shift = digits.consume_back("k")   ? 10
+                     : digits.consume_back("M") ? 20
+                     : digits.consume_back("G") ? 30
+                                                : 0;
+    uint64_t number = 0;
+    if (digits.getAsInteger(10, number) || number == 0 || number > max >> shift) {
+      return modelError(ErrorCode::E0001, name + "=" + escapeText(text) + ": expects a number from 1 to " +
+                                              Twine(max) + ", as 4000000000 or 4G");
+    }
+    to = number << shift;
+    return Error::success();
+  });
+}
+
 void Arguments::flag(StringRef name, StringRef help, std::function<void()> set) {
   auto setter = [set = std::move(set)](StringRef) {
     set();

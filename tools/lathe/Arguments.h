@@ -46,6 +46,8 @@ public:
       return error;
     });
   }
+  /// A number that may end in k, M or G: powers of 1024.
+  void size(llvm::StringRef name, llvm::StringRef meta, llvm::StringRef help, uint64_t &to, uint64_t max);
   /// For the number of an option that is kept elsewhere.
   static llvm::Error parseNumber(llvm::StringRef name, llvm::StringRef text, int64_t min, int64_t max,
                                  int64_t &to);

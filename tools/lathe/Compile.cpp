@@ -25,8 +25,7 @@ using namespace lathe;
 
 namespace {
 
-/// The options that everything that reads a model has.
-void addModelOptions(Arguments &arguments, CompileOptions &options) {
+void addShapeOption(Arguments &arguments, CompileOptions &options) {
   arguments.value("--shape", "NAME=SIZES",
                   "x=1x128 fixes an input, S=128 a symbol, S=1..512 bounds it; may be repeated",
                   [&](StringRef text) -> Error {
@@ -37,9 +36,6 @@ void addModelOptions(Arguments &arguments, CompileOptions &options) {
                     options.shapes.push_back(std::move(*shape));
                     return Error::success();
                   });
-  arguments.flag("--allow-linked-data", "accept external data that is a symbolic or hard link",
-                 options.allowLinkedData);
-  arguments.number("--max-nodes", "N", "refuse graphs of more nodes (default 200000)", options.maxNodes, 1);
 }
 
 Error setStage(StringRef name, StringRef text, Stage &to) {
@@ -200,6 +196,16 @@ void printDigest(const CompileOptions &options, const Report &report, StringRef 
 
 } // namespace
 
+void lathe::addModelOptions(Arguments &arguments, CompileOptions &options) {
+  arguments.flag("--allow-linked-data", "accept external data that is a symbolic or hard link",
+                 options.allowLinkedData);
+  for (const LimitInfo &limit : allLimits()) {
+    uint64_t &value = options.limits.*limit.field;
+    arguments.size(limit.option, "N", limit.help.str() + " (default " + std::to_string(value) + ")", value,
+                   limit.most);
+  }
+}
+
 int lathe::compileCommand(const CommandContext &context) {
   CompileOptions options;
   SupervisionOptions supervision;
@@ -225,6 +231,7 @@ int lathe::compileCommand(const CommandContext &context) {
                   });
   arguments.flag("-O0", "reference lowerings, no fusion", [&] { options.optLevel = 0; });
   arguments.flag("-O2", "everything (default)", [&] { options.optLevel = 2; });
+  addShapeOption(arguments, options);
   addModelOptions(arguments, options);
   arguments.number("--threads", "N", "choose schedules for so many threads; the result runs with any number",
                    options.threads, 1, 1024);
@@ -265,6 +272,7 @@ int lathe::compileCommand(const CommandContext &context) {
   Supervision job("compile", context, supervision);
   job.model = options.input;
   job.outputs = filesOf(options);
+  job.limits = options.limits;
   job.description = options.toJSON();
   job.report.warnings = warnings;
   return job.run([&](Report &report) { return compileModel(options, report); },
@@ -303,6 +311,7 @@ int lathe::checkCommand(const CommandContext &context) {
       "Says whether a model can be compiled: every operator, attribute and type that cannot, by node.");
   arguments.positional("a model", options.input, /*required=*/false);
   arguments.text("--explain", "CODE", "explain an error code, for example E0304, or all of them", code);
+  addShapeOption(arguments, options);
   addModelOptions(arguments, options);
   addSupervisionOptions(arguments, supervision);
   arguments.hideRest();
@@ -319,6 +328,7 @@ int lathe::checkCommand(const CommandContext &context) {
   }
   Supervision job("check", context, supervision);
   job.model = options.input;
+  job.limits = options.limits;
   job.description = options.toJSON();
   return job.run([&](Report &report) { return checkModel(options, report); },
                  [&](const Report &report, double) {

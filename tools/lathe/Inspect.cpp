@@ -216,9 +216,7 @@ int lathe::inspectCommand(const CommandContext &context) {
                       "Prints what a model takes, gives and holds.");
   arguments.positional("a model or a compiled model", options.input);
   arguments.flag("--json", "print JSON instead of text", json);
-  arguments.flag("--allow-linked-data", "accept external data that is a symbolic or hard link",
-                 options.allowLinkedData);
-  arguments.hideRest();
+  addModelOptions(arguments, options);
   addSupervisionOptions(arguments, supervision);
   addHiddenSupervisionOptions(arguments, supervision);
   Expected<bool> goOn = arguments.parse(context.arguments);
@@ -230,6 +228,7 @@ int lathe::inspectCommand(const CommandContext &context) {
   }
   Supervision job("inspect", context, supervision);
   job.model = options.input;
+  job.limits = options.limits;
   job.description = options.toJSON();
   // The worker's standard output is ours; nothing is printed before all of it is known.
   auto inspect = [&](Report &) -> Error {

@@ -35,21 +35,6 @@ static double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// "1500000", "1500k", "4G": powers of 1024.
-static Error parseBytes(StringRef text, uint64_t &to) {
-  StringRef digits = text;
-  unsigned shift = digits.consume_back("k")   ? 10
-                   : digits.consume_back("M") ? 20
-                   : digits.consume_back("G") ? 30
-                                              : 0;
-  if (digits.getAsInteger(10, to) || to == 0 || to > (UINT64_MAX >> 10 >> shift)) {
-    return modelError(ErrorCode::E0001,
-                      "--memory-limit=" + escapeText(text) + ": expects bytes, as 4000000000 or 4G");
-  }
-  to <<= shift;
-  return Error::success();
-}
-
 void lathe::addSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
   arguments.text("--report", "FILE.json", "write what was done and what was not, with every remark",
                  options.reportPath);
@@ -70,9 +55,9 @@ void lathe::addSupervisionOptions(Arguments &arguments, SupervisionOptions &opti
         }
         return Error::success();
       });
-  arguments.value("--memory-limit", "BYTES",
-                  "of memory beside mapped files (default four fifths of the machine's)",
-                  [&](StringRef text) { return parseBytes(text, options.memoryLimit); });
+  arguments.size("--memory-limit", "BYTES",
+                 "of memory beside mapped files (default four fifths of the machine's)", options.memoryLimit,
+                 UINT64_MAX >> 10);
 }
 
 void lathe::addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
@@ -95,12 +80,12 @@ Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
 }
 
 /// The model with places in its file instead of weights.
-static void copyStructure(StringRef model, StringRef path) {
+static void copyStructure(StringRef model, const ModelLimits &limits, StringRef path) {
   auto buffer = MemoryBuffer::getFile(model, /*IsText=*/false, /*RequiresNullTerminator=*/false);
   if (!buffer) {
     return;
   }
-  WireResult walked = walkModel({(*buffer)->getBufferStart(), (*buffer)->getBufferSize()});
+  WireResult walked = walkModel({(*buffer)->getBufferStart(), (*buffer)->getBufferSize()}, limits);
   if (walked.status == WireStatus::Ok) {
     consumeError(writeFile(path, walked.structure));
   }
@@ -108,7 +93,7 @@ static void copyStructure(StringRef model, StringRef path) {
 
 /// The same, if the model can be read at all: in a process of its own, like all reading of models. What ended
 /// the worker may end it too.
-static void writeStructure(StringRef model, const std::string &path) {
+static void writeStructure(StringRef model, const ModelLimits &limits, const std::string &path) {
   pid_t child = fork();
   if (child == 0) {
     constexpr unsigned secondsAtMost = 20;
@@ -117,7 +102,7 @@ static void writeStructure(StringRef model, const std::string &path) {
     setrlimit(RLIMIT_DATA, &memory);
     setrlimit(RLIMIT_CORE, &core);
     alarm(secondsAtMost);
-    copyStructure(model, path);
+    copyStructure(model, limits, path);
     _exit(0);
   }
   int status = 0;
@@ -157,7 +142,7 @@ void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
     return;
   }
   if (model != "-") {
-    writeStructure(model, (folder + "/structure.onnx").str());
+    writeStructure(model, limits, (folder + "/structure.onnx").str());
   }
   errors.front().notes.push_back("what is needed to see it again, without weights, is in " +
                                  folder.str().str());

@@ -11,7 +11,9 @@
 #include "Arguments.h"
 #include "Commands.h"
 #include "Progress.h"
+#include "lathe/Compiler/Compile.h"
 #include "lathe/Compiler/Report.h"
+#include "lathe/Import/Limits.h"
 #include "lathe/Support/Error.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
@@ -26,6 +28,8 @@ struct SupervisionOptions {
   bool inProcess = false;
 };
 
+/// What everything that reads a model takes: links to its data, and limits. In Compile.cpp.
+void addModelOptions(Arguments &arguments, CompileOptions &options);
 void addSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
 void addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
 
@@ -37,9 +41,10 @@ public:
   Supervision(llvm::StringRef command, const CommandContext &context, const SupervisionOptions &options)
       : command(command), context(context), options(options) {}
 
-  /// What is read, and what the work writes.
+  /// What is read within which limits, and what the work writes.
   std::string model;
   std::vector<std::string> outputs;
+  ModelLimits limits;
   /// The command's options, for the report.
   llvm::json::Object description;
   Report report;

@@ -9,6 +9,7 @@
 
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Report.h"
+#include "lathe/Import/Limits.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
@@ -78,7 +79,7 @@ struct CompileOptions {
   bool uncheckedIndices = false;
   /// Where to write what the output depends on, as a rule for make and ninja; empty: nowhere.
   std::string depFile;
-  uint64_t maxNodes = 200'000;
+  ModelLimits limits;
   /// For researchers: print the IR on standard error after every pass of this argument ("nn-fuse-attention"),
   /// run only the first of the passes that code can do without (to find the one at fault by bisection),
   /// verify after every pass.

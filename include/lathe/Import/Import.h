@@ -17,13 +17,7 @@ namespace lathe {
 
 struct ImportOptions {
   FileOptions files;
-  WireLimits limits;
-  /// Nodes after the inlining of local functions, with those of subgraphs.
-  uint64_t maxNodes = 200'000;
-  /// The largest rank of a tensor, and the largest number of bytes that an initializer may get that is not in
-  /// the file as it is (a sparse one, made dense).
-  unsigned maxRank = 64;
-  uint64_t maxMadeBytes = 256u << 20;
+  ModelLimits limits;
   /// Tensors up to this size become constants, larger ones weights.
   uint64_t maxConstantBytes = 1024;
   /// Whether the module gets a fingerprint, for which every weight is read once (about 0.2 s a GiB).

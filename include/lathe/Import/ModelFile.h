@@ -7,6 +7,7 @@
 #ifndef LATHE_IMPORT_MODELFILE_H
 #define LATHE_IMPORT_MODELFILE_H
 
+#include "lathe/Import/Limits.h"
 #include "lathe/Support/Error.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringMap.h"
@@ -18,8 +19,9 @@ namespace lathe {
 /// A file mapped for reading, as long as this lives.
 class MappedFile {
 public:
-  /// Maps what the descriptor refers to, a regular file, and closes the descriptor.
-  static llvm::Expected<std::unique_ptr<MappedFile>> map(int descriptor, llvm::StringRef path);
+  /// Maps what the descriptor refers to, a regular file of at most `maxBytes`, and closes the descriptor.
+  static llvm::Expected<std::unique_ptr<MappedFile>> map(int descriptor, llvm::StringRef path,
+                                                         uint64_t maxBytes = UINT64_MAX);
   ~MappedFile();
   MappedFile(const MappedFile &) = delete;
   MappedFile &operator=(const MappedFile &) = delete;
@@ -42,6 +44,8 @@ private:
 struct FileOptions {
   /// Whether external data may be a symbolic link, lie behind one, or have several hard links.
   bool allowLinkedData = false;
+  /// Of the model and of each file of external data: ModelLimits::fileBytes.
+  uint64_t maxBytes = ModelLimits().fileBytes;
   /// Where external data of a model in memory lies; empty: nowhere.
   std::string baseDirectory;
   /// Whether to open external data component by component although the kernel could do it in one call. For

@@ -7,6 +7,8 @@
 #ifndef LATHE_IMPORT_WIRE_H
 #define LATHE_IMPORT_WIRE_H
 
+#include "lathe/Import/Limits.h"
+
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -15,19 +17,6 @@
 
 namespace lathe {
 
-/// What a model file may hold. Checked during the walk, before anything is allocated for it: two bytes of a
-/// file can cost 200 bytes of memory.
-struct WireLimits {
-  /// Messages and strings.
-  uint64_t messages = 4u << 20;
-  /// Bytes without the data of tensors and without documentation.
-  uint64_t structureBytes = 64u << 20;
-  /// Messages inside each other: about 130 subgraphs.
-  unsigned depth = 400;
-  /// Nodes, with those of subgraphs and functions.
-  uint64_t nodes = 200'000;
-};
-
 enum class WireStatus {
   Ok,
   Empty,
@@ -35,7 +24,6 @@ enum class WireStatus {
   Foreign,
   Malformed,
   TooLarge,
-  TooManyNodes,
 };
 
 /// Where the values of one field of a tensor lie in the file.
@@ -50,14 +38,17 @@ struct WireResult {
   /// What is wrong, and at which byte.
   std::string error;
   uint64_t errorAt = 0;
+  /// For TooLarge: what the file exceeds.
+  uint64_t ModelLimits::*limit = nullptr;
   /// A serialized ModelProto without documentation, training information and unknown fields, in which every
   /// tensor has its DataRanges in place of its data.
   std::string structure;
   uint64_t messages = 0, nodes = 0, tensors = 0;
 };
 
-/// Walks `file`, a serialized ModelProto.
-WireResult walkModel(std::string_view file, const WireLimits &limits = {});
+/// Walks `file`, a serialized ModelProto. Limits are checked before anything is allocated for what they
+/// bound.
+WireResult walkModel(std::string_view file, const ModelLimits &limits = {});
 
 /// The ranges that a tensor of the walk's result holds in its raw_data.
 std::vector<DataRange> dataRanges(std::string_view rawData);

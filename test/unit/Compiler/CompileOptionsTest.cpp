@@ -64,7 +64,7 @@ TEST(CompileOptions, hashFollowsWhatChangesCodeOrWeights) {
   EXPECT_EQ(hash, with([](auto &o) { o.output = "other.a"; }));
   EXPECT_EQ(hash, with([](auto &o) { o.outputKind = OutputKind::Static; }));
   EXPECT_EQ(hash, with([](auto &o) { o.weightsAsObject = true; }));
-  EXPECT_EQ(hash, with([](auto &o) { o.maxNodes = 7; }));
+  EXPECT_EQ(hash, with([](auto &o) { o.limits.nodes = 7; }));
   EXPECT_EQ(hash, with([](auto &o) { o.verifyEach = true; }));
 }
 
