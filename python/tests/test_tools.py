@@ -85,7 +85,7 @@ def test_verify_goes_on_where_values_cannot_be_outputs(tmp_path, monkeypatch, ti
 
     def refuse_most(values):
         if values[-1][0] == "z":
-            raise lathe.ModelError("E0402", "not as an output")
+            raise lathe.ModelError("E0401", "not as an output")
         return differs(values)
 
     monkeypatch.setattr(_verify, "run_reference", run_wrong(subtract_instead, lambda outputs: True))

@@ -55,8 +55,9 @@ TEST(TargetSpec, oldProcessorIsRefusedWithWhatItLacks) {
   llvm::Expected<TargetSpec> target =
       resolveTarget("native", hostWith(featuresOf("x86-64-v3") & ~LATHE_CPU_FMA));
   ASSERT_FALSE(bool(target));
-  EXPECT_EQ(takeModelErrors(target.takeError()).front().message,
-            "native needs an x86-64-v3 processor, this one lacks fma");
+  ModelError error = std::move(takeModelErrors(target.takeError()).front());
+  EXPECT_EQ(error.code, ErrorCode::E0502);
+  EXPECT_EQ(error.message, "native needs an x86-64-v3 processor, this one lacks fma");
 }
 
 TEST(TargetSpec, unknownNameIsAUsageError) { EXPECT_EQ(codeOf(resolveTarget("avx9", {})), ErrorCode::E0501); }

@@ -347,6 +347,7 @@ TEST_F(Artifact, foreignSymbolsAreRefused) {
     })mlir"));
   std::vector<ModelError> errors = takeModelErrors(checkUndefinedSymbols(object));
   ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].code, ErrorCode::E0906);
   EXPECT_EQ(errors[0].message, "compiled code refers to expf, malloc");
 }
 
@@ -362,6 +363,7 @@ TEST_F(Artifact, variablesAreRefused) {
   SmallVector<char, 0> library = cantFail(linkShared(object, 0));
   std::vector<ModelError> errors = takeModelErrors(sealArtifact(library, info(0), stream({}, 1), in("m.so")));
   ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors[0].code, ErrorCode::E0905);
   EXPECT_NE(errors[0].message.find("variables or constructors of its own, in .data"), std::string::npos);
 }
 
