@@ -5,6 +5,7 @@
 /// Convolution and its transpose. ONNX has channels second, nn has them last: transposes stand around, which
 /// PropagateTransposes removes.
 
+#include "Activations.h"
 #include "Products.h"
 #include "Windows.h"
 
@@ -135,6 +136,46 @@ static LogicalResult legalizeConv(LegalizeContext &c) {
   return c.set(toChannelsSecond(c, result));
 }
 
+/// The function that the attributes name, if any, of the result.
+static Value activateResult(LegalizeContext &c, Value result) {
+  StringRef name = c.stringAttr("activation").value_or("");
+  std::optional<ArrayRef<float>> numbers = c.floatsAttr("activation_params");
+  if (name.empty()) {
+    return result;
+  }
+  auto number = [&](size_t i) {
+    return numbers && i < numbers->size() ? std::optional<double>((*numbers)[i]) : std::nullopt;
+  };
+  return activate(c, name, result, {number(0), number(1), number(2)});
+}
+
+/// com.microsoft FusedConv, NhwcConv and NhwcFusedConv: a Conv with an addend and a function; `isLast`: what
+/// it takes and gives has its channels last, the filter has not.
+static LogicalResult legalizeFusedConv(LegalizeContext &c, bool isLast) {
+  Value x = c.operand(0);
+  if (nn::getRank(x) < 3) {
+    return c.error(
+        "E0307", llvm::formatv("the operand has {0} dimensions, must have at least 3", nn::getRank(x)).str());
+  }
+  Value result = convolve(c, isLast ? toChannelsSecond(c, x) : x, c.operand(1));
+  if (!result || failed(addBias(c, result, getConstantIntValue(c.shapeOf(c.operand(1)).front())))) {
+    return failure();
+  }
+  if (c.has(3)) {
+    Value addend = c.operand(3);
+    if (nn::getRank(addend) != nn::getRank(x)) {
+      return c.error("E0307", llvm::formatv("the addend has {0} dimensions, must have the {1} of the result",
+                                            nn::getRank(addend), nn::getRank(x))
+                                  .str());
+    }
+    addend = isLast ? addend : toChannelsLast(c, addend);
+    requireBroadcast(c, c.shapeOf(addend), c.shapeOf(result));
+    result = c.add(result, addend);
+  }
+  result = activateResult(c, result);
+  return c.set(isLast ? result : toChannelsSecond(c, result));
+}
+
 //===----------------------------------------------------------------------===//
 // ConvTranspose
 //===----------------------------------------------------------------------===//
@@ -251,4 +292,12 @@ static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
 void lathe::onnx::registerConv(LegalizerRegistry &registry) {
   registry.add("Conv", 2, 3, legalizeConv);
   registry.add("ConvTranspose", 2, 3, legalizeConvTranspose);
+  auto add = [&](StringRef name, unsigned maxInputs, bool isLast) {
+    registry.add(
+        name, 2, maxInputs, [isLast](LegalizeContext &c) { return legalizeFusedConv(c, isLast); },
+        kMicrosoft);
+  };
+  add("FusedConv", 4, /*isLast=*/false);
+  add("NhwcConv", 3, /*isLast=*/true);
+  add("NhwcFusedConv", 4, /*isLast=*/true);
 }

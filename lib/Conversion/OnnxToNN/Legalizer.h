@@ -297,6 +297,7 @@ void registerGather(LegalizerRegistry &registry);
 void registerScatter(LegalizerRegistry &registry);
 void registerMatMul(LegalizerRegistry &registry);
 void registerNorms(LegalizerRegistry &registry);
+void registerFusedNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
 
@@ -323,6 +324,9 @@ void registerTrees(LegalizerRegistry &registry);
 void requireSizes(LegalizeContext &c, mlir::Operation *op);
 /// States that dimensions `from` broadcast to `to`, aligned at the last ones.
 void requireBroadcast(LegalizeContext &c, llvm::ArrayRef<Size> from, llvm::ArrayRef<Size> to);
+
+/// States that operand `i` is a vector of `size` elements; `what` says what it is.
+mlir::LogicalResult requireVector(LegalizeContext &c, unsigned i, Size size, llvm::StringRef what);
 
 /// The dimensions whose mark is 0, of which there are `left`: each moves forward by those before it that go.
 Sizes dropMarked(LegalizeContext &c, llvm::ArrayRef<Size> dims, llvm::ArrayRef<Size> marks, int64_t left);

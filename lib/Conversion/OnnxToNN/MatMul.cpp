@@ -4,6 +4,7 @@
 /// \file
 /// Matrix products.
 
+#include "Activations.h"
 #include "Products.h"
 
 #include "lathe/Dialect/NN/IR/NNNumeric.h"
@@ -70,12 +71,14 @@ static Value scale(LegalizeContext &c, Value x, double factor) {
   return factor == 1 ? x : c.mul(x, c.scalar(factor, x));
 }
 
-static LogicalResult legalizeGemm(LegalizeContext &c) {
+/// The result of Gemm; null after an error.
+static Value gemm(LegalizeContext &c) {
   Value lhs = c.operand(0), rhs = c.operand(1);
   if (nn::getRank(lhs) != 2 || nn::getRank(rhs) != 2) {
-    return c.error("E0307", llvm::formatv("the operands have {0} and {1} dimensions, must have 2",
-                                          nn::getRank(lhs), nn::getRank(rhs))
-                                .str());
+    (void)c.error("E0307", llvm::formatv("the operands have {0} and {1} dimensions, must have 2",
+                                         nn::getRank(lhs), nn::getRank(rhs))
+                               .str());
+    return {};
   }
   if (c.intAttr("transA", 0) != 0) {
     lhs = transposeLast(c, lhs);
@@ -88,23 +91,53 @@ static LogicalResult legalizeGemm(LegalizeContext &c) {
   if (c.has(2) && beta != 0 && !c.hasFailed()) {
     result = c.add(result, scale(c, c.operand(2), beta));
   }
-  return c.set(result);
+  return c.hasFailed() ? Value() : result;
 }
 
-/// com.microsoft FusedMatMul: a MatMul with transposes and a factor.
+static LogicalResult legalizeGemm(LegalizeContext &c) { return c.set(gemm(c)); }
+
+//===----------------------------------------------------------------------===//
+// com.microsoft
+//===----------------------------------------------------------------------===//
+
+/// The function that the attributes name, if any, of the result.
+static Value activateResult(LegalizeContext &c, Value result) {
+  StringRef name = c.stringAttr("activation").value_or("");
+  if (!result || name.empty()) {
+    return result;
+  }
+  return activate(
+      c, name, result,
+      {c.floatAttr("activation_alpha"), c.floatAttr("activation_beta"), c.floatAttr("activation_gamma")});
+}
+
+static LogicalResult legalizeFusedGemm(LegalizeContext &c) { return c.set(activateResult(c, gemm(c))); }
+
+/// An operand of FusedMatMul. With `batch`, its first dimension belongs behind those of the batch; then the
+/// last two are swapped with `last`. A vector has nothing to transpose.
+static Value transposeOperand(LegalizeContext &c, unsigned i, StringRef last, StringRef batch) {
+  Value x = c.operand(i);
+  int64_t rank = nn::getRank(x);
+  if (rank < 2) {
+    return x;
+  }
+  if (c.intAttr(batch, 0) != 0) {
+    SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(1, rank));
+    perm.insert(perm.end() - 1, 0);
+    x = c.transpose(x, perm);
+  }
+  return c.intAttr(last, 0) != 0 ? transposeLast(c, x) : x;
+}
+
+/// FusedMatMul and FusedMatMulActivation: a MatMul with transposes, a factor and a function.
 static LogicalResult legalizeFusedMatMul(LegalizeContext &c) {
-  if (c.intAttr("transBatchA", 0) != 0 || c.intAttr("transBatchB", 0) != 0) {
-    return c.unsupported("transBatchA and transBatchB");
+  Value lhs = transposeOperand(c, 0, "transA", "transBatchA");
+  Value rhs = transposeOperand(c, 1, "transB", "transBatchB");
+  Value product = matmul(c, lhs, rhs);
+  if (c.hasFailed()) {
+    return failure();
   }
-  Value lhs = c.operand(0), rhs = c.operand(1);
-  // A vector has nothing to transpose.
-  if (c.intAttr("transA", 0) != 0 && nn::getRank(lhs) > 1) {
-    lhs = transposeLast(c, lhs);
-  }
-  if (c.intAttr("transB", 0) != 0 && nn::getRank(rhs) > 1) {
-    rhs = transposeLast(c, rhs);
-  }
-  return c.set(scale(c, matmul(c, lhs, rhs), c.floatAttr("alpha", 1)));
+  return c.set(activateResult(c, scale(c, product, c.floatAttr("alpha", 1))));
 }
 
 //===----------------------------------------------------------------------===//
@@ -268,6 +301,9 @@ void lathe::onnx::registerMatMul(LegalizerRegistry &registry) {
   registry.add("Det", 1, 1, legalizeDet);
   registry.add("MatMul", 2, 2, legalizeMatMul);
   registry.add("Gemm", 2, 3, legalizeGemm);
-  registry.add("FusedMatMul", 2, 2, legalizeFusedMatMul, kMicrosoft);
+  registry.add("FusedGemm", 2, 3, legalizeFusedGemm, kMicrosoft);
+  for (StringRef name : {"FusedMatMul", "TransposeMatMul", "FusedMatMulActivation"}) {
+    registry.add(name, 2, 2, legalizeFusedMatMul, kMicrosoft);
+  }
   registry.add("Einsum", 1, LegalizerRegistry::kAny, legalizeEinsum);
 }

@@ -4,6 +4,7 @@
 /// \file
 /// Normalizations.
 
+#include "Norms.h"
 #include "Numbers.h"
 #include "Windows.h"
 
@@ -52,38 +53,26 @@ static LogicalResult legalizeLayerNorm(LegalizeContext &c) {
   return layerNorm(c, c.operand(0), c.operand(1), c.operandOrNull(2), c.intAttr("axis", -1));
 }
 
-static LogicalResult rmsNorm(LegalizeContext &c, Value x, Value scale, int64_t axis) {
+/// RMSNormalization; SimplifiedLayerNormalization gives the reciprocal root, too.
+static LogicalResult legalizeRMSNorm(LegalizeContext &c) {
+  Value x = c.operand(0), scale = c.operand(1);
+  int64_t axis = c.intAttr("axis", -1);
   if (!c.normalizeAxis(axis, nn::getRank(x))) {
     return failure();
   }
-  if (nn::getElementType(x) != nn::getElementType(scale)) {
-    return c.unsupported("a scale of another element type");
-  }
-  return c.set(nn::buildRMSNorm(c.b, c.loc, x, scale, axis, c.floatAttr("epsilon", 1e-5)));
-}
-
-static LogicalResult legalizeRMSNorm(LegalizeContext &c) {
+  Type type = nn::getElementType(x);
+  double epsilon = c.floatAttr("epsilon", 1e-5);
   if (c.isUsed(1)) {
-    return c.unsupported("the second result");
+    Value wide = c.cast(x, type.isF64() ? type : Type(c.b.getF32Type()));
+    Value mean = c.reduce(ReduceKind::Mean, c.mul(wide, wide), axesFrom(axis, nn::getRank(x)), true);
+    (void)c.set(1, c.cast(rsqrt(c, mean, epsilon), c.b.getF32Type()));
   }
-  return rmsNorm(c, c.operand(0), c.operand(1), c.intAttr("axis", -1));
-}
-
-/// com.microsoft Skip(Simplified)LayerNormalization: a norm of the sum of two streams, and that sum.
-static LogicalResult legalizeSkipNorm(LegalizeContext &c, bool simplified) {
-  if (c.isUsed(1) || c.isUsed(2)) {
-    return c.unsupported("the results mean and inv_std_var");
+  if (type == nn::getElementType(scale)) {
+    return c.set(nn::buildRMSNorm(c.b, c.loc, x, scale, axis, epsilon));
   }
-  Value sum = c.add(c.operand(0), c.operand(1));
-  if (Value bias = c.operandOrNull(simplified ? 3 : 4)) {
-    sum = c.add(sum, bias);
-  }
-  (void)c.set(3, sum);
-  if (simplified) {
-    return rmsNorm(c, sum, c.operand(2), -1);
-  }
-  return c.set(nn::buildLayerNorm(c.b, c.loc, sum, c.operand(2), c.operandOrNull(3), -1,
-                                  c.floatAttr("epsilon", 1e-12)));
+  // The result has the type of the scale.
+  Value normalized = nn::buildRMSNorm(c.b, c.loc, x, c.scalar(1, x), axis, epsilon);
+  return c.set(c.mul(c.cast(normalized, nn::getElementType(scale)), scale));
 }
 
 /// A vector over the channels as [C, 1, 1, ...], to stand beside dimension 1 of `x`.
@@ -155,8 +144,7 @@ static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
   return c.set(c.add(c.mul(x, besideChannels(c, factor, x)), besideChannels(c, offset, x)));
 }
 
-/// `x` with mean 0 and variance 1 over `axes`.
-static Value normalize(LegalizeContext &c, Value x, ArrayRef<int64_t> axes, double epsilon) {
+Value lathe::onnx::normalize(LegalizeContext &c, Value x, ArrayRef<int64_t> axes, double epsilon) {
   Value centered = sub(c, x, c.reduce(ReduceKind::Mean, x, axes, /*keepDims=*/true));
   Value variance = c.reduce(ReduceKind::Mean, c.mul(centered, centered), axes, /*keepDims=*/true);
   return c.mul(centered, rsqrt(c, variance, epsilon));
@@ -270,10 +258,4 @@ void lathe::onnx::registerNorms(LegalizerRegistry &registry) {
   // Exporters write this one with the default domain, too.
   registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm);
   registry.add("SimplifiedLayerNormalization", 2, 2, legalizeRMSNorm, kMicrosoft);
-  registry.add(
-      "SkipLayerNormalization", 3, 5,
-      [](LegalizeContext &c) { return legalizeSkipNorm(c, /*simplified=*/false); }, kMicrosoft);
-  registry.add(
-      "SkipSimplifiedLayerNormalization", 3, 4,
-      [](LegalizeContext &c) { return legalizeSkipNorm(c, /*simplified=*/true); }, kMicrosoft);
 }

@@ -500,6 +500,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerScatter(registry);
     registerMatMul(registry);
     registerNorms(registry);
+    registerFusedNorms(registry);
     registerConv(registry);
     registerPooling(registry);
     registerPad(registry);

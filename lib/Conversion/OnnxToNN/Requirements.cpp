@@ -42,6 +42,21 @@ void lathe::onnx::requireBroadcast(LegalizeContext &c, ArrayRef<Size> from, Arra
   }
 }
 
+LogicalResult lathe::onnx::requireVector(LegalizeContext &c, unsigned i, Size size, StringRef what) {
+  Sizes dims = c.shapeOf(i);
+  if (dims.size() != 1) {
+    return c.error("E0307", llvm::formatv("{0} has {1} dimensions, must have 1", what, dims.size()).str());
+  }
+  std::optional<int64_t> own = getConstantIntValue(dims[0]), wanted = getConstantIntValue(size);
+  if (own && wanted && *own != *wanted) {
+    return c.error("E0307", llvm::formatv("{0} has {1} elements, must have {2}", what, *own, *wanted).str());
+  }
+  if (!c.sizes.isSame(dims[0], size)) {
+    c.require(c.sizes.compare(CompareKind::Equal, dims[0], size), what + " has a length that does not fit");
+  }
+  return success(!c.hasFailed());
+}
+
 static void requireAtMost(LegalizeContext &c, Size size, Size limit) {
   if (!c.sizes.isSame(size, limit)) {
     c.require(c.sizes.compare(CompareKind::LessOrEqual, size, limit),
