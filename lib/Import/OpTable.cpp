@@ -17,6 +17,8 @@ static constexpr OperatorInfo operators[] = {
 #include "OpTable.inc"
 };
 
+llvm::ArrayRef<OperatorInfo> lathe::allOperators() { return operators; }
+
 llvm::ArrayRef<OperatorInfo> lathe::operatorVersions(llvm::StringRef domain, llvm::StringRef name) {
   auto key = [](const OperatorInfo &info) {
     return std::tuple<llvm::StringRef, llvm::StringRef>(info.domain, info.name);

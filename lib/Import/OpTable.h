@@ -36,6 +36,9 @@ inline llvm::StringRef canonicalDomain(llvm::StringRef domain) { return domain =
 /// All versions of an operator, oldest first; empty if it is unknown.
 llvm::ArrayRef<OperatorInfo> operatorVersions(llvm::StringRef domain, llvm::StringRef name);
 
+/// All versions of all operators.
+llvm::ArrayRef<OperatorInfo> allOperators();
+
 /// The newest version of a domain's operator set, if the domain is known.
 std::optional<int64_t> newestOpset(llvm::StringRef domain);
 

@@ -7,6 +7,7 @@
 #include "lathe/Compiler/Compile.h"
 #include "Arguments.h"
 #include "Commands.h"
+#include "CompileArguments.h"
 #include "Supervise.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Seal.h"
@@ -24,101 +25,6 @@ using namespace llvm;
 using namespace lathe;
 
 namespace {
-
-void addShapeOption(Arguments &arguments, CompileOptions &options) {
-  arguments.value("--shape", "NAME=SIZES",
-                  "x=1x128 fixes an input, S=128 a symbol, S=1..512 bounds it; may be repeated",
-                  [&](StringRef text) -> Error {
-                    Expected<ShapeOption> shape = ShapeOption::parse(text);
-                    if (!shape) {
-                      return shape.takeError();
-                    }
-                    options.shapes.push_back(std::move(*shape));
-                    return Error::success();
-                  });
-}
-
-Error setStage(StringRef name, StringRef text, Stage &to) {
-  std::optional<Stage> stage = parseStage(text);
-  if (!stage) {
-    return modelError(ErrorCode::E0001,
-                      name + "=" + escapeText(text) +
-                          ": expects model, onnx, nn, kernel, llvm, llvm-ir, object or artifact");
-  }
-  to = *stage;
-  return Error::success();
-}
-
-void addStageOptions(Arguments &arguments, CompileOptions &options) {
-  arguments.value("--from", "STAGE", "begin with a .mlir file of this stage: onnx, nn, kernel or llvm",
-                  [&](StringRef text) { return setStage("--from", text, options.from); });
-  arguments.value("--to", "STAGE", "end with this stage: onnx, nn, kernel, llvm, llvm-ir, object or artifact",
-                  [&](StringRef text) { return setStage("--to", text, options.to); });
-  arguments.text("--weights-from", "MODEL.onnx",
-                 "with --from: the model whose weights the .mlir file names without holding them",
-                 options.weightsFrom);
-  arguments.text("--dump-ir-after", "PASS",
-                 "print the IR after this pass on standard error; named as in lathe-opt",
-                 options.dumpIRAfter);
-  arguments.value(
-      "--run-pass-until", "N", "leave out all optional passes but the first N, to find the one at fault",
-      [&](StringRef text) -> Error {
-        int64_t count = 0;
-        if (Error error = Arguments::parseNumber("--run-pass-until", text, 0, UINT32_MAX, count)) {
-          return error;
-        }
-        options.runPassUntil = unsigned(count);
-        return Error::success();
-      });
-  arguments.flag("--verify-each", "verify the IR after every pass", options.verifyEach);
-}
-
-/// Decides what follows from several options together.
-Error completeOptions(CompileOptions &options) {
-  if (options.from >= options.to) {
-    return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) +
-                                            " does not come before --to=" + stageName(options.to));
-  }
-  if (options.from >= Stage::LLVMIR) {
-    return modelError(ErrorCode::E0001, "--from=" + stageName(options.from) + " cannot be read")
-        .help("stages that can be read are model, onnx, nn, kernel and llvm");
-  }
-  if (options.from == Stage::LLVM && options.to == Stage::Artifact) {
-    return modelError(ErrorCode::E0001, "--from=llvm does not lead to --to=artifact")
-        .help("the LLVM dialect does not hold what an artifact says of itself; --to=llvm-ir and --to=object "
-              "work");
-  }
-  if (options.from == Stage::Model && sys::path::extension(options.input) == ".mlir") {
-    return modelError(ErrorCode::E0001, quoteText(options.input) + " is IR, and --from is model")
-        .help("--from=onnx, nn, kernel or llvm says which");
-  }
-  if (!options.weightsFrom.empty() && (options.from == Stage::Model || options.from == Stage::LLVM)) {
-    return modelError(ErrorCode::E0001, "--weights-from is for --from=onnx, nn or kernel");
-  }
-  bool isText = options.to < Stage::Object;
-  if (options.output.empty()) {
-    if (!isText) {
-      return modelError(ErrorCode::E0001, "expects an output").help("-o model.so, or -o model.a to link it");
-    }
-    options.output = "-";
-  }
-  StringRef extension = sys::path::extension(options.output);
-  if (options.to == Stage::Artifact) {
-    if (extension != ".so" && extension != ".a") {
-      return modelError(ErrorCode::E0001,
-                        "the output " + quoteText(options.output) + " is neither .so nor .a")
-          .help("-o model.so is opened by the runtime, -o model.a is linked");
-    }
-    options.outputKind = extension == ".a" ? OutputKind::Static : OutputKind::Shared;
-  }
-  if (options.weightsAsObject && options.outputKind != OutputKind::Static) {
-    return modelError(ErrorCode::E0001, "--weights=object is for an output .a");
-  }
-  if (options.input == options.output && options.output != "-") {
-    return modelError(ErrorCode::E0001, "input and output are the same file " + quoteText(options.input));
-  }
-  return Error::success();
-}
 
 std::vector<std::string> filesOf(const CompileOptions &options) {
   if (options.output.empty() || options.output == "-") {
@@ -196,80 +102,23 @@ void printDigest(const CompileOptions &options, const Report &report, StringRef 
 
 } // namespace
 
-void lathe::addModelOptions(Arguments &arguments, CompileOptions &options) {
-  arguments.flag("--allow-linked-data", "accept external data that is a symbolic or hard link",
-                 options.allowLinkedData);
-  for (const LimitInfo &limit : allLimits()) {
-    uint64_t &value = options.limits.*limit.field;
-    arguments.size(limit.option, "N", limit.help.str() + " (default " + std::to_string(value) + ")", value,
-                   limit.most);
-  }
-}
-
 int lathe::compileCommand(const CommandContext &context) {
-  CompileOptions options;
-  SupervisionOptions supervision;
-  bool quiet = false;
-  Arguments arguments(
-      "compile", "MODEL.onnx -o OUTPUT [options]",
-      "Compiles a model to a shared library for the runtime (OUTPUT.so), or to a static archive with a\n"
-      "header (OUTPUT.a, OUTPUT.h, and the weights as OUTPUT.weights).");
-  arguments.positional("a model", options.input);
-  arguments.text("-o", "FILE", "the file to write, .so or .a", options.output);
-  arguments.value("--target", "NAME[,NAME]",
-                  "native (default), x86-64-v3, x86-64-v4; several share the file, best first",
-                  [&](StringRef text) -> Error {
-                    SmallVector<StringRef> names;
-                    text.split(names, ',');
-                    options.targets.assign(names.begin(), names.end());
-                    for (StringRef name : names) {
-                      if (llvm::count(names, name) > 1) {
-                        return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
-                      }
-                    }
-                    return Error::success();
-                  });
-  arguments.flag("-O0", "reference lowerings, no fusion", [&] { options.optLevel = 0; });
-  arguments.flag("-O2", "everything (default)", [&] { options.optLevel = 2; });
-  addShapeOption(arguments, options);
-  addModelOptions(arguments, options);
-  arguments.number("--threads", "N", "choose schedules for so many threads; the result runs with any number",
-                   options.threads, 1, 1024);
-  arguments.value("--weights", "file|object", "of OUTPUT.a: a file beside it (default) or an object to link",
-                  [&](StringRef text) -> Error {
-                    if (text != "file" && text != "object") {
-                      return modelError(ErrorCode::E0001,
-                                        "--weights=" + escapeText(text) + ": expects file or object");
-                    }
-                    options.weightsAsObject = text == "object";
-                    return Error::success();
-                  });
-  arguments.flag("--unchecked-indices", "trust indices among the data", options.uncheckedIndices);
-  arguments.text("--depfile", "FILE", "write the files that the output depends on, for make and ninja",
-                 options.depFile);
-  addSupervisionOptions(arguments, supervision);
-  arguments.flag("--quiet", "print nothing but errors and warnings", quiet);
-  addStageOptions(arguments, options);
-  arguments.hideRest();
-  addHiddenSupervisionOptions(arguments, supervision);
-
-  Expected<bool> goOn = arguments.parse(context.arguments);
+  CompileArguments parsed;
+  Expected<bool> goOn = parsed.parse(context.arguments);
   if (!goOn || !*goOn) {
     return reportError(goOn.takeError(), errs());
   }
+  const CompileOptions &options = parsed.options;
   std::string targetLine;
   std::vector<std::string> warnings;
-  Error error = completeOptions(options);
-  if (!error) {
-    error = checkFolder(options);
-  }
+  Error error = checkFolder(options);
   if (!error) {
     error = describeTargets(options, targetLine, warnings);
   }
   if (error) {
     return reportError(std::move(error), errs());
   }
-  Supervision job("compile", context, supervision);
+  Supervision job("compile", context, parsed.supervision);
   job.model = options.input;
   job.outputs = filesOf(options);
   job.limits = options.limits;
@@ -277,7 +126,7 @@ int lathe::compileCommand(const CommandContext &context) {
   job.report.warnings = warnings;
   return job.run([&](Report &report) { return compileModel(options, report); },
                  [&](const Report &report, double seconds) {
-                   if (!quiet) {
+                   if (!parsed.quiet) {
                      printDigest(options, report, targetLine, seconds);
                    }
                  });

@@ -35,35 +35,6 @@ static double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void lathe::addSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
-  arguments.text("--report", "FILE.json", "write what was done and what was not, with every remark",
-                 options.reportPath);
-  arguments.value("--progress", "MODE", "auto (default: on a terminal), plain, json or none",
-                  [&](StringRef text) -> Error {
-                    Expected<Progress::Mode> mode = Progress::parseMode(text);
-                    if (!mode) {
-                      return mode.takeError();
-                    }
-                    options.progress = *mode;
-                    return Error::success();
-                  });
-  arguments.value(
-      "--time-limit", "SECONDS", "give up after so long (default 600, 0: never)",
-      [&](StringRef text) -> Error {
-        if (text.getAsDouble(options.timeLimit) || !(options.timeLimit >= 0 && options.timeLimit < 1e9)) {
-          return modelError(ErrorCode::E0001, "--time-limit=" + escapeText(text) + ": expects seconds");
-        }
-        return Error::success();
-      });
-  arguments.size("--memory-limit", "BYTES",
-                 "of memory beside mapped files (default four fifths of the machine's)", options.memoryLimit,
-                 UINT64_MAX >> 10);
-}
-
-void lathe::addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
-  arguments.flag("--in-process", "", options.inProcess);
-}
-
 Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
   json::Object o = report.toJSON();
   json::Array list;

@@ -8,30 +8,14 @@
 #ifndef LATHE_TOOLS_LATHE_SUPERVISE_H
 #define LATHE_TOOLS_LATHE_SUPERVISE_H
 
-#include "Arguments.h"
 #include "Commands.h"
-#include "Progress.h"
-#include "lathe/Compiler/Compile.h"
+#include "CompileArguments.h"
 #include "lathe/Compiler/Report.h"
 #include "lathe/Import/Limits.h"
 #include "lathe/Support/Error.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
 namespace lathe {
-
-struct SupervisionOptions {
-  std::string reportPath;
-  Progress::Mode progress = Progress::Auto;
-  double timeLimit = 600;
-  uint64_t memoryLimit = 0;
-  /// For debuggers: no worker.
-  bool inProcess = false;
-};
-
-/// What everything that reads a model takes: links to its data, and limits. In Compile.cpp.
-void addModelOptions(Arguments &arguments, CompileOptions &options);
-void addSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
-void addHiddenSupervisionOptions(Arguments &arguments, SupervisionOptions &options);
 
 /// Whether all that was printed on standard output has arrived.
 llvm::Error flushStandardOutput();
