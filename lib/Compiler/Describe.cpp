@@ -8,42 +8,22 @@
 #include "lathe/Compiler/Table.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/abi.h"
 
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace lathe;
 
+/// The number of an element type, which is ONNX's; none for what is not kept as elements of one size.
 static std::optional<uint32_t> dtypeOf(Type type) {
-  return llvm::TypeSwitch<Type, std::optional<uint32_t>>(type)
-      .Case([](Float32Type) { return LATHE_FLOAT32; })
-      .Case([](Float64Type) { return LATHE_FLOAT64; })
-      .Case([](Float16Type) { return LATHE_FLOAT16; })
-      .Case([](BFloat16Type) { return LATHE_BFLOAT16; })
-      .Case([](IntegerType integer) -> std::optional<uint32_t> {
-        bool isUnsigned = integer.isUnsigned();
-        switch (integer.getWidth()) {
-        case 1:
-          return LATHE_BOOL;
-        case 8:
-          return isUnsigned ? LATHE_UINT8 : LATHE_INT8;
-        case 16:
-          return isUnsigned ? LATHE_UINT16 : LATHE_INT16;
-        case 32:
-          return isUnsigned ? LATHE_UINT32 : LATHE_INT32;
-        case 64:
-          return isUnsigned ? LATHE_UINT64 : LATHE_INT64;
-        default:
-          return std::nullopt;
-        }
-      })
-      .Default(std::optional<uint32_t>());
+  int64_t number = onnx::getDataType(type);
+  return number && type.isIntOrFloat() ? std::optional<uint32_t>(number) : std::nullopt;
 }
 
 static llvm::Error describeValue(ValueDescription &value, StringAttr name, Type type,

@@ -14,68 +14,7 @@ using namespace mlir;
 using namespace lathe;
 
 Type lathe::elementType(MLIRContext *context, int32_t dataType) {
-  Builder b(context);
-  auto unsignedType = [&](unsigned width) { return IntegerType::get(context, width, IntegerType::Unsigned); };
-  switch (dataType) {
-  case pb::TensorProto::FLOAT:
-    return b.getF32Type();
-  case pb::TensorProto::UINT8:
-    return unsignedType(8);
-  case pb::TensorProto::INT8:
-    return b.getI8Type();
-  case pb::TensorProto::UINT16:
-    return unsignedType(16);
-  case pb::TensorProto::INT16:
-    return b.getI16Type();
-  case pb::TensorProto::INT32:
-    return b.getI32Type();
-  case pb::TensorProto::INT64:
-    return b.getI64Type();
-  case pb::TensorProto::STRING:
-    return onnx::StringType::get(context);
-  case pb::TensorProto::BOOL:
-    return b.getI1Type();
-  case pb::TensorProto::FLOAT16:
-    return b.getF16Type();
-  case pb::TensorProto::DOUBLE:
-    return b.getF64Type();
-  case pb::TensorProto::UINT32:
-    return unsignedType(32);
-  case pb::TensorProto::UINT64:
-    return unsignedType(64);
-  case pb::TensorProto::COMPLEX64:
-    return ComplexType::get(b.getF32Type());
-  case pb::TensorProto::COMPLEX128:
-    return ComplexType::get(b.getF64Type());
-  case pb::TensorProto::BFLOAT16:
-    return b.getBF16Type();
-  case pb::TensorProto::FLOAT8E4M3FN:
-    return Float8E4M3FNType::get(context);
-  case pb::TensorProto::FLOAT8E4M3FNUZ:
-    return Float8E4M3FNUZType::get(context);
-  case pb::TensorProto::FLOAT8E5M2:
-    return Float8E5M2Type::get(context);
-  case pb::TensorProto::FLOAT8E5M2FNUZ:
-    return Float8E5M2FNUZType::get(context);
-  case pb::TensorProto::UINT4:
-    return unsignedType(4);
-  case pb::TensorProto::INT4:
-    return b.getIntegerType(4);
-  case pb::TensorProto::FLOAT4E2M1:
-    return Float4E2M1FNType::get(context);
-  case pb::TensorProto::FLOAT8E8M0:
-    return Float8E8M0FNUType::get(context);
-  case pb::TensorProto::UINT2:
-    return unsignedType(2);
-  case pb::TensorProto::INT2:
-    return b.getIntegerType(2);
-  case pb::TensorProto::FLOAT6E2M3:
-    return Float6E2M3FNType::get(context);
-  case pb::TensorProto::FLOAT6E3M2:
-    return Float6E3M2FNType::get(context);
-  default:
-    return {};
-  }
+  return onnx::getElementType(context, dataType);
 }
 
 unsigned lathe::storedBits(Type elementType) {

@@ -18,9 +18,13 @@ import numpy.typing as npt
 from . import _runtime as rt
 from .errors import ModelError
 
-# ONNX's numbers of element types. bfloat16 has no numpy type; it travels as uint16.
+# ONNX's numbers of element types.
 _DTYPES: dict[int, type[np.generic]] = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
-           10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.uint16}
+           10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
+# Those that numpy has no type for: they travel as bits, and have the names that ml_dtypes gives them.
+_BITS = {16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4",
+         22: "int4", 23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2", 27: "float6_e2m3fn",
+         28: "float6_e3m2fn"}
 _COMPUTED = -(1 << 63)
 
 Array = npt.NDArray[Any]
@@ -35,14 +39,18 @@ class TensorInfo:
     name : str
         Its ONNX name.
     dtype : numpy.dtype
-        Its element type; bfloat16 is given as uint16.
+        The type of its arrays. What numpy has no type for travels as bits: bfloat16 as uint16, floats of 8 bits as uint8,
+        and one element a byte, in the low bits, what is narrower. Arrays of the package ml_dtypes are taken, too.
     shape : tuple of (int or str)
         Sizes; a symbol is given by its name, a size that only a run tells as "?".
+    element : str
+        The name of the element type, "float32" or "int4". With ml_dtypes imported, `array.view(element)` has its numbers.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
+    element: str = ""
 
 
 class _Session:
@@ -132,7 +140,9 @@ class Model:
         value = rt.describe(function, self._handle, index, rt.Value())
         shape = tuple("?" if size == _COMPUTED else size if size >= 0 else symbols[~size]
                       for size in value.dims[:value.rank])
-        return TensorInfo(value.name.decode(), np.dtype(_DTYPES[value.dtype]), shape)
+        element = _BITS.get(value.dtype, "")
+        dtype = np.dtype(_DTYPES.get(value.dtype, np.uint16 if element == "bfloat16" else np.uint8))
+        return TensorInfo(value.name.decode(), dtype, shape, element or dtype.name)
 
     def _lists(self, prefix: str, values: "list[TensorInfo] | None" = None) -> dict[str, list[str]]:
         """The lists that metadata holds for outputs, or for other values."""
@@ -294,7 +304,7 @@ class Binding:
         return self.outputs
 
 
-_NUMBERS = {np.dtype(dtype): number for number, dtype in reversed(_DTYPES.items())}
+_NUMBERS = {np.dtype(dtype): number for number, dtype in _DTYPES.items()}
 
 
 def _to_positions(value: Any, positions: dict[str, int]) -> Any:
@@ -311,7 +321,10 @@ def _to_array(value: Any, info: TensorInfo) -> Array:
     if not isinstance(value, np.ndarray):
         value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info.dtype)
     if value.dtype != info.dtype:
-        raise ModelError("E0702", f"input {info.name!r} has type {value.dtype}, expects {info.dtype}")
+        if value.dtype.name == info.element:
+            return value.view(info.dtype)
+        bits = "" if info.element in ("", info.dtype.name) else f", the bits of {info.element}"
+        raise ModelError("E0702", f"input {info.name!r} has type {value.dtype}, expects {info.dtype}{bits}")
     return value
 
 

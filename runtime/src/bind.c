@@ -150,11 +150,25 @@ static uint32_t dtype_of(DLDataType type) {
   static const struct {
     uint8_t code, bits, dtype;
   } known[] = {
-      {kDLFloat, 32, LATHE_FLOAT32},   {kDLFloat, 64, LATHE_FLOAT64}, {kDLFloat, 16, LATHE_FLOAT16},
-      {kDLBfloat, 16, LATHE_BFLOAT16}, {kDLInt, 8, LATHE_INT8},       {kDLInt, 16, LATHE_INT16},
-      {kDLInt, 32, LATHE_INT32},       {kDLInt, 64, LATHE_INT64},     {kDLUInt, 8, LATHE_UINT8},
-      {kDLUInt, 16, LATHE_UINT16},     {kDLUInt, 32, LATHE_UINT32},   {kDLUInt, 64, LATHE_UINT64},
+      {kDLFloat, 32, LATHE_FLOAT32},
+      {kDLFloat, 64, LATHE_FLOAT64},
+      {kDLFloat, 16, LATHE_FLOAT16},
+      {kDLBfloat, 16, LATHE_BFLOAT16},
+      {kDLInt, 8, LATHE_INT8},
+      {kDLInt, 16, LATHE_INT16},
+      {kDLInt, 32, LATHE_INT32},
+      {kDLInt, 64, LATHE_INT64},
+      {kDLUInt, 8, LATHE_UINT8},
+      {kDLUInt, 16, LATHE_UINT16},
+      {kDLUInt, 32, LATHE_UINT32},
+      {kDLUInt, 64, LATHE_UINT64},
       {kDLBool, 8, LATHE_BOOL},
+      /* Narrower elements are packed there, which strides do not know of. */
+      {kDLFloat8_e4m3fn, 8, LATHE_FLOAT8E4M3FN},
+      {kDLFloat8_e4m3fnuz, 8, LATHE_FLOAT8E4M3FNUZ},
+      {kDLFloat8_e5m2, 8, LATHE_FLOAT8E5M2},
+      {kDLFloat8_e5m2fnuz, 8, LATHE_FLOAT8E5M2FNUZ},
+      {kDLFloat8_e8m0fnu, 8, LATHE_FLOAT8E8M0},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; ++i) {
     if (known[i].code == type.code && known[i].bits == type.bits && type.lanes == 1) {

@@ -36,6 +36,30 @@ static struct dtype describe(uint32_t dtype) {
     return (struct dtype){"u64", 8};
   case LATHE_BFLOAT16:
     return (struct dtype){"bf16", 2};
+  case LATHE_FLOAT8E4M3FN:
+    return (struct dtype){"f8e4m3fn", 1};
+  case LATHE_FLOAT8E4M3FNUZ:
+    return (struct dtype){"f8e4m3fnuz", 1};
+  case LATHE_FLOAT8E5M2:
+    return (struct dtype){"f8e5m2", 1};
+  case LATHE_FLOAT8E5M2FNUZ:
+    return (struct dtype){"f8e5m2fnuz", 1};
+  case LATHE_UINT4:
+    return (struct dtype){"u4", 1};
+  case LATHE_INT4:
+    return (struct dtype){"i4", 1};
+  case LATHE_FLOAT4E2M1:
+    return (struct dtype){"f4e2m1", 1};
+  case LATHE_FLOAT8E8M0:
+    return (struct dtype){"f8e8m0", 1};
+  case LATHE_UINT2:
+    return (struct dtype){"u2", 1};
+  case LATHE_INT2:
+    return (struct dtype){"i2", 1};
+  case LATHE_FLOAT6E2M3:
+    return (struct dtype){"f6e2m3", 1};
+  case LATHE_FLOAT6E3M2:
+    return (struct dtype){"f6e3m2", 1};
   default:
     return (struct dtype){NULL, 0};
   }

@@ -300,7 +300,12 @@ Expected<StringRef> ZipReader::read(const Member &member, std::string &storage) 
   return contents;
 }
 
+bool lathe::isSavedAsBits(uint32_t dtype) { return dtype >= LATHE_BFLOAT16; }
+
 StringRef lathe::numpyName(uint32_t dtype) {
+  if (isSavedAsBits(dtype)) {
+    dtype = lathe_dtype_bytes(dtype) == 2 ? LATHE_UINT16 : LATHE_UINT8;
+  }
   const NumpyType *type = find_if(numpyTypes, [&](const NumpyType &t) { return t.dtype == dtype; });
   return type == std::end(numpyTypes) ? "" : type->name;
 }

@@ -41,7 +41,10 @@ struct Array {
   AlignedBytes bytes;
 };
 
-/// numpy's spelling of an element type ("<f4"), or empty: numpy has no bfloat16.
+/// Whether numpy has no such element type: arrays then are of unsigned integers with the same bits.
+bool isSavedAsBits(uint32_t dtype);
+
+/// numpy's spelling of an element type ("<f4"), or empty.
 llvm::StringRef numpyName(uint32_t dtype);
 
 llvm::Expected<Array> readNpy(llvm::StringRef path);

@@ -56,26 +56,26 @@ void addNumbers(Statistics &statistics, ArrayRef<char> bytes) {
 
 Statistics statisticsOf(uint32_t dtype, ArrayRef<char> bytes) {
   Statistics s;
-  auto half = [&](const fltSemantics &semantics) {
-    addAll<uint16_t>(s, bytes, [&](uint16_t value) {
-      APFloat number(semantics, APInt(16, value));
+  if (const fltSemantics *semantics = semanticsOf(dtype)) {
+    auto toDouble = [&](unsigned bits) {
+      APFloat number(*semantics, APInt(APFloat::semanticsSizeInBits(*semantics), bits));
       bool losesInfo;
       number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &losesInfo);
       return number.convertToDouble();
-    });
-  };
+    };
+    if (lathe_dtype_bytes(dtype) == 2) {
+      addAll<uint16_t>(s, bytes, toDouble);
+    } else {
+      addAll<uint8_t>(s, bytes, toDouble);
+    }
+    return s;
+  }
   switch (dtype) {
   case LATHE_FLOAT32:
     addNumbers<float>(s, bytes);
     break;
   case LATHE_FLOAT64:
     addNumbers<double>(s, bytes);
-    break;
-  case LATHE_FLOAT16:
-    half(APFloat::IEEEhalf());
-    break;
-  case LATHE_BFLOAT16:
-    half(APFloat::BFloat());
     break;
   case LATHE_INT8:
     addNumbers<int8_t>(s, bytes);
@@ -97,6 +97,12 @@ Statistics statisticsOf(uint32_t dtype, ArrayRef<char> bytes) {
     break;
   case LATHE_UINT64:
     addNumbers<uint64_t>(s, bytes);
+    break;
+  case LATHE_INT4:
+    addAll<uint8_t>(s, bytes, [](uint8_t value) { return double(SignExtend32<4>(value)); });
+    break;
+  case LATHE_INT2:
+    addAll<uint8_t>(s, bytes, [](uint8_t value) { return double(SignExtend32<2>(value)); });
     break;
   default:
     addNumbers<uint8_t>(s, bytes);

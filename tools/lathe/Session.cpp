@@ -4,9 +4,9 @@
 #include "Session.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
-#include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include <cmath>
 
 using namespace llvm;
 using namespace lathe;
@@ -138,11 +138,12 @@ void fill(Array &array, function_ref<T()> make) {
   }
 }
 
-uint16_t toHalf(double value, const fltSemantics &semantics) {
-  APFloat number(value);
+template <typename Bits>
+Bits toBits(double value, const fltSemantics &semantics) {
+  APFloat number(APFloat::semanticsHasSignedRepr(semantics) ? value : std::abs(value));
   bool losesInfo;
   number.convert(semantics, APFloat::rmNearestTiesToEven, &losesInfo);
-  return uint16_t(number.bitcastToAPInt().getZExtValue());
+  return Bits(number.bitcastToAPInt().getZExtValue());
 }
 
 /// Floats in [-1, 1). Integers are 0 or 1, good indices into any table; masks let everything through.
@@ -150,15 +151,16 @@ void fillRandom(Array &array, Random &random) {
   auto integer = [&] {
     return StringRef(array.name).contains_insensitive("mask") ? 1 : int(random.next() & 1);
   };
+  if (const fltSemantics *semantics = semanticsOf(array.dtype)) {
+    return lathe_dtype_bytes(array.dtype) == 2
+               ? fill<uint16_t>(array, [&] { return toBits<uint16_t>(random.uniform(), *semantics); })
+               : fill<uint8_t>(array, [&] { return toBits<uint8_t>(random.uniform(), *semantics); });
+  }
   switch (array.dtype) {
   case LATHE_FLOAT32:
     return fill<float>(array, [&] { return float(random.uniform()); });
   case LATHE_FLOAT64:
     return fill<double>(array, [&] { return random.uniform(); });
-  case LATHE_FLOAT16:
-    return fill<uint16_t>(array, [&] { return toHalf(random.uniform(), APFloat::IEEEhalf()); });
-  case LATHE_BFLOAT16:
-    return fill<uint16_t>(array, [&] { return toHalf(random.uniform(), APFloat::BFloat()); });
   case LATHE_INT64:
   case LATHE_UINT64:
     return fill<int64_t>(array, integer);
@@ -174,6 +176,33 @@ void fillRandom(Array &array, Random &random) {
 }
 
 } // namespace
+
+const fltSemantics *lathe::semanticsOf(uint32_t dtype) {
+  switch (dtype) {
+  case LATHE_FLOAT16:
+    return &APFloat::IEEEhalf();
+  case LATHE_BFLOAT16:
+    return &APFloat::BFloat();
+  case LATHE_FLOAT8E4M3FN:
+    return &APFloat::Float8E4M3FN();
+  case LATHE_FLOAT8E4M3FNUZ:
+    return &APFloat::Float8E4M3FNUZ();
+  case LATHE_FLOAT8E5M2:
+    return &APFloat::Float8E5M2();
+  case LATHE_FLOAT8E5M2FNUZ:
+    return &APFloat::Float8E5M2FNUZ();
+  case LATHE_FLOAT8E8M0:
+    return &APFloat::Float8E8M0FNU();
+  case LATHE_FLOAT4E2M1:
+    return &APFloat::Float4E2M1FN();
+  case LATHE_FLOAT6E2M3:
+    return &APFloat::Float6E2M3FN();
+  case LATHE_FLOAT6E3M2:
+    return &APFloat::Float6E3M2FN();
+  default:
+    return nullptr;
+  }
+}
 
 Expected<std::map<std::string, int64_t>> Session::chooseSymbols(const SessionOptions &options) {
   std::map<std::string, int64_t> values;
@@ -307,8 +336,14 @@ Error Session::bind() {
           .help("`lathe inspect " + escapeText(path) + "` lists the inputs");
     }
     lathe_tensor tensor = {};
+    lathe_value value;
+    if (lathe_model_input(modelHandle, index, &value) != LATHE_OK) {
+      return runtimeError(path);
+    }
+    // What numpy has no type for is saved as its bits.
+    bool isBits = isSavedAsBits(value.dtype) && numpyName(value.dtype) == numpyName(array.dtype);
     tensor.data = array.bytes.data();
-    tensor.dtype = array.dtype;
+    tensor.dtype = isBits ? value.dtype : array.dtype;
     tensor.rank = array.dims.size();
     tensor.dims = array.dims.data();
     if (lathe_session_bind_input(session, index, &tensor) != LATHE_OK) {

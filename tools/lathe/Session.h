@@ -11,6 +11,7 @@
 #include "Npz.h"
 #include "lathe.h"
 #include "lathe/Compiler/Compile.h"
+#include "llvm/ADT/APFloat.h"
 #include <map>
 
 namespace lathe {
@@ -34,6 +35,9 @@ void addSessionOptions(Arguments &arguments, SessionOptions &options);
 
 /// The runtime's last error as one of ours.
 llvm::Error runtimeError(llvm::StringRef path);
+
+/// The format of a float type that C++ has no type for, or null.
+const llvm::fltSemantics *semanticsOf(uint32_t dtype);
 
 /// "f32 [batch, 128]".
 std::string describe(const lathe_model_t *model, const lathe_value &value);

@@ -16,7 +16,11 @@ using namespace lathe::cpu;
 /// A buffer as one row of elements.
 static StridedView getFlatView(Value base) {
   Builder builder(base.getContext());
-  return {base, builder.getIndexAttr(0), {builder.getIndexAttr(INT64_MAX)}, {builder.getIndexAttr(1)}};
+  return {base,
+          builder.getIndexAttr(0),
+          {builder.getIndexAttr(INT64_MAX)},
+          {builder.getIndexAttr(1)},
+          cast<MemRefType>(base.getType()).getElementType()};
 }
 
 ConvSource::ConvSource(EmitContext &context, ConvProblem &problem, const ConvGrid &grid)

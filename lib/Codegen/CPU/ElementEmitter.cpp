@@ -244,6 +244,11 @@ FailureOr<Value> ElementEmitter::scalarize(Value tensor, const Tile &tile) {
       .getResult();
 }
 
+static APInt getBits(Attribute element) {
+  auto number = dyn_cast<FloatAttr>(element);
+  return number ? number.getValue().bitcastToAPInt() : cast<IntegerAttr>(element).getValue();
+}
+
 FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAttr elements,
                                                  const Tile &tile) {
   OpBuilder &builder = context.builder;
@@ -263,7 +268,6 @@ FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAtt
     return arith::ConstantOp::create(builder, loc, element).getResult();
   }
   Value &table = tables[op];
-  bool isBool = type.isInteger(1);
   if (!table) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(&context.kernel.getBody().front());
@@ -272,8 +276,8 @@ FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAtt
     table = memref::AllocaOp::create(builder, loc, MemRefType::get({count}, memoryType));
     SmallVector<Attribute> values;
     for (Attribute element : elements.getValues<Attribute>()) {
-      values.push_back(isBool ? Attribute(builder.getI8IntegerAttr(cast<BoolAttr>(element).getValue()))
-                              : Attribute(toSignless(element)));
+      values.push_back(memoryType == type ? Attribute(toSignless(element))
+                                          : IntegerAttr::get(memoryType, getBits(element).zext(8)));
     }
     constexpr int64_t kChunk = 8;
     for (int64_t begin = 0; begin < count; begin += kChunk) {
@@ -288,5 +292,5 @@ FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAtt
   for (int64_t dim : elements.getType().getShape()) {
     sizes.push_back(builder.getIndexAttr(dim));
   }
-  return loadTile(builder, loc, getDenseView(builder, loc, table, sizes, isBool), tile);
+  return loadTile(builder, loc, getDenseView(builder, loc, table, sizes, type), tile);
 }

@@ -259,10 +259,11 @@ std::optional<StridedView> RowsEmitter::allocateRow(Type type) {
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(&context.kernel.getBody().front());
-    auto memory = memref::AllocaOp::create(builder, getLoc(), MemRefType::get({*count}, type));
+    auto memory = memref::AllocaOp::create(builder, getLoc(), MemRefType::get({*count}, getMemoryType(type)));
     memory.setAlignment(64);
     view.base = memory;
   }
+  view.element = type;
   view.offset = math.constant(0);
   view.sizes = space.dims;
   view.strides.assign(space.dims.size(), math.constant(0));

@@ -20,8 +20,8 @@ Type lathe::cpu::getRegisterType(Type elementType) {
 }
 
 Type lathe::cpu::getMemoryType(Type elementType) {
-  return elementType.isInteger(1) ? IntegerType::get(elementType.getContext(), 8)
-                                  : getRegisterType(elementType);
+  return elementType.getIntOrFloatBitWidth() < 8 ? IntegerType::get(elementType.getContext(), 8)
+                                                 : getRegisterType(elementType);
 }
 
 /// Views `bytes` as elements; made once for each type, right after `anchor`.
@@ -45,9 +45,9 @@ static Value getElements(OpBuilder &builder, Operation *anchor, Value bytes, Typ
 }
 
 StridedView lathe::cpu::getDenseView(OpBuilder &builder, Location loc, Value base,
-                                     ArrayRef<OpFoldResult> sizes, bool isBool) {
+                                     ArrayRef<OpFoldResult> sizes, Type element) {
   IndexMath math{builder, loc};
-  return {base, math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes), isBool};
+  return {base, math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes), element};
 }
 
 /// The memory of `input`; failure if its elements do not lie in row-major order.
@@ -65,7 +65,7 @@ static FailureOr<StridedView> getInputView(EmitContext &context, kernel::InputOp
   SmallVector<OpFoldResult> sizes(*dims);
   Type elementType = cast<RankedTensorType>(input.getType()).getElementType();
   Value base = getElements(context.builder, input, input.getBytes(), getMemoryType(elementType), sizes);
-  return getDenseView(context.builder, input.getLoc(), base, sizes, elementType.isInteger(1));
+  return getDenseView(context.builder, input.getLoc(), base, sizes, getRegisterType(elementType));
 }
 
 StridedView lathe::cpu::getOutputView(EmitContext &context, kernel::OutputOp output) {
@@ -82,7 +82,7 @@ StridedView lathe::cpu::getOutputView(EmitContext &context, kernel::OutputOp out
   }
   Value base =
       getElements(context.builder, output, output.getBytes(), getMemoryType(type.getElementType()), sizes);
-  return getDenseView(context.builder, output.getLoc(), base, sizes, type.getElementType().isInteger(1));
+  return getDenseView(context.builder, output.getLoc(), base, sizes, getRegisterType(type.getElementType()));
 }
 
 /// Repeats dimensions of size 1 to `sizes` by a stride of 0.
@@ -194,7 +194,7 @@ FailureOr<StridedView> lathe::cpu::getStridedView(EmitContext &context, Value te
 StridedView lathe::cpu::mergeDims(OpBuilder &builder, Location loc, const StridedView &view,
                                   ArrayRef<std::pair<int64_t, int64_t>> groups) {
   IndexMath math{builder, loc};
-  StridedView merged{view.base, view.offset, {}, {}, view.isBool};
+  StridedView merged{view.base, view.offset, {}, {}, view.element};
   for (auto [begin, end] : groups) {
     ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).slice(begin, end - begin);
     merged.sizes.push_back(math.product(sizes));
@@ -248,13 +248,37 @@ static Value getFullMask(OpBuilder &builder, Location loc, int64_t lanes) {
   return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, true));
 }
 
-/// A value as it comes from memory as one in registers: bytes of bools become i1.
-static Value fromMemory(OpBuilder &builder, Location loc, Value value, bool isBool) {
-  if (!isBool) {
+/// A value as it comes from memory as one in registers: of a byte, the low bits. A bool is what is not 0.
+static Value fromMemory(OpBuilder &builder, Location loc, Value value, Type element) {
+  auto withElement = [&](Type type) {
+    auto vector = dyn_cast<VectorType>(value.getType());
+    return vector ? Type(vector.clone(type)) : type;
+  };
+  if (element.isInteger(1)) {
+    Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(value.getType()));
+    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, value, zero);
+  }
+  if (element.getIntOrFloatBitWidth() >= 8) {
     return value;
   }
-  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(value.getType()));
-  return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, value, zero);
+  Type bits = builder.getIntegerType(element.getIntOrFloatBitWidth());
+  value = arith::TruncIOp::create(builder, loc, withElement(bits), value);
+  return bits == element ? value : arith::BitcastOp::create(builder, loc, withElement(element), value);
+}
+
+/// The inverse: bits that a byte does not need are 0.
+static Value toMemory(OpBuilder &builder, Location loc, Value value, Type element) {
+  auto withElement = [&](Type type) {
+    auto vector = dyn_cast<VectorType>(value.getType());
+    return vector ? Type(vector.clone(type)) : type;
+  };
+  if (element.getIntOrFloatBitWidth() >= 8) {
+    return value;
+  }
+  if (Type bits = builder.getIntegerType(element.getIntOrFloatBitWidth()); bits != element) {
+    value = arith::BitcastOp::create(builder, loc, withElement(bits), value);
+  }
+  return arith::ExtUIOp::create(builder, loc, withElement(builder.getI8Type()), value);
 }
 
 Value lathe::cpu::gatherTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile,
@@ -269,7 +293,7 @@ Value lathe::cpu::gatherTile(OpBuilder &builder, Location loc, const StridedView
   Value mask = tile.mask ? tile.mask : getFullMask(builder, loc, tile.lanes);
   Value value = vector::GatherOp::create(builder, loc, type, view.base,
                                          ValueRange{getPosition(math, view, tile)}, positions, mask, zeros);
-  return fromMemory(builder, loc, value, view.isBool);
+  return fromMemory(builder, loc, value, view.element);
 }
 
 Value lathe::cpu::loadTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile) {
@@ -280,7 +304,7 @@ Value lathe::cpu::loadTile(OpBuilder &builder, Location loc, const StridedView &
       view.sizes.empty() || isConstantSize(view.sizes.back(), 1) || isConstantSize(view.strides.back(), 0);
   if (tile.lanes == 0 || isUniform) {
     Value value = memref::LoadOp::create(builder, loc, view.base, position);
-    value = fromMemory(builder, loc, value, view.isBool);
+    value = fromMemory(builder, loc, value, view.element);
     if (tile.lanes == 0) {
       return value;
     }
@@ -299,18 +323,14 @@ Value lathe::cpu::loadTile(OpBuilder &builder, Location loc, const StridedView &
   } else {
     value = vector::LoadOp::create(builder, loc, type, view.base, ValueRange{position});
   }
-  return fromMemory(builder, loc, value, view.isBool);
+  return fromMemory(builder, loc, value, view.element);
 }
 
 void lathe::cpu::storeTile(OpBuilder &builder, Location loc, Value value, const StridedView &view,
                            const Tile &tile) {
   IndexMath math{builder, loc};
   Value position = getPosition(math, view, tile);
-  if (view.isBool) {
-    Type byte = builder.getI8Type();
-    auto vector = dyn_cast<VectorType>(value.getType());
-    value = arith::ExtUIOp::create(builder, loc, vector ? Type(vector.clone(byte)) : byte, value);
-  }
+  value = toMemory(builder, loc, value, view.element);
   if (tile.lanes == 0) {
     memref::StoreOp::create(builder, loc, value, view.base, position);
     return;

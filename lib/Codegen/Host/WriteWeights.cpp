@@ -78,6 +78,9 @@ public:
     return get(weight, /*depth=*/0);
   }
 
+  /// Frees what the blocks got so far may refer to.
+  void release() { storage.clear(); }
+
 private:
   llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight, unsigned depth) {
     if (depth > 16) {
@@ -219,12 +222,43 @@ private:
     return to;
   }
 
+  /// Elements of fewer than 8 bits, which lie side by side in a model's file, from the low bits on: a byte
+  /// each.
+  static llvm::Expected<std::string> unpack(nn::WeightOp weight, ArrayRef<char> packed) {
+    RankedTensorType type = weight.getTensorType();
+    unsigned bits = type.getElementTypeBitWidth();
+    auto count = size_t(type.getNumElements());
+    if (packed.size() != llvm::divideCeil(count * bits, 8)) {
+      return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu",
+                                     weight.getSymName().data(), size_t(llvm::divideCeil(count * bits, 8)),
+                                     packed.size());
+    }
+    std::string bytes(count, '\0');
+    for (size_t i = 0; i < count; ++i) {
+      size_t at = i * bits, byte = at / 8, shift = at % 8;
+      unsigned pair = uint8_t(packed[byte]);
+      if (shift + bits > 8) {
+        pair |= unsigned(uint8_t(packed[byte + 1])) << 8;
+      }
+      bytes[i] = char(pair >> shift & ((1u << bits) - 1));
+    }
+    return bytes;
+  }
+
   /// The elements of a weight that holds data, one byte per bool.
   llvm::Expected<ArrayRef<char>> getBytes(nn::WeightOp weight) {
     RankedTensorType type = weight.getTensorType();
     size_t size = type.getNumElements() * codegen::getElementBytes(type.getElementType());
     if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight.getValue())) {
       AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+      if (unsigned bits = type.getElementTypeBitWidth(); blob && bits > 1 && bits < 8) {
+        llvm::Expected<std::string> bytes = unpack(weight, blob->getData());
+        if (!bytes) {
+          return bytes.takeError();
+        }
+        std::string &owned = storage.emplace_back(std::move(*bytes));
+        return ArrayRef<char>(owned.data(), owned.size());
+      }
       if (!blob || blob->getData().size() != size) {
         return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu",
                                        weight.getSymName().data(), size,
@@ -446,6 +480,7 @@ Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<c
     if (Error error = writeWeight(weight, *blocks, buffer, notFinite)) {
       return error;
     }
+    sources.release();
     if (notFinite.nan || notFinite.infinite) {
       foundNotFinite(weight, notFinite);
     }

@@ -3,6 +3,8 @@
 
 #include "lathe/Codegen/Math/Emitter.h"
 
+#include "lathe/Codegen/Math/SmallFloats.h"
+
 #include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;
@@ -120,6 +122,12 @@ Value Emitter::toFloat(Value x, Type element) {
   Type type = withElement(x.getType(), element);
   if (from == to) {
     return x;
+  }
+  if (isSmallFloat(from)) {
+    return toFloat(buildFromSmallFloat(b, loc, x), element);
+  }
+  if (isSmallFloat(to)) {
+    return buildToSmallFloat(b, loc, toFloat(x, b.getF32Type()), element);
   }
   if (from.getWidth() < to.getWidth()) {
     return arith::ExtFOp::create(b, loc, type, x);

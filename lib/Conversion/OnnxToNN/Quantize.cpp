@@ -134,56 +134,16 @@ Value lathe::onnx::quantize(LegalizeContext &c, Value x, const Quantization &qua
 // Operators
 //===----------------------------------------------------------------------===//
 
-/// The element type that a TensorProto.DataType in an attribute tells; null if there is none of the kind.
+/// The element type whose number attribute `name` holds; null for 0, or if it is none to quantize with.
 static Type getTypeAttr(LegalizeContext &c, StringRef name) {
-  Builder &b = c.b;
-  int64_t number = c.intAttr(name, 0);
-  switch (number) {
-  case 0:
-    return {};
-  case 1:
-    return b.getF32Type();
-  case 2:
-    return b.getIntegerType(8, /*isSigned=*/false);
-  case 3:
-    return b.getIntegerType(8);
-  case 4:
-    return b.getIntegerType(16, /*isSigned=*/false);
-  case 5:
-    return b.getIntegerType(16);
-  case 6:
-    return b.getIntegerType(32);
-  case 10:
-    return b.getF16Type();
-  case 11:
-    return b.getF64Type();
-  case 16:
-    return b.getBF16Type();
-  case 17:
-    return b.getType<Float8E4M3FNType>();
-  case 18:
-    return b.getType<Float8E4M3FNUZType>();
-  case 19:
-    return b.getType<Float8E5M2Type>();
-  case 20:
-    return b.getType<Float8E5M2FNUZType>();
-  case 21:
-    return b.getIntegerType(4, /*isSigned=*/false);
-  case 22:
-    return b.getIntegerType(4);
-  case 23:
-    return b.getType<Float4E2M1FNType>();
-  case 24:
-    return b.getType<Float8E8M0FNUType>();
-  case 25:
-    return b.getIntegerType(2, /*isSigned=*/false);
-  case 26:
-    return b.getIntegerType(2);
-  default:
-    (void)c.error("E0304", llvm::formatv("{0} is {1}, which is no type to quantize", name, number).str(),
-                  name);
+  if (c.intAttr(name, 0) == 0) {
     return {};
   }
+  Type type = c.typeAttr(name, Type());
+  if (type && (type.isInteger(1) || type.isInteger(64))) {
+    (void)c.error("E0304", llvm::formatv("{0} is {1}, which is no type to quantize", name, type).str(), name);
+  }
+  return type;
 }
 
 static LogicalResult legalizeQuantize(LegalizeContext &c) {

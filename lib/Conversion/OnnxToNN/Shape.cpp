@@ -6,6 +6,8 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
@@ -171,51 +173,17 @@ static LogicalResult legalizeRange(LegalizeContext &c) {
 // Conversions
 //===----------------------------------------------------------------------===//
 
-/// The type with number `code` of TensorProto.DataType, or null.
-static Type getType(Builder &b, int64_t code) {
-  auto unsignedType = [&](unsigned width) { return b.getIntegerType(width, /*isSigned=*/false); };
-  switch (code) {
-  case 1:
-    return b.getF32Type();
-  case 2:
-    return unsignedType(8);
-  case 3:
-    return b.getI8Type();
-  case 4:
-    return unsignedType(16);
-  case 5:
-    return b.getI16Type();
-  case 6:
-    return b.getI32Type();
-  case 7:
-    return b.getI64Type();
-  case 9:
-    return b.getI1Type();
-  case 10:
-    return b.getF16Type();
-  case 11:
-    return b.getF64Type();
-  case 12:
-    return unsignedType(32);
-  case 13:
-    return unsignedType(64);
-  case 16:
-    return b.getBF16Type();
-  default:
-    return Type();
-  }
-}
-
 Type LegalizeContext::typeAttr(StringRef name, Type fallback) {
   std::optional<int64_t> code = intAttr(name);
   if (!code) {
     return fallback;
   }
-  Type type = getType(b, *code);
-  if (!type && (*code < 1 || *code > 26)) {
+  Type type = onnx::getElementType(b.getContext(), *code);
+  if (!type) {
     (void)error("E0304", llvm::formatv("{0} is {1}, which is no element type", name, *code).str(), name);
-  } else if (!type) {
-    (void)unsupported(llvm::formatv("elements of type {0}", *code));
+  } else if (!type.isIntOrFloat()) {
+    (void)unsupported(llvm::formatv("elements of type {0}", type));
+    return Type();
   }
   return type;
 }
@@ -230,7 +198,14 @@ static LogicalResult castTo(LegalizeContext &c, Type type) {
       })) {
     return success();
   }
-  return c.set(c.cast(c.operand(0), type));
+  bool saturate = c.intAttr("saturate", 1) != 0;
+  StringRef mode = c.stringAttr("round_mode").value_or("up");
+  std::optional<nn::PowerRoundingKind> rounding = nn::symbolizePowerRoundingKind(mode);
+  if (!rounding) {
+    return c.error("E0304", "round_mode is \"" + mode + "\", must be \"up\", \"down\" or \"nearest\"",
+                   "round_mode");
+  }
+  return c.set(nn::createInferred<nn::CastOp>(c.b, c.loc, type, c.operand(0), saturate, *rounding));
 }
 
 static LogicalResult legalizeCast(LegalizeContext &c) {

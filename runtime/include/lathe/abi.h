@@ -87,7 +87,9 @@ typedef int32_t (*lathe_layout_fn)(const int64_t *symbols, int64_t workers, int6
                                    int64_t *output_dims, int64_t *arena_bytes);
 typedef int32_t (*lathe_run_fn)(const struct lathe_call *call);
 
-/* Element types carry the numbers of ONNX's TensorProto.DataType. */
+/* Element types carry the numbers of ONNX's TensorProto.DataType. An element narrower than a byte takes one:
+ * its bits are the low ones, the others are 0, signed integers' too. (ONNX files pack two of 4 bits, or four
+ * of 2, into a byte; here any element has an address and dimensions have strides.) */
 enum lathe_dtype {
   LATHE_FLOAT32 = 1,
   LATHE_UINT8 = 2,
@@ -101,7 +103,19 @@ enum lathe_dtype {
   LATHE_FLOAT64 = 11,
   LATHE_UINT32 = 12,
   LATHE_UINT64 = 13,
-  LATHE_BFLOAT16 = 16
+  LATHE_BFLOAT16 = 16,
+  LATHE_FLOAT8E4M3FN = 17,
+  LATHE_FLOAT8E4M3FNUZ = 18,
+  LATHE_FLOAT8E5M2 = 19,
+  LATHE_FLOAT8E5M2FNUZ = 20,
+  LATHE_UINT4 = 21,
+  LATHE_INT4 = 22,
+  LATHE_FLOAT4E2M1 = 23,
+  LATHE_FLOAT8E8M0 = 24,
+  LATHE_UINT2 = 25,
+  LATHE_INT2 = 26,
+  LATHE_FLOAT6E2M3 = 27,
+  LATHE_FLOAT6E3M2 = 28
 };
 
 /* A dimension: its size if it is not negative, ~index of a symbol if it is, LATHE_DIM_COMPUTED if only

@@ -175,6 +175,35 @@ func.func @casts_that_matter(%i: tensor<?xi32>) -> (tensor<?xi32>, tensor<?xi8>)
 
 // -----
 
+// An infinity becomes the largest number on its way back.
+// CHECK-LABEL: func @casts_of_small_floats
+func.func @casts_of_small_floats(%x: tensor<?xf8E5M2>, %s: tensor<4xf8E8M0FNU>) -> (tensor<?xf8E5M2>, tensor<?xi4>) {
+  // CHECK: %[[W:.*]] = nn.cast %{{.*}} : tensor<?xf8E5M2> -> tensor<?xf32>
+  // CHECK: nn.cast %[[W]] : tensor<?xf32> -> tensor<?xf8E5M2>
+  %0 = nn.cast %x : tensor<?xf8E5M2> -> tensor<?xf32>
+  %1 = nn.cast %0 : tensor<?xf32> -> tensor<?xf8E5M2>
+  %2 = nn.cast %0 : tensor<?xf32> -> tensor<?xi4>
+  return %1, %2 : tensor<?xf8E5M2>, tensor<?xi4>
+}
+
+// -----
+
+// CHECK-LABEL: func @folded_casts_of_small_floats
+func.func @folded_casts_of_small_floats() -> (tensor<4xf8E4M3FN>, tensor<4xf8E4M3FN>, tensor<4xf8E8M0FNU>, tensor<4xi4>) {
+  %x = arith.constant dense<[1.06, -0.0, 3.0, 1.0e6]> : tensor<4xf32>
+  // CHECK-DAG: dense<[1.000000e+00, -0.000000e+00, 3.000000e+00, 4.480000e+02]> : tensor<4xf8E4M3FN>
+  %0 = nn.cast %x : tensor<4xf32> -> tensor<4xf8E4M3FN>
+  // CHECK-DAG: dense<[1.000000e+00, -0.000000e+00, 3.000000e+00, 0x7F]> : tensor<4xf8E4M3FN>
+  %1 = nn.cast %x saturate(false) : tensor<4xf32> -> tensor<4xf8E4M3FN>
+  // CHECK-DAG: dense<[1.000000e+00, 5.877470e-39, 4.000000e+00, 1.048580e+06]> : tensor<4xf8E8M0FNU>
+  %2 = nn.cast %x rounding(nearest) : tensor<4xf32> -> tensor<4xf8E8M0FNU>
+  // CHECK-DAG: dense<[1, 0, 3, 0]> : tensor<4xi4>
+  %3 = nn.cast %x : tensor<4xf32> -> tensor<4xi4>
+  return %0, %1, %2, %3 : tensor<4xf8E4M3FN>, tensor<4xf8E4M3FN>, tensor<4xf8E8M0FNU>, tensor<4xi4>
+}
+
+// -----
+
 // CHECK-LABEL: func @cast_of_scalars
 func.func @cast_of_scalars(%n: index) -> tensor<1xi32> {
   %0 = nn.from_scalars %n : tensor<1xi64>

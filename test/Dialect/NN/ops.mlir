@@ -39,6 +39,10 @@ func.func @pointwise(%x: tensor<?x384xf32>, %bias: tensor<384xf32>, %ids: tensor
   %3 = nn.compare eq %ids, %id : tensor<?x?xi64>, tensor<i64> -> tensor<?x?xi1>
   // CHECK: nn.select %{{.*}}, %{{.*}}, %{{.*}} : tensor<?x?xi1>, tensor<?x?xi64>, tensor<i64> -> tensor<?x?xi64>
   %4 = nn.select %3, %ids, %id : tensor<?x?xi1>, tensor<?x?xi64>, tensor<i64> -> tensor<?x?xi64>
+  // CHECK: nn.cast %{{.*}} : tensor<?x384xf32> -> tensor<?x384xf4E2M1FN>
+  %low = nn.cast %x : tensor<?x384xf32> -> tensor<?x384xf4E2M1FN>
+  // CHECK: nn.cast %{{.*}} saturate(false) rounding(nearest) : tensor<?x384xf32> -> tensor<?x384xf8E8M0FNU>
+  %power = nn.cast %x saturate(false) rounding(nearest) : tensor<?x384xf32> -> tensor<?x384xf8E8M0FNU>
   // CHECK: nn.cast %{{.*}} : tensor<?x?xi64> -> tensor<?x?xf32>
   %5 = nn.cast %ids : tensor<?x?xi64> -> tensor<?x?xf32>
   return

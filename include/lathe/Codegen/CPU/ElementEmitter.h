@@ -30,11 +30,11 @@ struct StridedView {
   mlir::Value base;
   mlir::OpFoldResult offset;
   llvm::SmallVector<mlir::OpFoldResult> sizes, strides;
-  /// Elements are bools: bytes in memory, i1 in registers.
-  bool isBool = false;
+  /// The type of an element in registers.
+  mlir::Type element;
 };
 
-/// The type of an element in registers (signless) and in memory (a bool is an i8).
+/// The type of an element in registers (signless) and in memory (an i8 if it is narrower than a byte).
 mlir::Type getRegisterType(mlir::Type elementType);
 mlir::Type getMemoryType(mlir::Type elementType);
 
@@ -46,17 +46,18 @@ llvm::FailureOr<StridedView> getStridedView(EmitContext &context, mlir::Value te
 /// The memory of a `kernel.output`, dense and row-major.
 StridedView getOutputView(EmitContext &context, kernel::OutputOp output);
 
-/// `sizes` dense, row-major elements at the start of `base`.
+/// `sizes` dense, row-major elements, of `element` in registers, at the start of `base`.
 StridedView getDenseView(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value base,
-                         llvm::ArrayRef<mlir::OpFoldResult> sizes, bool isBool);
+                         llvm::ArrayRef<mlir::OpFoldResult> sizes, mlir::Type element);
 
 /// The view with each range [first, second) of dimensions, which must lie like one, made one.
 StridedView mergeDims(mlir::OpBuilder &builder, mlir::Location loc, const StridedView &view,
                       llvm::ArrayRef<std::pair<int64_t, int64_t>> groups);
 
 /// Loads or stores a tile of a view. Contiguous tiles are loaded as vectors, uniform ones (size 1 or stride 0
-/// along the last dimension) as a scalar that is broadcast, others are gathered. `bool` lies in memory as one
-/// byte per element and is an i1 in registers; signed and unsigned integers are signless in registers.
+/// along the last dimension) as a scalar that is broadcast, others are gathered. A bool, or any element
+/// narrower than a byte, takes one in memory, whose other bits are 0; signed and unsigned integers are
+/// signless in registers.
 mlir::Value loadTile(mlir::OpBuilder &builder, mlir::Location loc, const StridedView &view, const Tile &tile);
 void storeTile(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, const StridedView &view,
                const Tile &tile);

@@ -22,7 +22,7 @@ inline constexpr llvm::StringLiteral kWeightBytesAttr = "lathe.weight_bytes";
 /// Every weight starts at a multiple of this.
 inline constexpr int64_t kWeightAlignment = 64;
 
-/// The bytes of one element in memory; bool takes one.
+/// The bytes of one element in memory; what is narrower than a byte takes one.
 int64_t getElementBytes(mlir::Type type);
 
 /// The bytes that `weight` takes in the section, padding of panels included.

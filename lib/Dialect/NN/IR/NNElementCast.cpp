@@ -5,9 +5,10 @@
 /// What casts compute for one element.
 ///
 /// ONNX leaves floats beyond an integer type's range open; here they give its nearest number and NaN gives 0,
-/// on every processor.
+/// on every processor. Integers of fewer than 8 bits keep the last bits of an i32.
 
 #include "lathe/Codegen/Math/Emitter.h"
+#include "lathe/Codegen/Math/SmallFloats.h"
 #include "lathe/Dialect/NN/IR/NN.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -27,6 +28,10 @@ static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned
   Location loc = e.location();
   Type type = withElement(x.getType(), to);
   unsigned width = to.getWidth();
+  if (width < 8) {
+    // Of numbers beyond, the last bits stay, as of integers: so ONNX's own tests have it.
+    return arith::TruncIOp::create(b, loc, type, floatToInteger(e, x, b.getI32Type(), /*isUnsigned=*/false));
+  }
   // Everything from `high` up and below `low` lies outside; both are powers of two, so exact in every float
   // type.
   double high = std::ldexp(1.0, isUnsigned ? width : width - 1);
@@ -52,9 +57,9 @@ static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned
   return e.select(isLow, e.integer(type, smallest.getZExtValue()), result);
 }
 
-/// f64 to a type narrower than f32, through f32 rounded to odd: rounding twice to nearest would be wrong at
-/// ties.
-static Value narrowDouble(Emitter &e, Value x, Type element) {
+/// f64 to f32 rounded to odd, to be rounded again to a narrower type: rounding twice to nearest would be
+/// wrong at ties.
+static Value roundToOdd(Emitter &e, Value x) {
   OpBuilder &b = e.builder();
   Value rounded = e.toFloat(x, b.getF32Type());
   Value back = e.toFloat(rounded, b.getF64Type());
@@ -67,7 +72,7 @@ static Value narrowDouble(Emitter &e, Value x, Type element) {
   Value step = e.select(isSmaller, e.integer(type, 1), e.zero(type));
   step = e.select(isLarger, e.integer(type, -1), step);
   step = e.select(isOdd, e.zero(type), step);
-  return e.toFloat(e.fromBits(e.add(bits, step), b.getF32Type()), element);
+  return e.fromBits(e.add(bits, step), b.getF32Type());
 }
 
 /// A finite f32 to bf16, by its bits: arith would fold a truncation into the conversion from an integer
@@ -80,6 +85,17 @@ static Value roundToBF16(Emitter &e, Value x) {
   Type i16 = withElement(x.getType(), b.getI16Type());
   Value high = arith::TruncIOp::create(b, e.location(), i16, e.shiftRight(rounded, 16));
   return e.fromBits(high, b.getBF16Type());
+}
+
+/// A float of any width, which is not rounded yet but for a step to odd, to the small floats that `op` gives.
+static Value toSmallFloat(Emitter &e, Value x, CastOp op) {
+  SmallFloatOptions options;
+  options.saturate = op.getSaturate();
+  static_assert(int(PowerRoundingKind::Down) == int(PowerRounding::Down) &&
+                int(PowerRoundingKind::Nearest) == int(PowerRounding::Nearest));
+  options.rounding = PowerRounding(op.getRounding());
+  x = e.toFloat(x, e.builder().getF32Type());
+  return buildToSmallFloat(e.builder(), e.location(), x, getElementTypeOrSelf(op.getType()), options);
 }
 
 Value BitCastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
@@ -113,13 +129,17 @@ Value CastOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands
   if (auto toFloat = dyn_cast<FloatType>(declaredTo)) {
     if (auto fromFloat = dyn_cast<FloatType>(from)) {
       bool twice = fromFloat.getWidth() == 64 && toFloat.getWidth() < 32;
-      return twice ? narrowDouble(e, x, toFloat) : e.toFloat(x, toFloat);
+      x = twice ? roundToOdd(e, x) : x;
+      return isSmallFloat(toFloat) ? toSmallFloat(e, x, *this) : e.toFloat(x, toFloat);
     }
     // Narrow types through f32: no processor converts to them, and LLVM would call a function.
     Type wide = toFloat.getWidth() < 32 ? builder.getF32Type() : Type(toFloat);
     Type type = withElement(x.getType(), wide);
     Value result = fromUnsigned ? Value(arith::UIToFPOp::create(builder, loc, type, x))
                                 : Value(arith::SIToFPOp::create(builder, loc, type, x));
+    if (isSmallFloat(toFloat)) {
+      return toSmallFloat(e, result, *this);
+    }
     return toFloat.isBF16() ? roundToBF16(e, result) : e.toFloat(result, toFloat);
   }
 

@@ -225,6 +225,10 @@ static bool isDetour(Type from, Type middle, Type to) {
   if (!isLossless(from, middle)) {
     return false;
   }
+  // Back where it came from, an infinity may have become the largest number.
+  if (from == to && isa<FloatType>(to) && to.getIntOrFloatBitWidth() <= 8) {
+    return false;
+  }
   // Out of range, integers wrap but floats saturate.
   bool mayDiffer =
       isa<IntegerType>(from) && isa<FloatType>(middle) && isa<IntegerType>(to) && !to.isInteger(1);

@@ -48,11 +48,12 @@ std::string lathe::nn::detail::formatShape(ArrayRef<int64_t> shape) {
 bool lathe::nn::detail::isSupportedElement(Type type) {
   if (auto integer = dyn_cast<IntegerType>(type)) {
     unsigned width = integer.getWidth();
-    bool isWord = width == 4 || width == 8 || width == 16 || width == 32 || width == 64;
+    bool isWord = width == 2 || width == 4 || width == 8 || width == 16 || width == 32 || width == 64;
     return isWord ? !integer.isSigned() : integer.isSignlessInteger(1);
   }
   return isa<Float16Type, BFloat16Type, Float32Type, Float64Type, Float8E4M3FNType, Float8E4M3FNUZType,
-             Float8E5M2Type, Float8E5M2FNUZType>(type);
+             Float8E5M2Type, Float8E5M2FNUZType, Float8E8M0FNUType, Float4E2M1FNType, Float6E2M3FNType,
+             Float6E3M2FNType>(type);
 }
 
 LogicalResult lathe::nn::detail::verifyTensors(Operation *op) {

@@ -92,6 +92,10 @@ def NN_ScatterKind : I32EnumAttr<"ScatterKind", "how an update and what is there
     I32EnumAttrCase<"Max", 3, "max">, I32EnumAttrCase<"Min", 4, "min">]> {
   let cppNamespace = "::lathe::nn";
 }
+def NN_PowerRounding : I32EnumAttr<"PowerRoundingKind", "where a number between two powers of two goes", [
+    I32EnumAttrCase<"Up", 0, "up">, I32EnumAttrCase<"Down", 1, "down">, I32EnumAttrCase<"Nearest", 2, "nearest">]> {
+  let cppNamespace = "::lathe::nn";
+}
 def NN_RecurrentKind : I32EnumAttr<"RecurrentKind", "a recurrent cell", [
     I32EnumAttrCase<"RNN", 0, "rnn">, I32EnumAttrCase<"GRU", 1, "gru">, I32EnumAttrCase<"LSTM", 2, "lstm">]> {
   let cppNamespace = "::lathe::nn";

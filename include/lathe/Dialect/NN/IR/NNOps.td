@@ -147,14 +147,21 @@ def NN_CastOp : NN_PointwiseOp<"cast"> {
   let summary = "conversion of the element type";
   let description = [{
     As ONNX Cast: float to integer truncates towards zero, to bool is `x != 0`, narrowing floats round to nearest even.
+    Floats of 8 bits and fewer take their largest number for what is larger, or, with `saturate(false)`, an infinity or
+    a NaN where they have one. For f8E8M0FNU, whose numbers are powers of two, `rounding` says where others go; with
+    `saturate(false)` what is too small becomes NaN, too.
 
     ```mlir
     %y = nn.cast %x : tensor<?xi64> -> tensor<?xf32>
+    %s = nn.cast %x saturate(false) rounding(nearest) : tensor<?xf32> -> tensor<?xf8E8M0FNU>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$x);
+  let arguments = (ins AnyRankedTensor:$x, DefaultValuedAttr<BoolAttr, "true">:$saturate,
+                       DefaultValuedAttr<NN_PowerRounding, "::lathe::nn::PowerRoundingKind::Up">:$rounding);
   let results = (outs AnyRankedTensor:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($result)";
+  let assemblyFormat = [{
+    $x (`saturate` `(` $saturate^ `)`)? (`rounding` `(` $rounding^ `)`)? attr-dict `:` type($x) `->` type($result)
+  }];
   let hasCanonicalizer = 1;
 }
 

@@ -26,4 +26,14 @@
 #define GET_OP_CLASSES
 #include "lathe/Dialect/Onnx/IR/OnnxOps.h.inc"
 
+namespace lathe::onnx {
+
+/// The element type with number `dataType` of TensorProto.DataType; null if there is none.
+mlir::Type getElementType(mlir::MLIRContext *context, int64_t dataType);
+
+/// The number of an element type, or 0.
+int64_t getDataType(mlir::Type elementType);
+
+} // namespace lathe::onnx
+
 #endif // LATHE_DIALECT_ONNX_IR_ONNX_H
