@@ -191,25 +191,11 @@ static LogicalResult legalizeRotary(LegalizeContext &c) {
       return c.error("E0307", llvm::formatv("position_ids has {0} dimensions, must have 2", c.rank(3)).str());
     }
   }
-  Sizes dims = c.shapeOf(x), cache = c.shapeOf(cos);
-  int64_t dim = c.intAttr("rotary_embedding_dim", 0);
-  Size turned = dim == 0 ? dims[3] : Size(c.b.getIndexAttr(dim));
-  std::optional<int64_t> pairs = getConstantIntValue(cache[2]), wanted = getConstantIntValue(turned);
-  std::optional<int64_t> features = getConstantIntValue(dims[3]);
-  if (dim < 0 || (pairs && wanted && *pairs * 2 != *wanted) || (wanted && features && *wanted > *features)) {
-    return c.error("E0307", llvm::formatv("{0} of {1} features are turned, but the caches hold {2} pairs",
-                                          wanted ? std::to_string(*wanted) : "?",
-                                          features ? std::to_string(*features) : "?",
-                                          pairs ? std::to_string(*pairs) : "?")
-                                .str());
+  Value result =
+      rotateFeatures(c, x, cos, sin, c.intAttr("rotary_embedding_dim", 0), c.intAttr("interleaved", 0) != 0);
+  if (!result) {
+    return failure();
   }
-  if (dim > 0 && !pairs) {
-    // The number of pairs is known from the attribute where it is not from the shape.
-    cache[2] = c.b.getIndexAttr(dim / 2);
-    cos = c.reshape(cos, cache);
-    sin = c.reshape(sin, cache);
-  }
-  Value result = rotate(c, x, cos, sin, c.intAttr("interleaved", 0) != 0);
   return c.set(is4D ? swapHeads(c, result) : joinHeads(c, result));
 }
 

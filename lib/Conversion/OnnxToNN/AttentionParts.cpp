@@ -213,3 +213,26 @@ Value lathe::onnx::rotate(LegalizeContext &c, Value x, Value cos, Value sin, boo
   }
   return c.reshape(result, dims);
 }
+
+Value lathe::onnx::rotateFeatures(LegalizeContext &c, Value x, Value cos, Value sin, int64_t dim,
+                                  bool interleaved) {
+  Sizes dims = c.shapeOf(x), cache = c.shapeOf(cos);
+  Size turned = dim == 0 ? dims[3] : Size(c.b.getIndexAttr(dim));
+  std::optional<int64_t> pairs = getConstantIntValue(cache[2]), wanted = getConstantIntValue(turned);
+  std::optional<int64_t> features = getConstantIntValue(dims[3]);
+  if (dim < 0 || (pairs && wanted && *pairs * 2 != *wanted) || (wanted && features && *wanted > *features)) {
+    (void)c.error("E0307", llvm::formatv("{0} of {1} features are turned, but the caches hold {2} pairs",
+                                         wanted ? std::to_string(*wanted) : "?",
+                                         features ? std::to_string(*features) : "?",
+                                         pairs ? std::to_string(*pairs) : "?")
+                               .str());
+    return Value();
+  }
+  if (dim > 0 && !pairs) {
+    // The number of pairs is known from the attribute where it is not from the shape.
+    cache[2] = c.b.getIndexAttr(dim / 2);
+    cos = c.reshape(cos, cache);
+    sin = c.reshape(sin, cache);
+  }
+  return rotate(c, x, cos, sin, interleaved);
+}

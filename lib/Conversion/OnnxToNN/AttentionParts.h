@@ -62,6 +62,11 @@ mlir::Value buildLogits(LegalizeContext &c, AttentionParts parts, LogitStage sta
 /// halves.
 mlir::Value rotate(LegalizeContext &c, mlir::Value x, mlir::Value cos, mlir::Value sin, bool interleaved);
 
+/// The same after checks: `dim` features are turned, all of them if it is 0, and the caches must be for as
+/// many. Null after an error.
+mlir::Value rotateFeatures(LegalizeContext &c, mlir::Value x, mlir::Value cos, mlir::Value sin, int64_t dim,
+                           bool interleaved);
+
 } // namespace lathe::onnx
 
 #endif // LATHE_CONVERSION_ONNXTONN_ATTENTIONPARTS_H

@@ -300,6 +300,7 @@ void registerNorms(LegalizerRegistry &registry);
 void registerFusedNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
+void registerFusedAttention(LegalizerRegistry &registry);
 
 void registerLosses(LegalizerRegistry &registry);
 void registerRandom(LegalizerRegistry &registry);

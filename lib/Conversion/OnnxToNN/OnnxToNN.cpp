@@ -507,6 +507,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerResize(registry);
     registerSampling(registry);
     registerAttention(registry);
+    registerFusedAttention(registry);
     registerLosses(registry);
     registerRandom(registry);
     registerRearrange(registry);

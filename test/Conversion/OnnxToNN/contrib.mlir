@@ -53,3 +53,20 @@ func.func @main(%x: tensor<1x5x6x3xf32> {lathe.name = "x"}, %w: tensor<4x3x2x2xf
     : (tensor<1x5x6x3xf32>, tensor<4x3x2x2xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// One product makes queries, keys and values; a mask of lengths hides keys by an addend, and causality needs no mask.
+// CHECK-LABEL: func.func @main
+// CHECK-DAG:     %[[P:.*]] = nn.matmul
+// CHECK-DAG:     %[[K:.*]] = nn.compare lt %{{.*}}, %{{.*}} : tensor<1x1x1x3xi64>, tensor<2x1x1x1xi64>
+// CHECK-DAG:     %[[M:.*]] = nn.select %[[K]]
+// CHECK:         nn.attention %{{.*}}, %{{.*}}, %{{.*}} mask(%[[M]]) scale(5.000000e-01) causal
+func.func @main(%x: tensor<2x3x10xf32> {lathe.name = "x"}, %w: tensor<10x24xf32> {lathe.name = "w"},
+                %m: tensor<2xi32> {lathe.name = "m"}) -> tensor<*xf32> {
+  %b = onnx.none
+  %y = onnx.node "Attention"(%x, %w, %b, %m) domain "com.microsoft" version 1
+    {num_heads = 2 : i64, unidirectional = 1 : i64} outputs ["y"]
+    : (tensor<2x3x10xf32>, tensor<10x24xf32>, none, tensor<2xi32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
