@@ -163,9 +163,17 @@ static LogicalResult legalizeGatherND(LegalizeContext &c) {
             .str(),
         "batch_dims");
   }
-  if (!getConstantIntValue(c.shapeOf(indices).back())) {
-    return c.unsupported(
-        "the number of dimensions of the result depends on the size of the indices' last one");
+  Sizes dims = c.shapeOf(indices);
+  if (!getConstantIntValue(dims.back())) {
+    // How many dimensions of x an index names follows from how many the result has.
+    std::optional<int64_t> rank = c.declaredRank(0);
+    int64_t named = nn::getRank(x) + nn::getRank(indices) - 1 - batchDims - rank.value_or(0);
+    if (!rank || named < 1 || named > nn::getRank(x) - batchDims) {
+      return c.dataDependent(
+          "the number of dimensions of the result is a matter of the size of the indices' last one");
+    }
+    dims.back() = c.b.getIndexAttr(named);
+    indices = c.reshape(indices, dims);
   }
   if (batchDims == 0) {
     if (Value view = gatherAsView(c, x, indices)) {

@@ -55,32 +55,6 @@ const Scalars *LegalizeContext::asScalars(LegalValue &value) {
   return value.scalars ? &*value.scalars : nullptr;
 }
 
-std::optional<Scalars> LegalizeContext::scalarsOrRead(unsigned i) {
-  if (const Scalars *known = scalars(i)) {
-    return *known;
-  }
-  return readScalars(operand(i));
-}
-
-std::optional<Scalars> LegalizeContext::readScalars(Value tensor) {
-  auto type = cast<RankedTensorType>(tensor.getType());
-  if (!isa<IntegerType>(type.getElementType()) || !type.hasStaticShape() ||
-      type.getNumElements() > kMaxReads) {
-    return std::nullopt;
-  }
-  Scalars result{type.getElementType(), llvm::to_vector(type.getShape()), {}};
-  for (int64_t position = 0; position < type.getNumElements(); ++position) {
-    result.elements.push_back(nn::ReadIndexOp::create(b, loc, tensor, position).getResult());
-  }
-  return result;
-}
-
-std::optional<Scalars> LegalizeContext::listOrRead(unsigned i, int64_t count) {
-  std::optional<Scalars> list = scalarsOrRead(i);
-  bool isOpen = !list && rank(i) == 1 && ShapedType::isDynamic(type(i).getDimSize(0));
-  return isOpen ? readScalars(reshape(operand(i), {b.getIndexAttr(count)})) : list;
-}
-
 Value LegalizeContext::operand(unsigned i) { return asTensor(*inputs[i]); }
 
 Value LegalizeContext::asTensor(LegalValue &value) {
@@ -177,11 +151,6 @@ LogicalResult LegalizeContext::forward(unsigned i) {
 
 bool LegalizeContext::isUsed(unsigned result) const {
   return result < node.op->getNumResults() && !node.op->getResult(result).use_empty();
-}
-
-std::optional<int64_t> LegalizeContext::declaredRank(unsigned result) const {
-  auto type = dyn_cast<RankedTensorType>(node.op->getResult(result).getType());
-  return type ? std::optional(type.getRank()) : std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//
@@ -306,16 +275,6 @@ Size LegalizeContext::checkedProduct(ArrayRef<Size> factors) {
     values.push_back(toValue(factor));
   }
   return checkedSize(nn::ElementCountOp::create(b, loc, values).getResult());
-}
-
-Size LegalizeContext::axisPosition(Size axis, int64_t rank) {
-  Size zero = b.getIndexAttr(0), count = b.getIndexAttr(rank);
-  Size isNegative = sizes.compare(nn::CompareKind::Less, axis, zero);
-  Size position = sizes.select(isNegative, sizes.add(axis, count), axis);
-  std::string message = llvm::formatv("an axis is out of range for {0} dimensions", rank).str();
-  require(sizes.compare(nn::CompareKind::GreaterOrEqual, position, zero), message);
-  require(sizes.compare(nn::CompareKind::Less, position, count), message);
-  return position;
 }
 
 Value LegalizeContext::toValue(Size size) { return getValueOrCreateConstantIndexOp(b, loc, size); }

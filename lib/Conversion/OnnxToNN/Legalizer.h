@@ -119,6 +119,12 @@ public:
   std::optional<Scalars> readScalars(mlir::Value tensor);
   /// The same for a list that must have `count` elements, however many the model says that it has.
   std::optional<Scalars> listOrRead(unsigned i, int64_t count);
+  enum class Side { Before, Behind };
+  /// The same for a list of at most `most` elements, whose number only the run may know: `fill` then stands
+  /// for those that are missing.
+  std::optional<Scalars> shorterListOrRead(unsigned i, int64_t most, int64_t fill, Side side);
+  /// The same for the only element of an operand; reports one that has another number of them.
+  std::optional<Size> elementOrRead(unsigned i, llvm::StringRef name);
   mlir::RankedTensorType type(unsigned i) { return llvm::cast<mlir::RankedTensorType>(operand(i).getType()); }
   int64_t rank(unsigned i) { return shapeOf(i).size(); }
   mlir::Type elementType(unsigned i);
@@ -161,7 +167,7 @@ public:
   /// Result 0 is operand `i` unchanged.
   mlir::LogicalResult forward(unsigned i);
   bool isUsed(unsigned result) const;
-  /// How many dimensions the model says that a result has.
+  /// How many dimensions the model says that a result has, or what follows from it.
   std::optional<int64_t> declaredRank(unsigned result) const;
   mlir::LogicalResult setLegal(unsigned i, LegalValue value);
   /// The subgraph of attribute `name`, or null after an error.
@@ -203,8 +209,8 @@ public:
   Size checkedSize(Size size);
   /// The product of sizes, of which some may be read from data, as a size.
   Size checkedProduct(llvm::ArrayRef<Size> factors);
-  /// An axis that is read while the model runs, as one of the `rank` dimensions.
-  Size axisPosition(Size axis, int64_t rank);
+  /// An axis that is read while the model runs, as one of the `rank` dimensions; -1 where `isAbsent`.
+  Size axisPosition(Size axis, int64_t rank, Size isAbsent = {});
   /// A condition of index arithmetic, 0 or not, as a bit.
   mlir::Value toBit(Size condition);
   mlir::Value toValue(Size size);
@@ -328,6 +334,13 @@ void requireBroadcast(LegalizeContext &c, llvm::ArrayRef<Size> from, llvm::Array
 
 /// States that operand `i` is a vector of `size` elements; `what` says what it is.
 mlir::LogicalResult requireVector(LegalizeContext &c, unsigned i, Size size, llvm::StringRef what);
+
+/// For each entry of operand `i`, a list of axes of any length that only the run knows, and each of `rank`
+/// dimensions 1 if the entry names the dimension, else 0.
+mlir::Value nameDimensions(LegalizeContext &c, unsigned i, int64_t rank);
+/// For each dimension 1 if one of the entries above names it, else 0. No two may name the same, all must name
+/// one.
+Sizes markNamed(LegalizeContext &c, mlir::Value names);
 
 /// The dimensions whose mark is 0, of which there are `left`: each moves forward by those before it that go.
 Sizes dropMarked(LegalizeContext &c, llvm::ArrayRef<Size> dims, llvm::ArrayRef<Size> marks, int64_t left);

@@ -70,7 +70,7 @@ static LogicalResult legalizeReshape(LegalizeContext &c) {
     target = getAsIndexOpFoldResult(c.b.getContext(), c.intsAttr("shape").value_or(SmallVector<int64_t>()));
   } else if (!c.has(1)) {
     return c.error("E0305", "the input shape is absent");
-  } else if (std::optional<Scalars> shape = c.scalarsOrRead(1)) {
+  } else if (std::optional<Scalars> shape = c.listOrRead(1, c.declaredRank(0).value_or(-1))) {
     if (!llvm::all_of(shape->elements, isKnownFromSymbols)) {
       return reshapeByData(c, from, shape->elements, allowZero);
     }
@@ -161,12 +161,14 @@ static LogicalResult legalizeTranspose(LegalizeContext &c) {
   return c.set(c.transpose(c.operand(0), perm));
 }
 
-/// The axes that operand 1 holds, if only a run tells them.
-static std::optional<Sizes> readAxes(LegalizeContext &c) {
+/// The axes that operand 1 holds, if only a run tells them. The result has `added` dimensions more than the
+/// operand for each of them.
+static std::optional<Sizes> readAxes(LegalizeContext &c, int64_t added) {
   if (!c.has(1) || c.scalars(1)) {
     return std::nullopt;
   }
-  std::optional<Scalars> axes = c.scalarsOrRead(1);
+  std::optional<int64_t> rank = c.declaredRank(0);
+  std::optional<Scalars> axes = c.listOrRead(1, rank ? (*rank - c.rank(0)) * added : -1);
   return axes ? std::optional(axes->elements) : std::nullopt;
 }
 
@@ -219,6 +221,24 @@ static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
   return c.set(c.reshape(c.operand(0), dropMarked(c, dims, markAxes(c, axes, rank), left)));
 }
 
+/// Squeeze of all dimensions that turn out to be 1, as many as the rank of the result says.
+static LogicalResult squeezeOnes(LegalizeContext &c) {
+  Sizes dims = c.shapeOf(0), marks;
+  int64_t rank = dims.size();
+  std::optional<int64_t> left = c.declaredRank(0);
+  if (!left || *left > rank) {
+    return c.dataDependent("without axes, a dimension of unknown size may go or stay");
+  }
+  Size total = c.b.getIndexAttr(0);
+  for (Size dim : dims) {
+    marks.push_back(c.sizes.compare(CompareKind::Equal, dim, c.one()));
+    total = c.sizes.add(total, marks.back());
+  }
+  c.require(c.sizes.compare(CompareKind::Equal, total, c.b.getIndexAttr(rank - *left)),
+            "more or fewer dimensions are 1 than the rank of the result says");
+  return c.set(c.reshape(c.operand(0), dropMarked(c, dims, marks, *left)));
+}
+
 /// Unsqueeze where data names the axes.
 static LogicalResult unsqueezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
   Sizes dims = c.shapeOf(0), result;
@@ -232,7 +252,7 @@ static LogicalResult unsqueezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
 }
 
 static LogicalResult legalizeSqueeze(LegalizeContext &c) {
-  if (std::optional<Sizes> axes = readAxes(c)) {
+  if (std::optional<Sizes> axes = readAxes(c, /*added=*/-1)) {
     return squeezeByData(c, *axes);
   }
   Sizes dims = c.shapeOf(0);
@@ -240,15 +260,13 @@ static LogicalResult legalizeSqueeze(LegalizeContext &c) {
   if (c.hasFailed() || (axes && !c.normalizeAxes(*axes, dims.size()))) {
     return failure();
   }
+  if (!axes && !getConstantIntValues(dims)) {
+    return squeezeOnes(c);
+  }
   Sizes result;
   for (auto [axis, dim] : llvm::enumerate(dims)) {
     std::optional<int64_t> number = getConstantIntValue(dim);
     if (!axes) {
-      if (!number) {
-        // Whether it goes depends on the run, and with it the rank.
-        return c.dataDependent(
-            llvm::formatv("without axes, dimension {0} of unknown size may go or stay", axis));
-      }
       if (*number != 1) {
         result.push_back(dim);
       }
@@ -264,7 +282,7 @@ static LogicalResult legalizeSqueeze(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeUnsqueeze(LegalizeContext &c) {
-  if (std::optional<Sizes> axes = readAxes(c)) {
+  if (std::optional<Sizes> axes = readAxes(c, /*added=*/1)) {
     return unsqueezeByData(c, *axes);
   }
   Sizes dims = c.shapeOf(0);
@@ -289,7 +307,9 @@ static LogicalResult legalizeUnsqueeze(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeExpand(LegalizeContext &c) {
-  std::optional<Scalars> shape = c.scalarsOrRead(1);
+  // What is missing in front are dimensions of size 1.
+  std::optional<Scalars> shape =
+      c.shorterListOrRead(1, c.declaredRank(0).value_or(kMaxReads + 1), 1, LegalizeContext::Side::Before);
   if (!shape) {
     return c.dataDependent("the rank of the result is the number of elements of a shape of unknown size");
   }
@@ -312,9 +332,9 @@ static LogicalResult legalizeExpand(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeTile(LegalizeContext &c) {
-  std::optional<Scalars> repeats = c.scalarsOrRead(1);
+  std::optional<Scalars> repeats = c.listOrRead(1, c.rank(0));
   if (!repeats) {
-    return c.dataDependent("the repeats are of unknown number");
+    return c.unsupported(llvm::formatv("the repeats are no list of integers, at most {0}", kMaxReads));
   }
   for (Size &repeat : repeats->elements) {
     repeat = c.checkedSize(repeat);

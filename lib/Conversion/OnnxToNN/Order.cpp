@@ -48,15 +48,11 @@ static LogicalResult legalizeTopK(LegalizeContext &c) {
   } else if (!c.has(1)) {
     return c.error("E0305", "k is absent");
   } else {
-    const Scalars *scalars = c.scalars(1);
-    if (!scalars) {
-      return c.dataDependent("k");
+    std::optional<Size> given = c.elementOrRead(1, "k");
+    if (!given) {
+      return failure();
     }
-    if (scalars->elements.size() != 1) {
-      return c.error("E0307",
-                     llvm::formatv("k has {0} elements, must have 1", scalars->elements.size()).str());
-    }
-    k = scalars->elements.front();
+    k = *given;
   }
   std::optional<int64_t> number = getConstantIntValue(k), size = getConstantIntValue(c.shapeOf(0)[axis]);
   if (number && (*number < 0 || (size && *number > *size))) {
@@ -64,6 +60,7 @@ static LogicalResult legalizeTopK(LegalizeContext &c) {
                                           *number, axis, size ? std::to_string(*size) : "?")
                                 .str());
   }
+  k = c.checkedSize(k);
   Value x = c.operand(0);
   auto op = nn::createInferred<nn::TopKOp>(
       c.b, c.loc, ArrayRef<Type>{nn::getElementType(x), c.b.getI64Type()}, x,

@@ -11,6 +11,7 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::onnx;
+using nn::CompareKind;
 using nn::PadKind;
 
 static std::optional<PadKind> getKind(LegalizeContext &c) {
@@ -22,27 +23,81 @@ static std::optional<PadKind> getKind(LegalizeContext &c) {
   return kind;
 }
 
-/// The numbers of elements before and after each of the padded dimensions, one after the other.
-static std::optional<Sizes> getPads(LegalizeContext &c) {
-  StringRef name = c.node.version < 2 ? "paddings" : "pads";
+namespace {
+/// How many elements stand before and after each dimension.
+struct Pads {
+  Sizes before, after;
+};
+} // namespace
+
+/// All pads before, then all after, at `axes`.
+static std::optional<Pads> spreadPads(LegalizeContext &c, ArrayRef<Size> pads, SmallVector<int64_t> axes,
+                                      int64_t rank) {
+  if (!c.normalizeAxes(axes, rank)) {
+    return std::nullopt;
+  }
+  if (pads.size() != 2 * axes.size()) {
+    (void)c.error("E0307", llvm::formatv("pads has {0} elements, but {1} dimensions are padded", pads.size(),
+                                         axes.size())
+                               .str());
+    return std::nullopt;
+  }
+  Pads result{Sizes(rank, c.b.getIndexAttr(0)), Sizes(rank, c.b.getIndexAttr(0))};
+  for (auto [i, axis] : llvm::enumerate(axes)) {
+    result.before[axis] = pads[i];
+    result.after[axis] = pads[axes.size() + i];
+  }
+  return result;
+}
+
+/// The same where only the run knows the axes, and maybe how many there are.
+static std::optional<Pads> spreadPadsByData(LegalizeContext &c, int64_t rank) {
+  if (c.rank(1) != 1 || c.rank(3) != 1 || rank < 1 || 2 * rank > kMaxReads) {
+    (void)c.error(
+        "E0307",
+        llvm::formatv("pads and axes have {0} and {1} dimensions, must have 1", c.rank(1), c.rank(3)).str());
+    return std::nullopt;
+  }
+  Size count = c.shapeOf(3).front();
+  Value names = nameDimensions(c, 3, rank);
+  (void)markNamed(c, names);
+  // Each pad is put where its axis is, all others there are 0.
+  Value given = c.reshape(c.cast(c.operand(1), c.b.getI64Type()), {c.b.getIndexAttr(2), count, c.one()});
+  Value spread = c.reduce(nn::ReduceKind::Sum, c.mul(given, names), {1}, /*keepDims=*/false);
+  Sizes elements = c.readScalars(spread)->elements;
+  return Pads{Sizes(ArrayRef<Size>(elements).take_front(rank)),
+              Sizes(ArrayRef<Size>(elements).drop_front(rank))};
+}
+
+static std::optional<Pads> getPads(LegalizeContext &c, int64_t rank) {
+  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, rank));
   if (c.node.version < 11) {
+    StringRef name = c.node.version < 2 ? "paddings" : "pads";
     std::optional<SmallVector<int64_t>> pads = c.intsAttr(name);
     if (!pads) {
       (void)c.error("E0303", name + " is missing", name);
       return std::nullopt;
     }
-    return getAsIndexOpFoldResult(c.b.getContext(), *pads);
+    return spreadPads(c, getAsIndexOpFoldResult(c.b.getContext(), *pads), axes, rank);
   }
   if (!c.has(1)) {
     (void)c.error("E0305", "input 1, the pads, is absent");
     return std::nullopt;
   }
-  const Scalars *pads = c.scalars(1);
+  if (c.has(3)) {
+    const Scalars *list = c.scalars(3);
+    std::optional<SmallVector<int64_t>> fixed = list ? getConstantIntValues(list->elements) : std::nullopt;
+    if (!fixed) {
+      return spreadPadsByData(c, rank);
+    }
+    axes = *fixed;
+  }
+  std::optional<Scalars> pads = c.listOrRead(1, 2 * int64_t(axes.size()));
   if (!pads) {
-    (void)c.dataDependent("the pads are computed from data");
+    (void)c.unsupported(llvm::formatv("the pads are no list of integers, at most {0}", kMaxReads));
     return std::nullopt;
   }
-  return pads->elements;
+  return spreadPads(c, pads->elements, axes, rank);
 }
 
 /// What is put at the border by the constant kind, of rank 0.
@@ -54,61 +109,57 @@ static Value getFill(LegalizeContext &c, Value x) {
   return fill ? c.cast(c.reshape(fill, {}), nn::getElementType(x)) : c.scalar(0, x);
 }
 
-static LogicalResult legalizePad(LegalizeContext &c) {
-  std::optional<PadKind> kind = getKind(c);
-  std::optional<Sizes> pads = getPads(c);
-  int64_t rank = c.rank(0);
-  SmallVector<int64_t> axes = llvm::to_vector(llvm::seq<int64_t>(0, rank));
-  if (c.has(3)) {
-    axes = c.intsAttrOrInput("axes", 3).value_or(axes);
-  }
-  if (!kind || !pads || c.hasFailed() || !c.normalizeAxes(axes, rank)) {
-    return failure();
-  }
-  if (pads->size() != 2 * axes.size()) {
-    return c.error("E0307", llvm::formatv("pads has {0} elements, but {1} dimensions are padded",
-                                          pads->size(), axes.size())
-                                .str());
-  }
+/// Cuts off what negative pads say, and makes `pads` what is left of them.
+static Value cutOff(LegalizeContext &c, Value x, Pads &pads) {
   SizeArith &sizes = c.sizes;
   Size zero = c.b.getIndexAttr(0);
-  Value x = c.operand(0);
-  Sizes before(rank, zero), after(rank, zero);
-  bool isPadded = false;
-  for (auto [i, axis] : llvm::enumerate(axes)) {
-    Size low = (*pads)[i], high = (*pads)[axes.size() + i];
+  for (auto [axis, low, high] : llvm::enumerate(pads.before, pads.after)) {
     for (Size pad : {low, high}) {
       if (std::optional<int64_t> number = getConstantIntValue(pad);
           number && std::abs(*number) > nn::kMaxDim) {
-        return c.error("E0304", llvm::formatv("there is a pad of {0}", *number).str(), "pads");
+        (void)c.error("E0304", llvm::formatv("there is a pad of {0}", *number).str(), "pads");
+        return x;
       }
     }
-    // Negative pads cut off.
-    Size cutLow = sizes.max(sizes.sub(zero, low), zero), cutHigh = sizes.max(sizes.sub(zero, high), zero);
+    // The lowest number has no negation: it is no size.
+    Size cutLow = c.checkedSize(sizes.sub(zero, sizes.min(low, zero))),
+         cutHigh = c.checkedSize(sizes.sub(zero, sizes.min(high, zero)));
     Size cut = sizes.add(cutLow, cutHigh), size = c.shapeOf(x)[axis];
     if (getConstantIntValue(cut) != 0) {
       Size rest = sizes.sub(size, cut);
-      if (getConstantIntValue(rest) && *getConstantIntValue(rest) < 0) {
-        return c.error("E0307", llvm::formatv("the pads cut off {0} elements of dimension {1}, which has {2}",
-                                              *getConstantIntValue(cut), axis, *getConstantIntValue(size))
-                                    .str());
-      }
-      size = sizes.max(rest, zero);
-      x = c.slice(x, axis, cutLow, size);
+      c.require(sizes.compare(CompareKind::GreaterOrEqual, rest, zero),
+                llvm::formatv("the pads cut off more than dimension {0} has", axis).str());
+      x = c.slice(x, int64_t(axis), cutLow, sizes.max(rest, zero));
     }
-    before[axis] = sizes.max(low, zero);
-    after[axis] = sizes.max(high, zero);
-    bool isWhole = getConstantIntValue(before[axis]) == 0 && getConstantIntValue(after[axis]) == 0;
-    if (!isWhole && *kind != PadKind::Constant && getConstantIntValue(size) == 0) {
-      return c.error("E0307",
-                     llvm::formatv("dimension {0} has no elements that its pads could repeat", axis).str());
-    }
-    isPadded |= !isWhole;
+    low = c.checkedSize(sizes.max(low, zero));
+    high = c.checkedSize(sizes.max(high, zero));
   }
-  if (!isPadded) {
+  return x;
+}
+
+static LogicalResult legalizePad(LegalizeContext &c) {
+  std::optional<PadKind> kind = getKind(c);
+  std::optional<Pads> pads = getPads(c, c.rank(0));
+  if (!kind || !pads || c.hasFailed()) {
+    return failure();
+  }
+  Value x = cutOff(c, c.operand(0), *pads);
+  SizeArith &sizes = c.sizes;
+  bool isPadded = false;
+  for (auto [axis, size, low, high] : llvm::enumerate(c.shapeOf(x), pads->before, pads->after)) {
+    Size added = sizes.add(low, high), zero = c.b.getIndexAttr(0);
+    isPadded |= getConstantIntValue(added) != 0;
+    if (*kind != PadKind::Constant && getConstantIntValue(added) != 0) {
+      Size isWhole = sizes.compare(CompareKind::Equal, added, zero);
+      c.require(sizes.max(isWhole, sizes.compare(CompareKind::Greater, size, zero)),
+                llvm::formatv("dimension {0} has no elements that its pads could repeat", axis).str());
+    }
+  }
+  if (!isPadded || c.hasFailed()) {
     return c.set(x);
   }
-  return c.set(buildPad(c, *kind, x, *kind == PadKind::Constant ? getFill(c, x) : Value(), before, after));
+  return c.set(
+      buildPad(c, *kind, x, *kind == PadKind::Constant ? getFill(c, x) : Value(), pads->before, pads->after));
 }
 
 void lathe::onnx::registerPad(LegalizerRegistry &registry) { registry.add("Pad", 1, 4, legalizePad); }

@@ -87,36 +87,19 @@ static Value buildReduction(LegalizeContext &c, ReduceKind kind, Around around, 
   return c.reshape(result, dims);
 }
 
-/// For each of `rank` dimensions how often operand 1, of any length, names it: read while the model runs.
-static Sizes countNames(LegalizeContext &c, int64_t rank) {
-  Type i64 = c.b.getI64Type();
-  Value axes = c.reshape(c.cast(c.operand(1), i64), {c.sizes.product(c.shapeOf(1)), c.one()});
-  Value zero = nn::buildScalar(c.b, c.loc, i64, 0), one = nn::buildScalar(c.b, c.loc, i64, 1);
-  Value isNegative = c.compare(nn::CompareKind::Less, axes, zero);
-  Value positions = c.select(isNegative, c.add(axes, c.scalar(double(rank), axes)), axes);
-  Value dims = nn::buildRange(c.b, c.loc, zero, one, c.b.getIndexAttr(rank));
-  Value names = c.cast(c.compare(nn::CompareKind::Equal, positions, dims), i64);
-  return c.readScalars(c.reduce(ReduceKind::Sum, names, {0}, /*keepDims=*/false))->elements;
-}
-
 /// The same over axes that only the run tells. Each dimension becomes two, of which one has one element: what
 /// is kept of it, and what is reduced.
 static LogicalResult reduceByData(LegalizeContext &c, ReduceKind kind, Around around, bool keepDims) {
   SizeArith &sizes = c.sizes;
   Sizes dims = c.shapeOf(0);
   int64_t rank = dims.size();
-  Size number = sizes.product(c.shapeOf(1)), zero = c.b.getIndexAttr(0), total = zero;
+  Size number = sizes.product(c.shapeOf(1)), zero = c.b.getIndexAttr(0);
   std::optional<int64_t> named = getConstantIntValue(number), left = c.declaredRank(0);
   left = named ? rank - *named : left;
   if (rank == 0 || rank > kMaxReads || (!keepDims && (!left || *left < 0))) {
     return c.dataDependent("the rank of the result is a matter of how many axes there are");
   }
-  Sizes marks = countNames(c, rank), split, kept;
-  for (Size mark : marks) {
-    c.require(sizes.compare(nn::CompareKind::LessOrEqual, mark, c.one()), "axes names a dimension twice");
-    total = sizes.add(total, mark);
-  }
-  c.require(sizes.compare(nn::CompareKind::Equal, total, number), "an axis is out of range");
+  Sizes marks = markNamed(c, nameDimensions(c, 1, rank)), split, kept;
   bool reducesAll = c.intAttr("noop_with_empty_axes", 0) == 0;
   Size isEmpty = sizes.compare(nn::CompareKind::Equal, number, zero);
   SmallVector<int64_t> axes;

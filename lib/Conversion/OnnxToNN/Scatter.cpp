@@ -98,18 +98,23 @@ static LogicalResult legalizeTensorScatter(LegalizeContext &c) {
 
 /// The depth, whose type may be any number's.
 static std::optional<Size> getDepth(LegalizeContext &c) {
-  if (const Scalars *scalars = c.scalars(1); scalars && scalars->elements.size() == 1) {
-    return scalars->elements.front();
+  if (!isa<FloatType>(c.elementType(1))) {
+    std::optional<Size> depth = c.elementOrRead(1, "depth");
+    return depth ? std::optional(c.checkedSize(*depth)) : std::nullopt;
   }
   DenseElementsAttr elements;
-  if (matchPattern(c.operand(1), m_Constant(&elements)) && elements.getNumElements() == 1) {
-    if (isa<FloatType>(elements.getElementType())) {
-      double depth = cast<FloatAttr>(*elements.value_begin<Attribute>()).getValueAsDouble();
-      return depth >= 0 && depth < double(nn::kMaxDim) ? std::optional<Size>(c.b.getIndexAttr(int64_t(depth)))
-                                                       : std::nullopt;
-    }
-    return c.b.getIndexAttr((*elements.value_begin<APInt>()).getSExtValue());
+  if (!matchPattern(c.operand(1), m_Constant(&elements)) || elements.getNumElements() != 1) {
+    // As a number that is no size where it is too large.
+    Value depth = c.reshape(c.operand(1), {});
+    depth = c.binary(nn::BinaryKind::Min, c.cast(depth, c.b.getF64Type()),
+                     nn::buildScalar(c.b, c.loc, c.b.getF64Type(), 2.0 * double(nn::kMaxDim)));
+    return c.checkedSize(c.readScalars(c.cast(depth, c.b.getI64Type()))->elements.front());
   }
+  double depth = cast<FloatAttr>(*elements.value_begin<Attribute>()).getValueAsDouble();
+  if (depth >= 0 && depth < double(nn::kMaxDim)) {
+    return c.b.getIndexAttr(int64_t(depth));
+  }
+  (void)c.error("E0307", llvm::formatv("depth is {0}, must be a size", depth).str());
   return std::nullopt;
 }
 
@@ -117,7 +122,7 @@ static std::optional<Size> getDepth(LegalizeContext &c) {
 static LogicalResult legalizeOneHot(LegalizeContext &c) {
   std::optional<Size> depth = getDepth(c);
   if (!depth) {
-    return c.dataDependent("depth");
+    return failure();
   }
   int64_t axis = c.intAttr("axis", -1), rank = c.rank(0) + 1;
   if (!c.normalizeAxis(axis, rank)) {

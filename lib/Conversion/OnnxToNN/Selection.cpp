@@ -94,18 +94,23 @@ static LogicalResult legalizeNonMaxSuppression(LegalizeContext &c) {
                                           nn::getRank(boxes), nn::getRank(scores))
                                 .str());
   }
-  Sizes boxDims = c.shapeOf(boxes), scoreDims = c.shapeOf(scores);
+  Sizes boxDims = c.shapeOf(boxes);
+  if (!getConstantIntValue(boxDims[2])) {
+    boxDims[2] = c.b.getIndexAttr(4);
+    boxes = c.reshape(boxes, boxDims);
+  }
+  Sizes scoreDims = c.shapeOf(scores);
   for (auto [own, other] : {std::pair(boxDims[0], scoreDims[0]), std::pair(boxDims[1], scoreDims[2])}) {
     c.require(c.sizes.compare(CompareKind::Equal, own, other),
               "boxes and scores have different numbers of boxes");
   }
   Size limit = c.b.getIndexAttr(0);
   if (c.has(2)) {
-    std::optional<Scalars> given = c.scalarsOrRead(2);
-    if (!given || given->elements.size() != 1) {
-      return c.error("E0307", "max_output_boxes_per_class must have one element");
+    std::optional<Size> given = c.elementOrRead(2, "max_output_boxes_per_class");
+    if (!given) {
+      return failure();
     }
-    limit = c.sizes.max(c.sizes.min(given->elements.front(), boxDims[1]), c.b.getIndexAttr(0));
+    limit = c.sizes.max(c.sizes.min(*given, boxDims[1]), c.b.getIndexAttr(0));
   }
   auto threshold = [&](unsigned i, double otherwise) {
     return c.has(i) ? c.reshape(c.operand(i), {}) : nn::buildScalar(c.b, c.loc, c.b.getF32Type(), otherwise);

@@ -32,7 +32,7 @@ static LogicalResult legalizeSize(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeConstantOfShape(LegalizeContext &c) {
-  std::optional<Scalars> shape = c.scalarsOrRead(0);
+  std::optional<Scalars> shape = c.listOrRead(0, c.declaredRank(0).value_or(-1));
   if (!shape) {
     return c.dataDependent("the rank of the result is the number of elements of a shape of unknown size");
   }
@@ -87,12 +87,6 @@ static std::optional<double> readNumber(Value tensor) {
   return double((*elements.value_begin<APInt>()).getSExtValue());
 }
 
-/// The one element of operand `i`, an integer.
-static std::optional<Size> readBound(LegalizeContext &c, unsigned i) {
-  std::optional<Scalars> bound = c.scalarsOrRead(i);
-  return bound && bound->elements.size() == 1 ? std::optional(bound->elements.front()) : std::nullopt;
-}
-
 /// The number of integers from `first` up or down to `last`, which is not among them.
 static Size countSteps(LegalizeContext &c, Size first, Size last, Size step) {
   SizeArith &sizes = c.sizes;
@@ -140,9 +134,10 @@ static LogicalResult legalizeRange(LegalizeContext &c) {
   }
   Size size;
   if (isa<IntegerType>(elementType)) {
-    std::optional<Size> first = readBound(c, 0), last = readBound(c, 1), step = readBound(c, 2);
+    std::optional<Size> first = c.elementOrRead(0, "start"), last = c.elementOrRead(1, "limit"),
+                        step = c.elementOrRead(2, "delta");
     if (!first || !last || !step) {
-      return c.error("E0307", "start, limit and delta must have one element each");
+      return failure();
     }
     std::optional<int64_t> fixed = getConstantIntValue(*step);
     if (fixed == 0) {

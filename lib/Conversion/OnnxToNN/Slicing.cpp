@@ -54,68 +54,110 @@ static Part clampPart(LegalizeContext &c, Size start, Size end, Size step, Size 
   return {start, count, step};
 }
 
-/// A list of positions from attribute `name` (before version 10) or operand `i`.
-static std::optional<Sizes> getPositions(LegalizeContext &c, StringRef name, unsigned i) {
-  if (c.node.version < 10) {
-    std::optional<SmallVector<int64_t>> list = c.intsAttr(name);
-    if (!list) {
-      (void)c.error("E0303", name + " is missing", name);
-      return std::nullopt;
-    }
-    return getAsIndexOpFoldResult(c.b.getContext(), *list);
-  }
-  if (!c.has(i)) {
-    (void)c.error("E0305", "the input " + name + " is absent");
-    return std::nullopt;
-  }
-  if (std::optional<Scalars> list = c.scalarsOrRead(i)) {
-    return list->elements;
-  }
-  (void)c.dataDependent(name + " has an unknown number of elements");
-  return std::nullopt;
-}
-
-/// The axes of a slice as they are given: all dimensions in order where they are absent.
-static std::optional<Sizes> getSliceAxes(LegalizeContext &c, size_t count) {
-  if (c.node.version >= 10 && c.has(3)) {
-    return getPositions(c, "axes", 3);
-  }
-  SmallVector<int64_t> axes =
-      c.intsAttr("axes").value_or(llvm::to_vector(llvm::seq<int64_t>(0, int64_t(count))));
-  return getAsIndexOpFoldResult(c.b.getContext(), axes);
-}
-
 namespace {
+/// Lists of equal length, which only the run may know: then they are as long as there are dimensions, and
+/// those from `length` on take all of no dimension in particular.
+struct SliceLists {
+  Sizes starts, ends, axes, steps;
+  Size length;
+};
+
 /// What a slice takes of every dimension, before it is clamped.
 struct SliceRequest {
   Sizes starts, ends, steps;
 };
 } // namespace
 
-/// Brings starts, ends and steps to the dimensions that `axes` name.
+/// The lists as attributes, before version 10.
+static std::optional<SliceLists> getFixedLists(LegalizeContext &c) {
+  std::optional<SmallVector<int64_t>> starts = c.intsAttr("starts"), ends = c.intsAttr("ends");
+  if (!starts || !ends) {
+    StringRef name = starts ? "ends" : "starts";
+    (void)c.error("E0303", name + " is missing", name);
+    return std::nullopt;
+  }
+  SmallVector<int64_t> axes =
+      c.intsAttr("axes").value_or(llvm::to_vector(llvm::seq<int64_t>(0, int64_t(starts->size()))));
+  MLIRContext *context = c.b.getContext();
+  return SliceLists{getAsIndexOpFoldResult(context, *starts), getAsIndexOpFoldResult(context, *ends),
+                    getAsIndexOpFoldResult(context, axes), Sizes(starts->size(), c.one()),
+                    c.b.getIndexAttr(int64_t(starts->size()))};
+}
+
+static std::optional<SliceLists> getLists(LegalizeContext &c, int64_t rank) {
+  if (c.node.version < 10) {
+    return getFixedLists(c);
+  }
+  static constexpr const char *names[] = {"", "starts", "ends", "axes", "steps"};
+  // One list of known length tells that of all.
+  std::optional<int64_t> count;
+  Size length;
+  for (unsigned i : {1u, 2u, 3u, 4u}) {
+    if (i < 3 && !c.has(i)) {
+      (void)c.error("E0305", Twine("the input ") + names[i] + " is absent");
+      return std::nullopt;
+    }
+    if (!c.has(i)) {
+      continue;
+    }
+    if (c.rank(i) != 1) {
+      (void)c.error("E0307", llvm::formatv("{0} has {1} dimensions, must have 1", names[i], c.rank(i)));
+      return std::nullopt;
+    }
+    Size own = c.shapeOf(i).front();
+    count = count ? count : getConstantIntValue(own);
+    length = length ? length : own;
+    c.require(c.sizes.compare(CompareKind::Equal, own, length),
+              "starts, ends, axes and steps have different numbers of elements");
+  }
+  auto read = [&](unsigned i, int64_t fill) -> std::optional<Sizes> {
+    std::optional<Scalars> list =
+        count ? c.listOrRead(i, *count) : c.shorterListOrRead(i, rank, fill, LegalizeContext::Side::Behind);
+    if (!list) {
+      (void)c.unsupported(llvm::formatv("{0} is no list of integers, at most {1}", names[i], kMaxReads));
+      return std::nullopt;
+    }
+    return list->elements;
+  };
+  std::optional<Sizes> starts = read(1, 0), ends = read(2, nn::kMaxDim);
+  if (!starts || !ends || c.hasFailed()) {
+    return std::nullopt;
+  }
+  std::optional<Sizes> axes, steps = Sizes(starts->size(), c.one());
+  axes = c.has(3) ? read(3, 0)
+                  : getAsIndexOpFoldResult(c.b.getContext(),
+                                           llvm::to_vector(llvm::seq<int64_t>(0, int64_t(starts->size()))));
+  steps = c.has(4) ? read(4, 1) : steps;
+  if (!axes || !steps || c.hasFailed()) {
+    return std::nullopt;
+  }
+  return SliceLists{*starts, *ends, *axes, *steps, count ? Size(c.b.getIndexAttr(*count)) : length};
+}
+
+/// Brings starts, ends and steps to the dimensions that the axes name.
 static std::optional<SliceRequest> spreadOverAxes(LegalizeContext &c, ArrayRef<Size> dims,
-                                                  ArrayRef<Size> starts, ArrayRef<Size> ends,
-                                                  ArrayRef<Size> axes, ArrayRef<Size> steps) {
+                                                  const SliceLists &lists) {
   int64_t rank = dims.size();
   SliceRequest request{Sizes(rank, c.b.getIndexAttr(0)), Sizes(dims), Sizes(rank, c.one())};
-  if (std::optional<SmallVector<int64_t>> fixed = getConstantIntValues(axes)) {
+  if (std::optional<SmallVector<int64_t>> fixed = getConstantIntValues(lists.axes)) {
     if (!c.normalizeAxes(*fixed, rank)) {
       return std::nullopt;
     }
-    for (auto [axis, start, end, step] : llvm::zip_equal(*fixed, starts, ends, steps)) {
+    for (auto [axis, start, end, step] : llvm::zip_equal(*fixed, lists.starts, lists.ends, lists.steps)) {
       request.starts[axis] = start;
       request.ends[axis] = end;
       request.steps[axis] = step;
     }
     return request;
   }
-  for (auto [axis, start, end, step] : llvm::zip_equal(axes, starts, ends, steps)) {
-    Size position = c.axisPosition(axis, rank);
+  for (auto [i, axis] : llvm::enumerate(lists.axes)) {
+    Size isAbsent = c.sizes.compare(CompareKind::GreaterOrEqual, c.b.getIndexAttr(int64_t(i)), lists.length);
+    Size position = c.axisPosition(axis, rank, isAbsent);
     for (int64_t dim = 0; dim < rank; ++dim) {
       Size isThis = c.sizes.compare(CompareKind::Equal, position, c.b.getIndexAttr(dim));
-      request.starts[dim] = c.sizes.select(isThis, start, request.starts[dim]);
-      request.ends[dim] = c.sizes.select(isThis, end, request.ends[dim]);
-      request.steps[dim] = c.sizes.select(isThis, step, request.steps[dim]);
+      request.starts[dim] = c.sizes.select(isThis, lists.starts[i], request.starts[dim]);
+      request.ends[dim] = c.sizes.select(isThis, lists.ends[i], request.ends[dim]);
+      request.steps[dim] = c.sizes.select(isThis, lists.steps[i], request.steps[dim]);
     }
   }
   return request;
@@ -123,25 +165,17 @@ static std::optional<SliceRequest> spreadOverAxes(LegalizeContext &c, ArrayRef<S
 
 static LogicalResult legalizeSlice(LegalizeContext &c) {
   Sizes dims = c.shapeOf(0);
-  std::optional<Sizes> starts = getPositions(c, "starts", 1);
-  std::optional<Sizes> ends = starts ? getPositions(c, "ends", 2) : std::nullopt;
-  std::optional<Sizes> axes = ends ? getSliceAxes(c, starts->size()) : std::nullopt;
-  if (!axes || c.hasFailed()) {
+  std::optional<SliceLists> lists = getLists(c, int64_t(dims.size()));
+  if (!lists || c.hasFailed()) {
     return failure();
   }
-  std::optional<Sizes> steps = Sizes(starts->size(), c.one());
-  if (c.node.version >= 10 && c.has(4)) {
-    steps = getPositions(c, "steps", 4);
-  }
-  if (!steps) {
-    return failure();
-  }
-  if (ends->size() != starts->size() || axes->size() != starts->size() || steps->size() != starts->size()) {
+  size_t count = lists->starts.size();
+  if (lists->ends.size() != count || lists->axes.size() != count || lists->steps.size() != count) {
     return c.error("E0307", llvm::formatv("starts, ends, axes and steps have {0}, {1}, {2} and {3} elements",
-                                          starts->size(), ends->size(), axes->size(), steps->size())
+                                          count, lists->ends.size(), lists->axes.size(), lists->steps.size())
                                 .str());
   }
-  std::optional<SliceRequest> request = spreadOverAxes(c, dims, *starts, *ends, *axes, *steps);
+  std::optional<SliceRequest> request = spreadOverAxes(c, dims, *lists);
   if (!request) {
     return failure();
   }
@@ -206,7 +240,7 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
   int64_t count = c.node.op->getNumResults();
   Sizes parts;
   if (c.hasAttr("split") || c.has(1)) {
-    if (std::optional<Scalars> list = c.hasAttr("split") ? std::nullopt : c.scalarsOrRead(1)) {
+    if (std::optional<Scalars> list = c.hasAttr("split") ? std::nullopt : c.listOrRead(1, count)) {
       for (Size part : list->elements) {
         parts.push_back(c.checkedSize(part));
       }
