@@ -72,22 +72,11 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
     return {};
   }
   size_t count = dims.size() - 2;
-  std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
-  if (!window) {
-    (void)c.dataDependent("the size of the window is computed");
+  Sizes window = takeWindow(c, filter);
+  if (c.hasFailed()) {
     return {};
   }
   int64_t groups = c.intAttr("group", 1);
-  SmallVector<int64_t> kernelShape = c.intsAttr("kernel_shape").value_or(*window);
-  if (!c.hasFailed() && kernelShape != *window) {
-    (void)c.error("E0304",
-                  llvm::formatv("kernel_shape is [{0}], but the filter's window is [{1}]",
-                                llvm::make_range(kernelShape.begin(), kernelShape.end()),
-                                llvm::make_range(window->begin(), window->end()))
-                      .str(),
-                  "kernel_shape");
-    return {};
-  }
   if (groups < 1) {
     (void)c.error("E0304", llvm::formatv("group is {0}, must be at least 1", groups).str(), "group");
     return {};
@@ -108,11 +97,14 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
                   "group");
     return {};
   }
-  Windows w = getWindows(c, ArrayRef<Size>(dims).drop_front(2), *window);
+  Windows w = getWindows(c, ArrayRef<Size>(dims).drop_front(2), window);
   if (c.hasFailed()) {
     return {};
   }
   x = toChannelsLast(c, x);
+  if (!getConstantIntValues(window)) {
+    return convolveOpenWindows(c, padSpatial(c, x, w), filter, w, groups);
+  }
   std::optional<SmallVector<int64_t>> before = getConstantIntValues(w.before),
                                       after = getConstantIntValues(w.after);
   if (!before || !after) {
@@ -199,10 +191,9 @@ static void addTransposedSizes(LegalizeContext &c, ArrayRef<Size> spatial, Windo
   }
   bool isSame = autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER";
   for (size_t i = 0; i < count; ++i) {
-    int64_t reach = (w.window[i] - 1) * w.dilations[i] + 1;
     Size stride = c.b.getIndexAttr(w.strides[i]), zero = c.b.getIndexAttr(0);
-    Size full =
-        sizes.add(sizes.mul(sizes.sub(spatial[i], c.one()), stride), c.b.getIndexAttr(extra[i] + reach));
+    Size full = sizes.add(sizes.mul(sizes.sub(spatial[i], c.one()), stride),
+                          sizes.add(c.b.getIndexAttr(extra[i]), getReach(c, w, i)));
     Size before = c.b.getIndexAttr(pads[i]), after = c.b.getIndexAttr(pads[count + i]), output;
     if (!wanted.empty() || isSame) {
       if (!wanted.empty() && (wanted[i] < 0 || wanted[i] > nn::kMaxDim)) {
@@ -230,12 +221,9 @@ static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
   if (!checkConvolution(c, dims, filterDims)) {
     return failure();
   }
-  std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
-  if (!window) {
-    return c.dataDependent("the size of the window is computed");
-  }
+  Sizes window = takeWindow(c, filter);
   Windows w{
-      *window, getWindowAttr(c, "strides", count, 1, 1), getWindowAttr(c, "dilations", count, 1, 1), {}, {},
+      window, getWindowAttr(c, "strides", count, 1, 1), getWindowAttr(c, "dilations", count, 1, 1), {}, {},
       {}};
   std::optional<int64_t> channels = getConstantIntValue(dims[1]), depth = getConstantIntValue(filterDims[0]);
   if (!c.hasFailed() && channels && depth && *channels != *depth) {
@@ -255,7 +243,7 @@ static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
   // Filter [C, M/g, window...] to [g, C/g, window... * M/g], x to [g, positions, C/g].
   Size groupSize = c.b.getIndexAttr(groups), maps = filterDims[1];
   Size perGroup = c.sizes.div(filterDims[0], groupSize, /*floor=*/true);
-  Size area = c.sizes.product(ArrayRef<Size>(filterDims).drop_front(2));
+  Size area = c.sizes.product(window);
   SmallVector<int64_t> filterPerm = llvm::to_vector(llvm::seq<int64_t>(1, rank));
   filterPerm.front() = 0;
   for (int64_t i = 1; i <= count; ++i) {
@@ -267,7 +255,7 @@ static LogicalResult legalizeConvTranspose(LegalizeContext &c) {
   Size positions = c.sizes.mul(dims[0], c.sizes.product(ArrayRef<Size>(dims).drop_front(2)));
   Sizes windows{dims[0]};
   llvm::append_range(windows, ArrayRef<Size>(dims).drop_front(2));
-  llvm::append_range(windows, ArrayRef<Size>(filterDims).drop_front(2));
+  llvm::append_range(windows, window);
   windows.push_back(c.sizes.mul(maps, groupSize));
   Size columns = c.sizes.mul(area, maps);
   Value product;

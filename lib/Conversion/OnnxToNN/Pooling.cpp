@@ -29,7 +29,8 @@ static std::optional<Windows> getPoolWindows(LegalizeContext &c) {
   }
   Sizes dims = c.shapeOf(0);
   SmallVector<int64_t> window = getWindowAttr(c, "kernel_shape", dims.size() - 2, 1, 1);
-  Windows windows = getWindows(c, ArrayRef<Size>(dims).drop_front(2), window);
+  Windows windows =
+      getWindows(c, ArrayRef<Size>(dims).drop_front(2), getAsIndexOpFoldResult(c.b.getContext(), window));
   return c.hasFailed() ? std::nullopt : std::optional(windows);
 }
 
@@ -37,9 +38,9 @@ static std::optional<Windows> getPoolWindows(LegalizeContext &c) {
 static Value buildPool(LegalizeContext &c, PoolKind kind, Value x, const Windows &w, bool countPads = false) {
   MixedSizes before(w.before), after(w.after), sizes(w.outputs);
   Type element = kind == PoolKind::ArgMax ? c.b.getI64Type() : nn::getElementType(x);
-  return nn::createInferred<nn::PoolOp>(c.b, c.loc, element, kind, x, w.window, w.strides, w.dilations,
-                                        before.values, after.values, sizes.values, before.numbers,
-                                        after.numbers, sizes.numbers, countPads);
+  return nn::createInferred<nn::PoolOp>(c.b, c.loc, element, kind, x, *getConstantIntValues(w.window),
+                                        w.strides, w.dilations, before.values, after.values, sizes.values,
+                                        before.numbers, after.numbers, sizes.numbers, countPads);
 }
 
 /// A size as an i64 tensor of rank 0.

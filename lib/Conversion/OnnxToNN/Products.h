@@ -7,7 +7,7 @@
 #ifndef LATHE_CONVERSION_ONNXTONN_PRODUCTS_H
 #define LATHE_CONVERSION_ONNXTONN_PRODUCTS_H
 
-#include "Legalizer.h"
+#include "Windows.h"
 
 namespace lathe::onnx {
 
@@ -18,6 +18,19 @@ mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs);
 /// The convolution of `x` [N, C, spatial...] with `filter` [M, C / groups, window...] under the attributes of
 /// Conv, as [N, spatial..., M]. Null after an error.
 mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter);
+
+/// The window of operand `filter`, [M, C / groups, window...]: that of kernel_shape, if it is there, to which
+/// the filter is then reshaped. Reports one that is not.
+Sizes takeWindow(LegalizeContext &c, mlir::Value &filter);
+
+/// The product of windows [..., K, C], of K elements each, with `filter` [M, C / groups, window...]: [...,
+/// M].
+mlir::Value multiplyWindows(LegalizeContext &c, mlir::Value windows, mlir::Value filter, int64_t groups);
+
+/// The convolution of `x` [N, spatial..., C], which has its pads already, where only the run knows the
+/// window: all windows side by side, and a product.
+mlir::Value convolveOpenWindows(LegalizeContext &c, mlir::Value x, mlir::Value filter, const Windows &w,
+                                int64_t groups);
 
 void registerQuantizedProducts(LegalizerRegistry &registry);
 

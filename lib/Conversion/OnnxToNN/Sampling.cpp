@@ -4,7 +4,7 @@
 /// \file
 /// Operators that read images at computed positions: grids, deformed windows, regions.
 
-#include "Windows.h"
+#include "Products.h"
 
 #include "lathe/Dialect/NN/IR/NNSampling.h"
 
@@ -41,28 +41,16 @@ static LogicalResult legalizeGridSample(LegalizeContext &c) {
   return c.set(c.cast(toChannelsSecond(c, result), element));
 }
 
-/// The product of windows [N, OH, OW, K, C] with a filter [M, C/g, KH, KW]: [N, OH, OW, M].
-static Value multiplyWindows(LegalizeContext &c, Value windows, Value filter, int64_t groups) {
-  Sizes dims = c.shapeOf(windows), filterDims = c.shapeOf(filter);
-  Size rows = c.sizes.product(ArrayRef<Size>(dims).take_front(3)), area = dims[3], depth = filterDims[1];
-  Size groupSize = c.b.getIndexAttr(groups), maps = c.sizes.div(filterDims[0], groupSize, /*floor=*/true);
-  Size length = c.sizes.mul(area, depth);
-  Value lhs = c.transpose(c.reshape(windows, {rows, area, groupSize, depth}), {2, 0, 1, 3});
-  Value rhs = c.transpose(c.reshape(filter, {groupSize, maps, depth, area}), {0, 3, 2, 1});
-  Value product = nn::buildMatMul(c.b, c.loc, c.reshape(lhs, {groupSize, rows, length}),
-                                  c.reshape(rhs, {groupSize, length, maps}));
-  return c.reshape(c.transpose(product, {1, 0, 2}), {dims[0], dims[1], dims[2], filterDims[0]});
-}
-
 static LogicalResult legalizeDeformConv(LegalizeContext &c) {
   Value x = c.operand(0), filter = c.operand(1), offsets = c.operand(2);
   Sizes dims = c.shapeOf(x), filterDims = c.shapeOf(filter);
   if (dims.size() != 4 || filterDims.size() != 4 || c.rank(2) != 4 || (c.has(4) && c.rank(4) != 4)) {
     return c.unsupported("a deformable convolution over other than two spatial dimensions");
   }
-  std::optional<SmallVector<int64_t>> window = getConstantIntValues(ArrayRef<Size>(filterDims).drop_front(2));
+  std::optional<SmallVector<int64_t>> window = getConstantIntValues(takeWindow(c, filter));
   if (!window) {
-    return c.dataDependent("the size of the window is computed");
+    return c.dataDependent(
+        "without kernel_shape, the size of the window is that of a filter of unknown size");
   }
   SmallVector<int64_t> strides = getWindowAttr(c, "strides", 2, 1, 1),
                        dilations = getWindowAttr(c, "dilations", 2, 1, 1),

@@ -44,16 +44,21 @@ StringRef lathe::onnx::getAutoPad(LegalizeContext &c) {
   return autoPad.empty() ? "NOTSET" : autoPad;
 }
 
+Size lathe::onnx::getReach(LegalizeContext &c, const Windows &w, size_t i) {
+  Size steps = c.sizes.sub(w.window[i], c.one());
+  return c.sizes.add(c.sizes.mul(steps, c.b.getIndexAttr(w.dilations[i])), c.one());
+}
+
 std::pair<Size, Size> lathe::onnx::splitPads(LegalizeContext &c, Size total, bool oddToEnd) {
   Size half = c.sizes.div(total, c.b.getIndexAttr(2), /*floor=*/true);
   Size rest = c.sizes.sub(total, half);
   return oddToEnd ? std::pair(half, rest) : std::pair(rest, half);
 }
 
-Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, ArrayRef<int64_t> window) {
+Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, ArrayRef<Size> window) {
   size_t count = spatial.size();
   SizeArith &sizes = c.sizes;
-  Windows w{llvm::to_vector(window),
+  Windows w{Sizes(window),
             getWindowAttr(c, "strides", count, 1, 1),
             getWindowAttr(c, "dilations", count, 1, 1),
             {},
@@ -66,7 +71,7 @@ Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, Arra
     pads.assign(2 * count, 0);
   }
   for (size_t i = 0; i < count; ++i) {
-    int64_t reach = (w.window[i] - 1) * w.dilations[i] + 1;
+    Size reach = getReach(c, w, i);
     Size stride = c.b.getIndexAttr(w.strides[i]), before = c.b.getIndexAttr(pads[i]),
          after = c.b.getIndexAttr(pads[count + i]), output;
     auto ceilDiv = [&](Size size) {
@@ -74,15 +79,15 @@ Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, Arra
     };
     if (autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER") {
       output = ceilDiv(spatial[i]);
-      Size covered = sizes.add(sizes.mul(sizes.sub(output, c.one()), stride), c.b.getIndexAttr(reach));
+      Size covered = sizes.add(sizes.mul(sizes.sub(output, c.one()), stride), reach);
       Size total = sizes.max(sizes.sub(covered, spatial[i]), c.b.getIndexAttr(0));
       std::tie(before, after) = splitPads(c, total, autoPad == "SAME_UPPER");
     } else {
-      Size room = sizes.add(spatial[i], c.b.getIndexAttr(pads[i] + pads[count + i] - reach));
+      Size room = sizes.add(spatial[i], sizes.sub(c.b.getIndexAttr(pads[i] + pads[count + i]), reach));
       if (std::optional<int64_t> number = getConstantIntValue(room); number && *number < 0) {
         (void)c.error("E0307",
                       llvm::formatv("the window covers {0} elements, dimension {1} has {2} with its pads",
-                                    reach, i + 2, *number + reach)
+                                    *getConstantIntValue(reach), i + 2, *number + *getConstantIntValue(reach))
                           .str());
       }
       output = sizes.add(roundsUp ? ceilDiv(room) : sizes.div(room, stride, /*floor=*/true), c.one());

@@ -22,14 +22,18 @@ llvm::SmallVector<int64_t> getWindowAttr(LegalizeContext &c, llvm::StringRef nam
 
 /// The windows over all spatial dimensions of an operand.
 struct Windows {
-  llvm::SmallVector<int64_t> window, strides, dilations;
+  Sizes window;
+  llvm::SmallVector<int64_t> strides, dilations;
   /// What is added before and after each dimension, and the sizes of the result.
   Sizes before, after, outputs;
 };
 
 /// Reads strides, dilations, pads, auto_pad and ceil_mode for an operand of these spatial sizes. Errors are
 /// sticky.
-Windows getWindows(LegalizeContext &c, llvm::ArrayRef<Size> spatial, llvm::ArrayRef<int64_t> window);
+Windows getWindows(LegalizeContext &c, llvm::ArrayRef<Size> spatial, llvm::ArrayRef<Size> window);
+
+/// From the first element of a window along spatial dimension `i` to its last one, both counted.
+Size getReach(LegalizeContext &c, const Windows &w, size_t i);
 
 /// How `total` is split at the two ends: an odd one goes to the end, or to the start.
 std::pair<Size, Size> splitPads(LegalizeContext &c, Size total, bool oddToEnd);
