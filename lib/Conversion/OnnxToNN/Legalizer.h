@@ -240,6 +240,9 @@ private:
   bool failed = false;
 };
 
+/// A float of rank 0, which holds a whole number, as a size; what is none ends the run.
+Size toSize(LegalizeContext &c, mlir::Value number);
+
 /// Whether a size is a formula of symbols and constants, so that it needs no check while the model runs.
 bool isKnownFromSymbols(Size size);
 

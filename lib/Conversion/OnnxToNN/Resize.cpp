@@ -6,7 +6,7 @@
 /// constants fold, and sizes that are not known yet need nothing special. All coordinates are f32, like ONNX
 /// Runtime's, for `nearest` is at the mercy of their rounding.
 
-#include "Windows.h"
+#include "ResizeTables.h"
 
 #include "lathe/Dialect/NN/IR/NNSpatial.h"
 
@@ -23,214 +23,35 @@ using nn::CompareKind;
 using nn::SampleKind;
 using nn::UnaryKind;
 
-namespace {
-
-/// One resized dimension, the `number`th that the model names.
-struct Axis {
-  int64_t dim, number;
-  Size from, to;
-  /// The scale as a number, if the model gives one; else it is `scaleTo / scaleFrom`.
-  std::optional<float> scale;
-  Size scaleFrom, scaleTo;
-};
-
-struct Options {
-  SampleKind kind = SampleKind::Nearest;
-  StringRef coordinates = "half_pixel", nearest = "round_prefer_floor";
-  double cubic = -0.75, extrapolation = 0;
-  bool antialias = false, excludeOutside = false;
-};
-
-/// Builds the tables of one dimension.
-class TableBuilder {
-public:
-  TableBuilder(LegalizeContext &c, const Options &options, const Axis &axis, Type real)
-      : c(c), options(options), axis(axis), real(real) {}
-
-  /// Positions [size, taps] of i64, weights of `real` (null for `nearest`), and a bool for each position of
-  /// the result that lies outside (null if none can).
-  void build(Value roiStart, Value roiEnd, Value &positions, Value &weights, Value &outside);
-
-private:
-  Value number(double value) { return nn::buildScalar(c.b, c.loc, real, value); }
-  Value number(Size size) {
-    if (std::optional<int64_t> known = getConstantIntValue(size)) {
-      return number(double(*known));
-    }
-    return c.cast(nn::buildFromScalars(c.b, c.loc, {size}, c.b.getI64Type(), /*scalar=*/true), real);
-  }
-  Value binary(BinaryKind kind, Value lhs, Value rhs) { return c.binary(kind, lhs, rhs); }
-  Value sub(Value lhs, Value rhs) { return binary(BinaryKind::Sub, lhs, rhs); }
-  Value div(Value lhs, Value rhs) { return binary(BinaryKind::Div, lhs, rhs); }
-  /// 0, 1, ... as floats.
-  Value range(Size size) {
-    Type i64 = c.b.getI64Type();
-    return c.cast(nn::buildRange(c.b, c.loc, nn::buildScalar(c.b, c.loc, i64, 0),
-                                 nn::buildScalar(c.b, c.loc, i64, 1), size),
-                  real);
-  }
-
-  Value getScale();
-  /// The length of the result, which is not rounded where a scale is given.
-  Value getLength();
-  Value getCoordinates(Value roiStart, Value roiEnd);
-  Value getNearest(Value x);
-  Value getWeights(Value distance);
-  /// The number of positions on one side that a widened filter may reach.
-  Size getReach(int64_t support);
-
-  LegalizeContext &c;
-  const Options &options;
-  const Axis &axis;
-  Type real;
-};
-
-} // namespace
-
-Value TableBuilder::getScale() {
-  return axis.scale ? number(double(*axis.scale)) : div(number(axis.scaleTo), number(axis.scaleFrom));
-}
-
-Value TableBuilder::getLength() {
-  return axis.scale ? c.mul(number(axis.from), getScale()) : number(axis.to);
-}
-
-/// Where each position of the result lies in the operand.
-Value TableBuilder::getCoordinates(Value roiStart, Value roiEnd) {
-  Value i = range(axis.to), half = number(0.5);
-  auto halfPixel = [&] { return sub(div(c.add(i, half), getScale()), half); };
-  StringRef mode = options.coordinates;
-  auto isOne = [&](Value length) { return c.compare(CompareKind::Equal, length, number(1.0)); };
-  // A length of one has no distance between its ends to divide by.
-  auto steps = [&] {
-    Value length = getLength();
-    return c.select(isOne(length), number(1.0), sub(length, number(1.0)));
-  };
-  Value last = sub(number(axis.from), number(1.0));
-  if (mode == "asymmetric") {
-    return div(i, getScale());
-  }
-  if (mode == "align_corners") {
-    return div(c.mul(i, last), steps());
-  }
-  if (mode == "pytorch_half_pixel") {
-    return c.select(isOne(number(axis.to)), number(0.0), halfPixel());
-  }
-  if (mode == "tf_half_pixel_for_nn") {
-    return div(c.add(i, half), getScale());
-  }
-  if (mode == "half_pixel_symmetric") {
-    // The result is as long as whole numbers allow; what is missing is missing on both sides.
-    Value from = number(axis.from);
-    Value adjustment = div(number(axis.to), c.mul(getScale(), from));
-    Value offset = c.mul(div(from, number(2.0)), sub(number(1.0), adjustment));
-    return c.add(offset, halfPixel());
-  }
-  if (mode == "tf_crop_and_resize") {
-    Value width = sub(roiEnd, roiStart);
-    Value spread = c.add(c.mul(roiStart, last), div(c.mul(c.mul(i, width), last), steps()));
-    Value middle = c.mul(c.mul(half, c.add(roiStart, roiEnd)), last);
-    return c.select(isOne(getLength()), middle, spread);
-  }
-  return halfPixel();
-}
-
-Value TableBuilder::getNearest(Value x) {
-  if (options.nearest == "floor") {
-    return c.unary(UnaryKind::Floor, x);
-  }
-  if (options.nearest == "ceil") {
-    return c.unary(UnaryKind::Ceil, x);
-  }
-  if (options.nearest == "round_prefer_ceil") {
-    return c.unary(UnaryKind::Floor, c.add(x, number(0.5)));
-  }
-  if (options.nearest == "simple") {
-    // Before version 11: down where the tensor grows, up where it shrinks.
-    Value shrinks = c.compare(CompareKind::Less, getScale(), number(1.0));
-    return c.select(shrinks, c.unary(UnaryKind::Ceil, x), c.unary(UnaryKind::Floor, x));
-  }
-  return c.unary(UnaryKind::Ceil, sub(x, number(0.5)));
-}
-
-/// The filter at a distance that is not negative.
-Value TableBuilder::getWeights(Value distance) {
-  if (options.kind == SampleKind::Linear) {
-    return binary(BinaryKind::Max, sub(number(1.0), distance), number(0.0));
-  }
-  double a = options.cubic;
-  auto polynomial = [&](ArrayRef<double> coefficients) {
-    Value result = number(coefficients.front());
-    for (double coefficient : coefficients.drop_front()) {
-      result = c.add(c.mul(result, distance), number(coefficient));
-    }
-    return result;
-  };
-  Value near = polynomial({a + 2, -(a + 3), 0, 1}), far = polynomial({a, -5 * a, 8 * a, -4 * a});
-  Value isNear = c.compare(CompareKind::LessOrEqual, distance, number(1.0));
-  Value isFar = c.compare(CompareKind::Less, distance, number(2.0));
-  return c.select(isNear, near, c.select(isFar, far, number(0.0)));
-}
-
-Size TableBuilder::getReach(int64_t support) {
-  if (!options.antialias) {
-    return c.b.getIndexAttr(support);
-  }
-  if (axis.scale) {
-    return c.b.getIndexAttr(int64_t(std::ceil(support / std::min(*axis.scale, 1.0f))));
-  }
-  // ceil(support * from / to), and at least the support.
-  Size to = c.sizes.max(axis.scaleTo, c.one());
-  Size scaled = c.sizes.mul(axis.scaleFrom, c.b.getIndexAttr(support));
-  Size reach = c.sizes.div(c.sizes.add(scaled, c.sizes.sub(to, c.one())), to, /*floor=*/true);
-  return c.sizes.max(reach, c.b.getIndexAttr(support));
-}
-
-void TableBuilder::build(Value roiStart, Value roiEnd, Value &positions, Value &weights, Value &outside) {
-  Value x = getCoordinates(roiStart, roiEnd);
-  Value last = sub(number(axis.from), number(1.0));
-  if (options.coordinates == "tf_crop_and_resize") {
-    outside = binary(BinaryKind::Or, c.compare(CompareKind::Less, x, number(0.0)),
-                     c.compare(CompareKind::Greater, x, last));
-  }
-  x = c.reshape(x, {axis.to, c.one()});
-  if (options.kind == SampleKind::Nearest) {
-    positions = c.cast(getNearest(x), c.b.getI64Type());
-    return;
-  }
-  Size reach = getReach(options.kind == SampleKind::Linear ? 1 : 2);
-  Size taps = c.sizes.mul(reach, c.b.getIndexAttr(2));
-  Value first = sub(c.unary(UnaryKind::Floor, x), sub(number(reach), number(1.0)));
-  Value places = c.add(first, range(taps));
-  Value distance = c.unary(UnaryKind::Abs, sub(places, x));
-  if (options.antialias) {
-    distance = c.mul(distance, binary(BinaryKind::Min, getScale(), number(1.0)));
-  }
-  weights = getWeights(distance);
-  if (options.excludeOutside) {
-    Value isOutside = binary(BinaryKind::Or, c.compare(CompareKind::Less, places, number(0.0)),
-                             c.compare(CompareKind::Greater, places, last));
-    weights = c.select(isOutside, number(0.0), weights);
-  }
-  if (options.excludeOutside || options.antialias) {
-    weights = div(weights, c.reduce(nn::ReduceKind::Sum, weights, {1}, /*keepDims=*/true));
-  }
-  positions = c.cast(places, c.b.getI64Type());
-}
-
 //===----------------------------------------------------------------------===//
 // Sizes
 //===----------------------------------------------------------------------===//
 
-/// The floats of operand `i`, which must be a small constant.
-static std::optional<SmallVector<float>> getFloats(LegalizeContext &c, unsigned i, StringRef name) {
+namespace {
+/// Scales: numbers, or tensors of rank 0 that only the run knows.
+struct Scales {
+  SmallVector<float> numbers;
+  SmallVector<Value> data;
+};
+} // namespace
+
+/// The `count` scales that operand `i` holds.
+static std::optional<Scales> getScales(LegalizeContext &c, unsigned i, size_t count) {
+  Scales scales;
   DenseElementsAttr elements;
-  if (matchPattern(c.operand(i), m_Constant(&elements)) && elements.getElementType().isF32() &&
-      elements.getNumElements() <= kMaxScalars) {
-    return llvm::to_vector(elements.getValues<float>());
+  if (!c.elementType(i).isF32() || c.rank(i) != 1 || count > size_t(kMaxReads)) {
+    (void)c.error("E0306", llvm::formatv("scales must be a list of f32, at most {0}", kMaxReads).str());
+    return std::nullopt;
   }
-  (void)c.dataDependent(name + " is computed");
-  return std::nullopt;
+  if (matchPattern(c.operand(i), m_Constant(&elements)) && elements.getNumElements() <= kMaxScalars) {
+    scales.numbers = llvm::to_vector(elements.getValues<float>());
+    return scales;
+  }
+  Value list = c.reshape(c.operand(i), {c.b.getIndexAttr(int64_t(count))});
+  for (size_t k = 0; k < count; ++k) {
+    scales.data.push_back(c.reshape(c.slice(list, 0, c.b.getIndexAttr(int64_t(k)), c.one()), {}));
+  }
+  return scales;
 }
 
 /// `size * scale`, rounded down.
@@ -266,20 +87,31 @@ static LogicalResult checkScales(LegalizeContext &c, ArrayRef<float> scales, siz
   return success();
 }
 
-static SmallVector<Axis> applyScales(LegalizeContext &c, ArrayRef<int64_t> dims, ArrayRef<float> scales) {
-  SmallVector<Axis> axes;
+static SmallVector<ResizedAxis> applyScales(LegalizeContext &c, ArrayRef<int64_t> dims,
+                                            const Scales &scales) {
+  SmallVector<ResizedAxis> axes;
   Sizes shape = c.shapeOf(0);
-  if (failed(checkScales(c, scales, dims.size()))) {
+  if (scales.data.empty() && failed(checkScales(c, scales.numbers, dims.size()))) {
     return axes;
   }
-  for (auto [dim, scale] : llvm::zip_equal(dims, scales)) {
-    axes.push_back({dim, int64_t(axes.size()), shape[dim], scaleSize(c, shape[dim], scale), scale, {}, {}});
+  for (auto [i, dim] : llvm::enumerate(dims)) {
+    ResizedAxis axis{dim, int64_t(i), shape[dim], {}, std::nullopt, {}, {}, {}};
+    if (scales.data.empty()) {
+      axis.scale = scales.numbers[i];
+      axis.to = scaleSize(c, shape[dim], scales.numbers[i]);
+    } else {
+      axis.scaleData = scales.data[i];
+      Value size = nn::buildFromScalars(c.b, c.loc, {shape[dim]}, c.b.getI64Type(), /*scalar=*/true);
+      axis.to = toSize(c, c.unary(UnaryKind::Floor, c.mul(c.cast(size, c.b.getF32Type()), axis.scaleData)));
+    }
+    axes.push_back(axis);
   }
   return axes;
 }
 
-static SmallVector<Axis> applySizes(LegalizeContext &c, ArrayRef<int64_t> dims, ArrayRef<Size> wanted) {
-  SmallVector<Axis> axes;
+static SmallVector<ResizedAxis> applySizes(LegalizeContext &c, ArrayRef<int64_t> dims,
+                                           ArrayRef<Size> wanted) {
+  SmallVector<ResizedAxis> axes;
   Sizes shape = c.shapeOf(0);
   StringRef policy = c.stringAttr("keep_aspect_ratio_policy").value_or("stretch");
   if (wanted.size() != dims.size()) {
@@ -293,7 +125,8 @@ static SmallVector<Axis> applySizes(LegalizeContext &c, ArrayRef<int64_t> dims, 
       (void)c.error("E0307", llvm::formatv("the size of dimension {0} is {1}", dim, *number).str());
       return axes;
     }
-    axes.push_back({dim, int64_t(axes.size()), shape[dim], size, std::nullopt, shape[dim], size});
+    Size to = c.checkedSize(size);
+    axes.push_back({dim, int64_t(axes.size()), shape[dim], to, std::nullopt, {}, shape[dim], to});
   }
   if (policy == "stretch" || axes.empty()) {
     return axes;
@@ -305,17 +138,18 @@ static SmallVector<Axis> applySizes(LegalizeContext &c, ArrayRef<int64_t> dims, 
   // All dimensions take the smallest, or the largest, of their scales.
   SizeArith &sizes = c.sizes;
   Size to = axes.front().to, from = axes.front().from;
-  for (const Axis &axis : ArrayRef(axes).drop_front()) {
+  for (const ResizedAxis &axis : ArrayRef(axes).drop_front()) {
     Size mine = sizes.mul(axis.to, from), best = sizes.mul(to, axis.from);
     Size wins = policy == "not_larger" ? sizes.compare(CompareKind::Less, mine, best)
                                        : sizes.compare(CompareKind::Greater, mine, best);
     to = sizes.select(wins, axis.to, to);
     from = sizes.select(wins, axis.from, from);
   }
-  for (Axis &axis : axes) {
+  for (ResizedAxis &axis : axes) {
     // Rounded to the nearest, halves up.
     Size doubled = sizes.add(sizes.mul(sizes.mul(axis.from, to), c.b.getIndexAttr(2)), from);
-    axis.to = sizes.div(doubled, sizes.max(sizes.mul(from, c.b.getIndexAttr(2)), c.one()), /*floor=*/true);
+    axis.to = c.checkedSize(
+        sizes.div(doubled, sizes.max(sizes.mul(from, c.b.getIndexAttr(2)), c.one()), /*floor=*/true));
     axis.scaleFrom = from;
     axis.scaleTo = to;
   }
@@ -327,11 +161,14 @@ static SmallVector<Axis> applySizes(LegalizeContext &c, ArrayRef<int64_t> dims, 
 //===----------------------------------------------------------------------===//
 
 /// Moves channels to the end, so that the last dimension is not resized; adds one of size 1 if all are.
-static Value resample(LegalizeContext &c, ArrayRef<Axis> axes, const Options &options, Value roi) {
+static Value resample(LegalizeContext &c, ArrayRef<ResizedAxis> axes, const ResizeOptions &options,
+                      Value roi) {
   Value x = c.operand(0);
   int64_t rank = nn::getRank(x);
   Type element = nn::getElementType(x), real = element.isF64() ? element : Type(c.b.getF32Type());
-  auto resizes = [&](int64_t dim) { return llvm::any_of(axes, [&](const Axis &a) { return a.dim == dim; }); };
+  auto resizes = [&](int64_t dim) {
+    return llvm::any_of(axes, [&](const ResizedAxis &a) { return a.dim == dim; });
+  };
   bool isLast = !resizes(rank - 1), isSecond = !isLast && rank >= 3 && !resizes(1);
   bool interpolates = options.kind != SampleKind::Nearest;
   if (interpolates && !isa<FloatType>(element)) {
@@ -347,9 +184,9 @@ static Value resample(LegalizeContext &c, ArrayRef<Axis> axes, const Options &op
   SmallVector<int64_t> dims;
   SmallVector<Value> positions, weights;
   Value outside;
-  for (const Axis &axis : axes) {
+  for (const ResizedAxis &axis : axes) {
     int64_t dim = isSecond && axis.dim > 1 ? axis.dim - 1 : axis.dim;
-    Value start, end, axisPositions, axisWeights, axisOutside;
+    Value start, end;
     if (roi) {
       // All starts stand before all ends.
       auto at = [&](int64_t i) {
@@ -358,17 +195,17 @@ static Value resample(LegalizeContext &c, ArrayRef<Axis> axes, const Options &op
       start = at(axis.number);
       end = at(axis.number + int64_t(axes.size()));
     }
-    TableBuilder(c, options, axis, real).build(start, end, axisPositions, axisWeights, axisOutside);
+    ResizeTable table = buildResizeTable(c, options, axis, real, start, end);
     dims.push_back(dim);
-    positions.push_back(axisPositions);
-    if (axisWeights) {
-      weights.push_back(axisWeights);
+    positions.push_back(table.positions);
+    if (table.weights) {
+      weights.push_back(table.weights);
     }
-    if (axisOutside) {
+    if (table.outside) {
       Sizes shape(nn::getRank(x), c.one());
       shape[dim] = axis.to;
-      axisOutside = c.reshape(axisOutside, shape);
-      outside = outside ? c.binary(BinaryKind::Or, outside, axisOutside) : axisOutside;
+      Value isOutside = c.reshape(table.outside, shape);
+      outside = outside ? c.binary(BinaryKind::Or, outside, isOutside) : isOutside;
     }
   }
   Value y =
@@ -386,25 +223,25 @@ static Value resample(LegalizeContext &c, ArrayRef<Axis> axes, const Options &op
   return c.cast(y, element);
 }
 
-static LogicalResult finish(LegalizeContext &c, SmallVector<Axis> axes, const Options &options, Value roi) {
+static LogicalResult finish(LegalizeContext &c, SmallVector<ResizedAxis> axes, const ResizeOptions &options,
+                            Value roi) {
   if (c.hasFailed()) {
     return failure();
   }
   if (!roi) {
-    llvm::erase_if(axes, [&](const Axis &axis) {
-      return axis.scale ? *axis.scale == 1.0f : c.sizes.isSame(axis.from, axis.to);
+    llvm::erase_if(axes, [&](const ResizedAxis &axis) {
+      return axis.scale ? *axis.scale == 1.0f : !axis.scaleData && c.sizes.isSame(axis.from, axis.to);
     });
   }
-  for (const Axis &axis : axes) {
-    std::optional<int64_t> to = getConstantIntValue(axis.to);
-    if (getConstantIntValue(axis.from) == 0 && to != 0) {
-      return c.error("E0307", llvm::formatv("dimension {0} has no elements to resize", axis.dim).str());
-    }
+  for (const ResizedAxis &axis : axes) {
+    Size zero = c.b.getIndexAttr(0), isEmpty = c.sizes.compare(CompareKind::Equal, axis.to, zero);
+    c.require(c.sizes.max(isEmpty, c.sizes.compare(CompareKind::Greater, axis.from, zero)),
+              llvm::formatv("dimension {0} has no elements to resize", axis.dim).str());
   }
-  if (axes.empty()) {
+  if (axes.empty() && !c.hasFailed()) {
     return c.forward(0);
   }
-  llvm::sort(axes, [](const Axis &lhs, const Axis &rhs) { return lhs.dim < rhs.dim; });
+  llvm::sort(axes, [](const ResizedAxis &lhs, const ResizedAxis &rhs) { return lhs.dim < rhs.dim; });
   return c.set(resample(c, axes, options, roi));
 }
 
@@ -420,28 +257,28 @@ static std::optional<SampleKind> getKind(LegalizeContext &c) {
 /// Upsample, and Resize of version 10, which have no other attributes.
 static LogicalResult legalizeUpsample(LegalizeContext &c) {
   std::optional<SampleKind> kind = getKind(c);
-  std::optional<SmallVector<float>> scales;
+  SmallVector<int64_t> dims = llvm::to_vector(llvm::seq<int64_t>(0, c.rank(0)));
+  std::optional<Scales> scales;
   if (c.has(1)) {
-    scales = getFloats(c, 1, "scales");
+    scales = getScales(c, 1, dims.size());
   } else if (auto list = dyn_cast_or_null<ArrayAttr>(c.node.attributes.get("scales"))) {
     scales.emplace();
     for (Attribute scale : list) {
       auto number = dyn_cast<FloatAttr>(scale);
-      scales->push_back(number ? float(number.getValueAsDouble()) : 0);
+      scales->numbers.push_back(number ? float(number.getValueAsDouble()) : 0);
     }
   } else if (auto dense = dyn_cast_or_null<DenseF32ArrayAttr>(c.node.attributes.get("scales"))) {
-    scales = llvm::to_vector(dense.asArrayRef());
+    scales = Scales{llvm::to_vector(dense.asArrayRef()), {}};
   } else {
     (void)c.error("E0303", "scales is missing", "scales");
   }
   if (!kind || !scales || c.hasFailed()) {
     return failure();
   }
-  Options options;
+  ResizeOptions options;
   options.kind = *kind;
   options.coordinates = "asymmetric";
   options.nearest = c.node.opType == "Upsample" ? "floor" : "simple";
-  SmallVector<int64_t> dims = llvm::to_vector(llvm::seq<int64_t>(0, c.rank(0)));
   return finish(c, applyScales(c, dims, *scales), options, Value());
 }
 
@@ -458,7 +295,7 @@ static LogicalResult legalizeResize(LegalizeContext &c) {
     return legalizeUpsample(c);
   }
   std::optional<SampleKind> kind = getKind(c);
-  Options options;
+  ResizeOptions options;
   options.kind = kind.value_or(SampleKind::Nearest);
   options.coordinates = c.stringAttr("coordinate_transformation_mode").value_or("half_pixel");
   options.nearest = c.stringAttr("nearest_mode").value_or("round_prefer_floor");
@@ -481,24 +318,30 @@ static LogicalResult legalizeResize(LegalizeContext &c) {
   if (isCrop && !c.has(1)) {
     return c.error("E0305", "input 1, the region, is absent");
   }
-  if (isCrop && getConstantIntValue(c.shapeOf(1)[0]) != int64_t(2 * dims.size())) {
+  Size ends = c.b.getIndexAttr(int64_t(2 * dims.size()));
+  if (isCrop && (c.rank(1) != 1 || nn::areDifferentSizes(c.shapeOf(1)[0], ends))) {
     return c.error("E0307", llvm::formatv("roi must have {0} elements", 2 * dims.size()).str());
   }
-  // An empty tensor stands for scales that are left out.
-  bool hasScales = c.has(2) && getConstantIntValue(c.sizes.product(c.shapeOf(2))) != 0;
-  SmallVector<Axis> axes;
+  // An empty tensor stands for scales that are left out, and so does one of any size beside sizes.
+  std::optional<int64_t> given = c.has(2) ? getConstantIntValue(c.sizes.product(c.shapeOf(2))) : 0;
+  bool hasScales = given ? *given != 0 : !c.has(3);
+  SmallVector<ResizedAxis> axes;
   if (hasScales) {
-    if (std::optional<SmallVector<float>> scales = getFloats(c, 2, "scales")) {
+    if (std::optional<Scales> scales = getScales(c, 2, dims.size())) {
       axes = applyScales(c, dims, *scales);
     }
   } else if (!c.has(3)) {
     return c.error("E0305", "neither scales nor sizes are there");
-  } else if (const Scalars *sizes = c.scalars(3)) {
+  } else if (std::optional<Scalars> sizes = c.listOrRead(3, dims.size())) {
+    if (!given) {
+      c.require(c.sizes.compare(CompareKind::Equal, c.sizes.product(c.shapeOf(2)), c.b.getIndexAttr(0)),
+                "there are both scales and sizes");
+    }
     axes = applySizes(c, dims, sizes->elements);
   } else {
-    return c.dataDependent("sizes is computed from data");
+    return c.unsupported(llvm::formatv("sizes is no list of integers, at most {0}", kMaxReads));
   }
-  Value roi = isCrop ? c.operand(1) : Value();
+  Value roi = isCrop ? c.reshape(c.operand(1), {ends}) : Value();
   return finish(c, std::move(axes), options, roi);
 }
 

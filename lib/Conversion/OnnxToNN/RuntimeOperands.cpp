@@ -76,6 +76,14 @@ std::optional<Size> LegalizeContext::elementOrRead(unsigned i, StringRef name) {
   return std::nullopt;
 }
 
+Size lathe::onnx::toSize(LegalizeContext &c, Value number) {
+  // More than any dimension, and still an integer. What is no number must not become one.
+  Value wide = c.cast(number, c.b.getF64Type());
+  Value limit = c.scalar(2.0 * double(nn::kMaxDim), wide);
+  wide = c.select(c.compare(CompareKind::LessOrEqual, wide, limit), wide, limit);
+  return c.checkedSize(c.readScalars(c.cast(wide, c.b.getI64Type()))->elements.front());
+}
+
 /// Operators of one operand, or whose others have no part in it, whose result has the rank of the first.
 static bool keepsRank(NodeOp node) {
   return llvm::is_contained(

@@ -104,11 +104,7 @@ static std::optional<Size> getDepth(LegalizeContext &c) {
   }
   DenseElementsAttr elements;
   if (!matchPattern(c.operand(1), m_Constant(&elements)) || elements.getNumElements() != 1) {
-    // As a number that is no size where it is too large.
-    Value depth = c.reshape(c.operand(1), {});
-    depth = c.binary(nn::BinaryKind::Min, c.cast(depth, c.b.getF64Type()),
-                     nn::buildScalar(c.b, c.loc, c.b.getF64Type(), 2.0 * double(nn::kMaxDim)));
-    return c.checkedSize(c.readScalars(c.cast(depth, c.b.getI64Type()))->elements.front());
+    return toSize(c, c.reshape(c.operand(1), {}));
   }
   double depth = cast<FloatAttr>(*elements.value_begin<Attribute>()).getValueAsDouble();
   if (depth >= 0 && depth < double(nn::kMaxDim)) {

@@ -219,3 +219,32 @@ func.func @main(%x: tensor<?x20xf32> {lathe.name = "x", lathe.dims = ["B", ""]})
   %y = onnx.node "Pad"(%x, %l) version 17 {mode = "reflect"} outputs ["y"] : (tensor<?x20xf32>, tensor<*xi64>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// A shape of unknown length has as many elements as the result has dimensions.
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:    %{{.*}}: tensor<?xf32> {{{.*}}}, %[[SHAPE:.*]]: tensor<?xi64>
+// CHECK:         %[[TWO:.*]] = nn.reshape %[[SHAPE]] to [2] : tensor<?xi64> -> tensor<2xi64>
+// CHECK-DAG:     nn.read_index %[[TWO]][0]
+// CHECK-DAG:     nn.read_index %[[TWO]][1]
+// CHECK:         nn.reshape {{.*}} -> tensor<?x?xf32>
+func.func @main(%x: tensor<?xf32> {lathe.name = "x", lathe.dims = ["N"]},
+                %shape: tensor<?xi64> {lathe.name = "shape", lathe.dims = ["R"]}) -> (tensor<?x?xf32> {lathe.name = "y"}) {
+  %y = onnx.node "Reshape"(%x, %shape) version 17 {} outputs ["y"] : (tensor<?xf32>, tensor<?xi64>) -> tensor<?x?xf32>
+  return %y : tensor<?x?xf32>
+}
+
+// -----
+
+// Lists of a slice are filled up to one entry for each dimension.
+// CHECK-LABEL: func.func @main
+// CHECK-COUNT-3: nn.pad constant {{.*}} : tensor<?xi64>, tensor<i64> -> tensor<?xi64>
+// CHECK:         nn.slice {{.*}} : tensor<3x4xf32> -> tensor<?x?xf32>
+func.func @main(%x: tensor<3x4xf32> {lathe.name = "x"}, %starts: tensor<?xi64> {lathe.name = "starts", lathe.dims = ["L"]},
+                %ends: tensor<?xi64> {lathe.name = "ends", lathe.dims = ["L"]},
+                %axes: tensor<?xi64> {lathe.name = "axes", lathe.dims = ["L"]}) -> (tensor<*xf32> {lathe.name = "y"}) {
+  %y = onnx.node "Slice"(%x, %starts, %ends, %axes) version 17 {} outputs ["y"]
+    : (tensor<3x4xf32>, tensor<?xi64>, tensor<?xi64>, tensor<?xi64>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
