@@ -48,7 +48,13 @@ class Case:
 
     @property
     def is_random(self):
-        return any(node.op_type in RANDOM for node in self.model.graph.node)
+        return any(node.op_type in RANDOM or self._drops(node) for node in self.model.graph.node)
+
+    def _drops(self, node):
+        """Whether a node leaves elements out: Dropout in training at a rate above 0."""
+        given = dict(zip((value.name for value in self.model.graph.input), self.data[0][0]))
+        ratio, training = [given.get(name) for name in (*node.input, "", "", "")[1:3]]
+        return node.op_type == "Dropout" and bool(training) and (ratio is None or ratio > 0)
 
     @functools.cached_property
     def types(self):

@@ -159,9 +159,15 @@ static LogicalResult legalizeSwiGLU(LegalizeContext &c) {
   return c.set(c.mul(buildSwish(c, c.operand(0), c.floatAttr("alpha", 1)), c.operand(1)));
 }
 
+/// The slopes broadcast; before version 7 a list has one for each channel.
 static LogicalResult legalizePRelu(LegalizeContext &c) {
-  Value x = c.operand(0);
-  return c.set(selectNegative(c, x, c.mul(x, c.operand(1))));
+  Value x = c.operand(0), slope = c.operand(1);
+  if (c.node.version < 7 && nn::getRank(slope) == 1 && nn::getRank(x) > 2) {
+    Sizes dims = c.shapeOf(slope);
+    dims.append(nn::getRank(x) - 2, c.one());
+    slope = c.reshape(slope, dims);
+  }
+  return c.set(selectNegative(c, x, c.mul(x, slope)));
 }
 
 static LogicalResult legalizeMish(LegalizeContext &c) {

@@ -120,10 +120,34 @@ static bool foldBatchNorm(LegalizeContext &c, Type type, double epsilon, Value &
   return true;
 }
 
+/// BatchNormalization in training: by the mean and the variance of the batch, with which those that the
+/// operands hold are brought up to date.
+static LogicalResult trainBatchNorm(LegalizeContext &c) {
+  Value x = c.operand(0);
+  Type type = nn::getElementType(x), wide = type.isF64() ? type : Type(c.b.getF32Type());
+  SmallVector<int64_t> axes{0};
+  llvm::append_range(axes, llvm::seq<int64_t>(2, nn::getRank(x)));
+  double epsilon = c.floatAttr("epsilon", 1e-5), momentum = c.floatAttr("momentum", 0.9);
+  x = c.cast(x, wide);
+  Value mean = c.reduce(ReduceKind::Mean, x, axes, /*keepDims=*/false);
+  Value centered = sub(c, x, besideChannels(c, mean, x));
+  Value variance = c.reduce(ReduceKind::Mean, c.mul(centered, centered), axes, /*keepDims=*/false);
+  Value factor = c.mul(c.cast(c.operand(1), wide), rsqrt(c, variance, epsilon));
+  Value result =
+      c.add(c.mul(centered, besideChannels(c, factor, x)), besideChannels(c, c.cast(c.operand(2), wide), x));
+  for (auto [i, current] : {std::pair(1u, mean), std::pair(2u, variance)}) {
+    Value old = c.cast(c.operand(2 + i), wide);
+    Value next = c.add(c.mul(old, c.scalar(momentum, old)), c.mul(current, c.scalar(1 - momentum, current)));
+    (void)c.set(i, c.cast(next, c.elementType(2 + i)));
+  }
+  return c.set(c.cast(result, type));
+}
+
 /// BatchNormalization in inference is `x * a + b` with constant a and b for each channel.
 static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
-  if (c.intAttr("training_mode", 0) != 0 || c.isUsed(1)) {
-    return c.unsupported("training mode");
+  bool isTraining = c.intAttr("training_mode", 0) != 0;
+  if (!isTraining && c.isUsed(1)) {
+    return c.unsupported("results other than the first without training_mode");
   }
   if (!checkChannelVectors(c, 1, 4, 2)) {
     return failure();
@@ -136,6 +160,9 @@ static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
   if (!isa<FloatType>(type)) {
     return c.error("E0306",
                    llvm::formatv("the operand has elements of type {0}, must have floats", type).str());
+  }
+  if (isTraining) {
+    return trainBatchNorm(c);
   }
   if (!foldBatchNorm(c, type, epsilon, factor, offset)) {
     factor = c.mul(vector(1), rsqrt(c, vector(4), epsilon));

@@ -11,6 +11,7 @@
 #include "lathe/Dialect/NN/IR/NNOrder.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/xxhash.h"
 
@@ -22,6 +23,9 @@ using nn::CompareKind;
 using nn::ReduceKind;
 
 static int64_t getSeed(LegalizeContext &c) {
+  if (c.node.opType == "Dropout" && c.hasAttr("seed")) {
+    return c.intAttr("seed", 0);
+  }
   if (std::optional<double> seed = c.floatAttr("seed")) {
     return int64_t(llvm::bit_cast<uint32_t>(float(*seed)));
   }
@@ -115,6 +119,40 @@ static LogicalResult legalizeMultinomial(LegalizeContext &c) {
       c.cast(c.reduce(ReduceKind::Sum, c.cast(isBefore, c.b.getI64Type()), {2}, /*keepDims=*/false), type));
 }
 
+/// Operand `i` of Dropout, which must be one number, as a tensor of rank 0.
+static Value oneNumber(LegalizeContext &c, unsigned i, StringRef name) {
+  if (nn::areDifferentSizes(c.sizes.product(c.shapeOf(i)), c.one())) {
+    (void)c.error("E0307", name + " must have 1 element");
+    return nn::buildScalar(c.b, c.loc, c.elementType(i), 0);
+  }
+  return c.reshape(c.operand(i), {});
+}
+
+/// Dropout does nothing in inference; its mask keeps everything. In training it leaves elements out at
+/// random, and what is left grows accordingly.
+static LogicalResult legalizeDropout(LegalizeContext &c) {
+  const Scalars *known = c.has(2) ? c.scalars(2) : nullptr;
+  bool isInference = !c.has(2) || (known && known->elements.size() == 1 &&
+                                   getConstantIntValue(known->elements.front()) == 0);
+  if (isInference) {
+    if (c.isUsed(1)) {
+      (void)c.set(1, c.expand(nn::buildScalar(c.b, c.loc, c.b.getI1Type(), 1), c.shapeOf(0)));
+    }
+    return c.forward(0);
+  }
+  Value x = c.operand(0), isTraining = oneNumber(c, 2, "training_mode");
+  Type type = nn::getElementType(x), wide = type.isF64() ? type : Type(c.b.getF32Type());
+  Value ratio = c.has(1) ? c.cast(oneNumber(c, 1, "ratio"), wide) : nn::buildScalar(c.b, c.loc, wide, 0.5);
+  Value one = nn::buildScalar(c.b, c.loc, wide, 1);
+  Value isKept =
+      c.compare(CompareKind::GreaterOrEqual, buildRandom(c, /*normal=*/false, c.shapeOf(0), type), ratio);
+  Value mask = c.select(isTraining, isKept, nn::buildScalar(c.b, c.loc, c.b.getI1Type(), 1));
+  Value factor = c.binary(BinaryKind::Div, one, c.binary(BinaryKind::Sub, one, ratio));
+  Value scaled = c.mul(c.cast(x, wide), c.select(isTraining, factor, one));
+  (void)c.set(1, mask);
+  return c.set(c.cast(c.select(mask, scaled, c.scalar(0, scaled)), type));
+}
+
 void lathe::onnx::registerRandom(LegalizerRegistry &registry) {
   for (bool normal : {false, true}) {
     registry.add(normal ? "RandomNormal" : "RandomUniform", 0, 0,
@@ -123,5 +161,6 @@ void lathe::onnx::registerRandom(LegalizerRegistry &registry) {
                  [normal](LegalizeContext &c) { return legalizeRandomLike(c, normal); });
   }
   registry.add("Bernoulli", 1, 1, legalizeBernoulli);
+  registry.add("Dropout", 1, 3, legalizeDropout);
   registry.add("Multinomial", 1, 1, legalizeMultinomial);
 }

@@ -115,14 +115,11 @@ static FailureOr<Size> countFloatSteps(LegalizeContext &c) {
     }
     return Size(c.b.getIndexAttr(std::max<int64_t>(std::ceil(count), 0)));
   }
-  Type f64 = c.b.getF64Type(), i64 = c.b.getI64Type();
+  Type f64 = c.b.getF64Type();
   Value distance =
       c.cast(c.binary(nn::BinaryKind::Sub, c.reshape(c.operand(1), {}), c.reshape(c.operand(0), {})), f64);
   Value count = c.binary(nn::BinaryKind::Div, distance, c.cast(c.reshape(c.operand(2), {}), f64));
-  count = c.binary(nn::BinaryKind::Max, c.unary(nn::UnaryKind::Ceil, count), c.scalar(0, count));
-  // More than any dimension, and still an integer.
-  count = c.binary(nn::BinaryKind::Min, count, c.scalar(2.0 * double(nn::kMaxDim), count));
-  return c.checkedSize(c.readScalars(c.cast(count, i64))->elements.front());
+  return toSize(c, c.binary(nn::BinaryKind::Max, c.unary(nn::UnaryKind::Ceil, count), c.scalar(0, count)));
 }
 
 static LogicalResult legalizeRange(LegalizeContext &c) {
@@ -215,25 +212,6 @@ static LogicalResult legalizeCastLike(LegalizeContext &c) { return castTo(c, c.e
 
 static LogicalResult legalizeIdentity(LegalizeContext &c) { return c.forward(0); }
 
-/// Dropout does nothing in inference; its mask keeps everything.
-static LogicalResult legalizeDropout(LegalizeContext &c) {
-  if (c.has(2)) {
-    const Scalars *training = c.scalars(2);
-    if (training && training->elements.size() != 1) {
-      return c.error(
-          "E0307",
-          llvm::formatv("training_mode has {0} elements, must have 1", training->elements.size()).str());
-    }
-    if (!training || getConstantIntValue(training->elements.front()) != 0) {
-      return c.unsupported("training mode");
-    }
-  }
-  if (c.isUsed(1)) {
-    (void)c.set(1, c.expand(nn::buildScalar(c.b, c.loc, c.b.getI1Type(), 1), c.shapeOf(0)));
-  }
-  return c.forward(0);
-}
-
 void lathe::onnx::registerShape(LegalizerRegistry &registry) {
   registry.add("Shape", 1, 1, legalizeShape);
   registry.add("Size", 1, 1, legalizeSize);
@@ -242,5 +220,4 @@ void lathe::onnx::registerShape(LegalizerRegistry &registry) {
   registry.add("Cast", 1, 1, legalizeCast);
   registry.add("CastLike", 2, 2, legalizeCastLike);
   registry.addForAny("Identity", 1, 1, legalizeIdentity);
-  registry.add("Dropout", 1, 3, legalizeDropout);
 }
