@@ -32,6 +32,7 @@ mlir::Value multiplyWindows(LegalizeContext &c, mlir::Value windows, mlir::Value
 mlir::Value convolveOpenWindows(LegalizeContext &c, mlir::Value x, mlir::Value filter, const Windows &w,
                                 int64_t groups);
 
+void registerEinsum(LegalizerRegistry &registry);
 void registerQuantizedProducts(LegalizerRegistry &registry);
 
 } // namespace lathe::onnx
