@@ -55,6 +55,26 @@ def test_if_that_hands_on_what_is_there(tmp_path, c):
     compare(proto, compile_model(proto, tmp_path), {"c": np.array(c), "x": floats(4)})
 
 
+def test_a_branch_that_does_not_fit_ends_the_run_that_takes_it(tmp_path):
+    """Exporters leave branches for other shapes in the model, too."""
+    proto = choice([node("Reshape", ["x", "three"], ["t0"])], [node("Neg", ["x"], ["e0"])],
+                   [value("x", FLOAT, 2, 4)], [value("y", FLOAT, None, None)], ["y"], three=np.array([3, 3]))
+    compiled = compile_model(proto, tmp_path)
+    np.testing.assert_array_equal(compiled(c=np.array(False), x=floats(2, 4))["y"], -floats(2, 4))
+    with pytest.raises(lathe.ModelError) as error:
+        compiled(c=np.array(True), x=floats(2, 4))
+    assert error.value.code == "E0702"
+    assert error.value.node == "/y"
+
+
+def test_two_branches_that_do_not_fit_are_an_error(tmp_path):
+    proto = choice([node("Reshape", ["x", "three"], ["t0"])], [node("Concat", ["x", "x"], ["e0"], axis=2)],
+                   [value("x", FLOAT, 2, 4)], [value("y", FLOAT, None, None)], ["y"], three=np.array([3, 3]))
+    with pytest.raises(lathe.ModelError, match="neither branch fits.*axis is 2") as error:
+        compile_model(proto, tmp_path)
+    assert error.value.code == "E0307"
+
+
 @pytest.mark.parametrize("c", [True, False])
 def test_if_around_shapes(tmp_path, c):
     """The branches choose the shape that something else gets."""

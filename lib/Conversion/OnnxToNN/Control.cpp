@@ -6,6 +6,8 @@
 
 #include "Loops.h"
 
+#include "lathe/Dialect/NN/IR/NNHost.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
@@ -29,7 +31,10 @@ public:
   LogicalResult convert(Region &thenBody, Region &elseBody);
 
 private:
-  LogicalResult convertBranch(Region &body, unsigned number);
+  /// `misfit` is set if the branch does not fit the shapes around it.
+  LogicalResult convertBranch(Region &body, unsigned number, std::string &misfit);
+  /// The other branch does not fit, so that the condition must be `wanted`.
+  LogicalResult convertOnly(Region &body, bool wanted, StringRef misfit);
   /// Chooses how result `i` is handed on.
   LogicalResult joinResult(unsigned i);
   void joinScalars(const Scalars &thenScalars, const Scalars &elseScalars);
@@ -55,10 +60,10 @@ private:
 
 } // namespace
 
-LogicalResult IfConverter::convertBranch(Region &body, unsigned number) {
+LogicalResult IfConverter::convertBranch(Region &body, unsigned number, std::string &misfit) {
   OpBuilder::InsertionGuard guard(c.b);
   c.b.createBlock(&choice->getRegion(number));
-  FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(body, {});
+  FailureOr<SmallVector<LegalValue>> results = c.bodies->tryConvert(body, {}, misfit);
   if (failed(results)) {
     return failure();
   }
@@ -176,20 +181,68 @@ LogicalResult IfConverter::finish() {
   return success(!c.hasFailed());
 }
 
+/// The results of the node are those of `body`, which stands here.
+static LogicalResult takeBranch(LegalizeContext &c, Region &body) {
+  FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(body, {});
+  if (failed(results)) {
+    return failure();
+  }
+  if (results->size() < c.node.op->getNumResults()) {
+    return c.error("E0305", llvm::formatv("a branch has {0} outputs, the node {1}", results->size(),
+                                          c.node.op->getNumResults())
+                                .str());
+  }
+  for (auto [i, result] : llvm::enumerate(*results)) {
+    (void)c.setLegal(i, std::move(result));
+  }
+  return success();
+}
+
+LogicalResult IfConverter::convertOnly(Region &body, bool wanted, StringRef misfit) {
+  emitRemark(c.loc) << "[convert-onnx-to-nn] the " << (wanted ? "else" : "then")
+                    << " branch does not fit these shapes, and a run that takes it ends with an error: "
+                    << misfit;
+  Value holds = condition;
+  if (!wanted) {
+    holds = arith::XOrIOp::create(c.b, c.loc, condition, c.toBit(c.one()));
+  }
+  nn::CheckOp::create(c.b, c.loc, holds);
+  return takeBranch(c, body);
+}
+
 LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
+  Region *bodies[] = {&thenBody, &elseBody};
+  std::string misfits[2];
+  bool fits[2];
   choice = nn::IfOp::create(c.b, c.loc, TypeRange(), condition, ValueRange(), c.b.getArrayAttr({}));
-  OpBuilder::InsertionGuard guard(c.b);
-  size_t mark = c.sizes.enterBody();
-  bool ok = succeeded(convertBranch(thenBody, 0)) && succeeded(convertBranch(elseBody, 1));
-  for (unsigned i = 0; ok && i < c.node.op->getNumResults(); ++i) {
-    ok = succeeded(joinResult(i));
+  {
+    OpBuilder::InsertionGuard guard(c.b);
+    size_t mark = c.sizes.enterBody();
+    for (unsigned number : {0u, 1u}) {
+      fits[number] = succeeded(convertBranch(*bodies[number], number, misfits[number]));
+    }
+    bool ok = fits[0] && fits[1];
+    for (unsigned i = 0; ok && i < c.node.op->getNumResults(); ++i) {
+      ok = succeeded(joinResult(i));
+    }
+    ok = ok && succeeded(finish());
+    c.sizes.leaveBody(mark);
+    if (ok) {
+      return success();
+    }
+    if (choice) {
+      c.bodies->abandon(choice);
+    }
   }
-  ok = ok && succeeded(finish());
-  c.sizes.leaveBody(mark);
-  if (!ok && choice) {
-    c.bodies->abandon(choice);
+  if (!misfits[0].empty() && !misfits[1].empty()) {
+    return c.error("E0307", "neither branch fits; then: " + misfits[0] + "; else: " + misfits[1]);
   }
-  return success(ok);
+  for (unsigned number : {0u, 1u}) {
+    if (fits[number] && !misfits[1 - number].empty()) {
+      return convertOnly(*bodies[number], number == 0, misfits[1 - number]);
+    }
+  }
+  return failure();
 }
 
 static LogicalResult legalizeIf(LegalizeContext &c) {
@@ -202,19 +255,7 @@ static LogicalResult legalizeIf(LegalizeContext &c) {
   std::optional<int64_t> isTrue =
       known && known->elements.size() == 1 ? getConstantIntValue(known->elements.front()) : std::nullopt;
   if (isTrue) {
-    FailureOr<SmallVector<LegalValue>> results = c.bodies->convert(*isTrue ? *thenBody : *elseBody, {});
-    if (failed(results)) {
-      return failure();
-    }
-    if (results->size() < c.node.op->getNumResults()) {
-      return c.error("E0305", llvm::formatv("a branch has {0} outputs, the node {1}", results->size(),
-                                            c.node.op->getNumResults())
-                                  .str());
-    }
-    for (auto [i, result] : llvm::enumerate(*results)) {
-      (void)c.setLegal(i, std::move(result));
-    }
-    return success();
+    return takeBranch(c, *isTrue ? *thenBody : *elseBody);
   }
   FailureOr<Value> condition = asCondition(c, c.legal(0));
   return failed(condition) ? failure() : IfConverter(c, *condition).convert(*thenBody, *elseBody);

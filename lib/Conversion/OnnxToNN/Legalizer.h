@@ -74,6 +74,10 @@ public:
   /// what it yields. Fails after it has said why, or listed what is not supported.
   virtual llvm::FailureOr<llvm::SmallVector<LegalValue>> convert(mlir::Region &body,
                                                                  llvm::ArrayRef<LegalValue> arguments) = 0;
+  /// The same for a body that may never run. If operands in it do not fit each other, nothing is reported:
+  /// `misfit` then says what does not.
+  virtual llvm::FailureOr<llvm::SmallVector<LegalValue>>
+  tryConvert(mlir::Region &body, llvm::ArrayRef<LegalValue> arguments, std::string &misfit) = 0;
   /// Takes an op with regions out of the function. It lives on for a while: others remember what is in it.
   virtual void abandon(mlir::Operation *op) = 0;
 };

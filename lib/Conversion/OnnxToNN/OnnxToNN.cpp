@@ -2,18 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Arguments.h"
-#include "Legalizer.h"
-#include "Strings.h"
+#include "Conversion.h"
 #include "Windows.h"
 
 #include "lathe/Conversion/Passes.h"
-#include "lathe/Dialect/Onnx/IR/Onnx.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/JSON.h"
-#include <deque>
 
 using namespace mlir;
 using namespace lathe;
@@ -26,77 +23,6 @@ namespace lathe {
 
 /// The most node names listed for one operator.
 static constexpr size_t kMaxListed = 8;
-/// The most conversions of bodies.
-static constexpr size_t kMaxBodies = 10000;
-
-namespace {
-
-/// One walk over the nodes of `@main`.
-class Conversion : public BodyConverter {
-public:
-  Conversion(func::FuncOp main, const LegalizerRegistry &registry)
-      : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder),
-        scopes(1), vocabulary(main) {}
-  ~Conversion() override { destroyAbandoned(); }
-
-  LogicalResult run();
-
-  FailureOr<SmallVector<LegalValue>> convert(Region &body, ArrayRef<LegalValue> arguments) override;
-  void abandon(Operation *op) override;
-
-private:
-  /// Converts a node at the builder's insertion point.
-  void convertNode(NodeOp node);
-  /// Verifies the ops before the insertion point and after `before`, and reports what is wrong with them as
-  /// the node's error.
-  LogicalResult verifyNew(Operation *before, NodeOp node);
-  /// The ops before the insertion point and after `before`.
-  SmallVector<Operation *> getNew(Operation *before);
-  /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
-  LegalValue *find(Value value);
-  void destroyAbandoned();
-  void bindStrings(ConstantOp constant) {
-    if (LegalValue value = vocabulary.bind(builder, constant); value.isKnown()) {
-      scopes.back()[constant.getResult()] = std::move(value);
-    }
-  }
-  /// Adds to what the artifact says about the model.
-  void addMetadata(const Twine &key, const std::string &text);
-  /// The tensors that a result of the model becomes, and their names.
-  LogicalResult convertResult(LegalValue value, const std::string &name, SmallVectorImpl<Value> &results,
-                              SmallVectorImpl<std::string> &names);
-  LogicalResult convertReturn();
-  /// How much was found wrong or not supported so far.
-  size_t countProblems() const {
-    size_t count = unsupportedForms.size() + errors;
-    for (auto &[op, names] : unknownOps) {
-      count += names.size();
-    }
-    return count;
-  }
-  LogicalResult reportUnsupported();
-  void eraseOld();
-  /// Writes down the symbols' bounds where no pass drops them.
-  void recordBounds();
-
-  func::FuncOp main;
-  const LegalizerRegistry &registry;
-  OpBuilder builder;
-  nn::ShapeTracker tracker;
-  SizeArith sizes;
-  /// The values of the function and of the bodies around the insertion point, innermost last.
-  // A deque: references to values stay when a body begins.
-  std::deque<DenseMap<Value, LegalValue>> scopes;
-  SmallVector<Operation *> abandoned;
-  size_t convertedBodies = 0;
-  Vocabulary vocabulary;
-  /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
-  std::map<std::string, SmallVector<std::string>> unknownOps;
-  SmallVector<std::string> unsupportedForms;
-  size_t errors = 0;
-};
-
-} // namespace
 
 /// A list of texts as JSON.
 static std::string toJson(const std::vector<std::string> &texts) {
@@ -213,89 +139,6 @@ SmallVector<Operation *> Conversion::getNew(Operation *before) {
     ops.push_back(&op);
   }
   return ops;
-}
-
-LegalValue *Conversion::find(Value value) {
-  for (auto &scope : llvm::reverse(scopes)) {
-    auto known = scope.find(value);
-    if (known == scope.end()) {
-      continue;
-    }
-    if (&scope == &scopes.back()) {
-      return &known->second;
-    }
-    LegalValue copy = known->second;
-    return &(scopes.back()[value] = std::move(copy));
-  }
-  return nullptr;
-}
-
-FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<LegalValue> arguments) {
-  // Loops in loops are converted again and again until what they carry is known.
-  if (++convertedBodies > kMaxBodies) {
-    ++errors;
-    return emitError(body.getLoc()) << "[E0103] control flow is nested too deep: more than " << kMaxBodies
-                                    << " bodies";
-  }
-  Block &block = body.front();
-  if (block.getNumArguments() != arguments.size()) {
-    ++errors;
-    return emitError(body.getLoc()) << "[E0305] the body has " << block.getNumArguments()
-                                    << " inputs, must have " << arguments.size();
-  }
-  scopes.emplace_back();
-  size_t mark = sizes.enterBody();
-  for (auto [argument, value] : llvm::zip_equal(block.getArguments(), arguments)) {
-    scopes.back()[argument] = value;
-  }
-  Location outer = body.getParentOp()->getLoc();
-  size_t problems = countProblems();
-  for (Operation &op : block) {
-    if (auto node = dyn_cast<NodeOp>(op)) {
-      convertNode(node);
-    } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
-               isa<RankedTensorType>(op.getResult(0).getType())) {
-      scopes.back()[op.getResult(0)].tensor = builder.clone(op)->getResult(0);
-    } else if (auto strings = dyn_cast<ConstantOp>(op)) {
-      bindStrings(strings);
-    }
-  }
-  SmallVector<LegalValue> results;
-  bool ok = problems == countProblems();
-  for (Value yielded : block.getTerminator()->getOperands()) {
-    LegalValue *value = ok ? find(yielded) : nullptr;
-    if (ok && !value && !problems) {
-      ++errors;
-      emitError(outer) << "[E0308] a result of a body is of type " << yielded.getType();
-    }
-    ok &= value != nullptr;
-    if (ok) {
-      results.push_back(*value);
-    }
-  }
-  scopes.pop_back();
-  sizes.leaveBody(mark);
-  sizes.setLoc(outer);
-  if (!ok) {
-    return failure();
-  }
-  return results;
-}
-
-void Conversion::abandon(Operation *op) {
-  op->remove();
-  abandoned.push_back(op);
-}
-
-void Conversion::destroyAbandoned() {
-  // One may use values of another's body.
-  for (Operation *op : abandoned) {
-    op->dropAllReferences();
-  }
-  for (Operation *op : abandoned) {
-    op->destroy();
-  }
-  abandoned.clear();
 }
 
 LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {

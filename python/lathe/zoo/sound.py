@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-VAD = {"vad_16k": "silero_vad_16k_op15.onnx", "vad_half": "silero_vad_half.onnx",
+VAD = {"vad": "silero_vad.onnx", "vad_16k": "silero_vad_16k_op15.onnx", "vad_half": "silero_vad_half.onnx",
        "vad_if": "silero_vad_op18_ifless.onnx", "vad_openvino": "silero_vad_openvino_16k.onnx"}
 RATE = 16000
 # A chunk is this many samples, of which the first were in the chunk before.

@@ -75,3 +75,23 @@ func.func @main(%x: tensor<?xf32> {lathe.name = "x", lathe.dims = ["N"]}, %y: te
   %z = onnx.node "Add"(%x, %y) version 17 {} outputs ["z"] : (tensor<?xf32>, tensor<?xf32>) -> tensor<*xf32>
   return %z : tensor<*xf32>
 }
+
+// -----
+
+// The branch that does not fit is none: the condition is checked, and the other branch stands here.
+// CHECK-LABEL: func.func @main
+// CHECK-NOT:     nn.if
+// CHECK:         %[[C:.*]] = nn.read_index %{{.*}}[0] : tensor<i1>
+// CHECK:         nn.check
+// CHECK-NEXT:    nn.unary neg
+func.func @main(%c: tensor<i1> {lathe.name = "c"}, %x: tensor<2x4xf32> {lathe.name = "x"})
+    -> (tensor<*xf32> {lathe.name = "y"}) {
+  %y = onnx.node "If"(%c) version 17 {} outputs ["y"] subgraphs ["then_branch", "else_branch"] : (tensor<i1>) -> tensor<*xf32> {
+    %a = onnx.node "Concat"(%x, %x) version 17 {axis = 2 : i64} outputs ["a"] : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<*xf32>
+    onnx.yield %a : tensor<*xf32>
+  }, {
+    %b = onnx.node "Neg"(%x) version 17 {} outputs ["b"] : (tensor<2x4xf32>) -> tensor<*xf32>
+    onnx.yield %b : tensor<*xf32>
+  }
+  return %y : tensor<*xf32>
+}

@@ -1,0 +1,91 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The conversion of a whole model, node by node.
+
+#ifndef LATHE_CONVERSION_ONNXTONN_CONVERSION_H
+#define LATHE_CONVERSION_ONNXTONN_CONVERSION_H
+
+#include "Strings.h"
+
+#include "lathe/Dialect/Onnx/IR/Onnx.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include <deque>
+#include <map>
+
+namespace lathe::onnx {
+
+/// One walk over the nodes of `@main`.
+class Conversion : public BodyConverter {
+public:
+  Conversion(mlir::func::FuncOp main, const LegalizerRegistry &registry)
+      : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder),
+        scopes(1), vocabulary(main) {}
+  ~Conversion() override { destroyAbandoned(); }
+
+  mlir::LogicalResult run();
+
+  llvm::FailureOr<llvm::SmallVector<LegalValue>> convert(mlir::Region &body,
+                                                         llvm::ArrayRef<LegalValue> arguments) override;
+  llvm::FailureOr<llvm::SmallVector<LegalValue>>
+  tryConvert(mlir::Region &body, llvm::ArrayRef<LegalValue> arguments, std::string &misfit) override;
+  void abandon(mlir::Operation *op) override;
+
+private:
+  /// Converts a node at the builder's insertion point.
+  void convertNode(NodeOp node);
+  /// Verifies the ops before the insertion point and after `before`, and reports what is wrong with them as
+  /// the node's error.
+  mlir::LogicalResult verifyNew(mlir::Operation *before, NodeOp node);
+  /// The ops before the insertion point and after `before`.
+  llvm::SmallVector<mlir::Operation *> getNew(mlir::Operation *before);
+  /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
+  LegalValue *find(mlir::Value value);
+  void destroyAbandoned();
+  void bindStrings(ConstantOp constant) {
+    if (LegalValue value = vocabulary.bind(builder, constant); value.isKnown()) {
+      scopes.back()[constant.getResult()] = std::move(value);
+    }
+  }
+  /// Adds to what the artifact says about the model.
+  void addMetadata(const llvm::Twine &key, const std::string &text);
+  /// The tensors that a result of the model becomes, and their names.
+  mlir::LogicalResult convertResult(LegalValue value, const std::string &name,
+                                    llvm::SmallVectorImpl<mlir::Value> &results,
+                                    llvm::SmallVectorImpl<std::string> &names);
+  mlir::LogicalResult convertReturn();
+  /// How much was found wrong or not supported so far.
+  size_t countProblems() const {
+    size_t count = unsupportedForms.size() + errors;
+    for (auto &[op, names] : unknownOps) {
+      count += names.size();
+    }
+    return count;
+  }
+  mlir::LogicalResult reportUnsupported();
+  void eraseOld();
+  /// Writes down the symbols' bounds where no pass drops them.
+  void recordBounds();
+
+  mlir::func::FuncOp main;
+  const LegalizerRegistry &registry;
+  mlir::OpBuilder builder;
+  nn::ShapeTracker tracker;
+  SizeArith sizes;
+  /// The values of the function and of the bodies around the insertion point, innermost last.
+  // A deque: references to values stay when a body begins.
+  std::deque<llvm::DenseMap<mlir::Value, LegalValue>> scopes;
+  llvm::SmallVector<mlir::Operation *> abandoned;
+  size_t convertedBodies = 0;
+  Vocabulary vocabulary;
+  /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
+  std::map<std::string, llvm::SmallVector<std::string>> unknownOps;
+  llvm::SmallVector<std::string> unsupportedForms;
+  size_t errors = 0;
+};
+
+} // namespace lathe::onnx
+
+#endif // LATHE_CONVERSION_ONNXTONN_CONVERSION_H
