@@ -375,6 +375,8 @@ WireResult lathe::walkModel(std::string_view file, const ModelLimits &limits) {
 
 std::vector<DataRange> lathe::dataRanges(std::string_view rawData) {
   std::vector<DataRange> ranges(rawData.size() / sizeof(DataRange));
-  std::memcpy(ranges.data(), rawData.data(), ranges.size() * sizeof(DataRange));
+  if (!ranges.empty()) {
+    std::memcpy(ranges.data(), rawData.data(), ranges.size() * sizeof(DataRange));
+  }
   return ranges;
 }

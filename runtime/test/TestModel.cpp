@@ -79,7 +79,9 @@ lathe_table *TestModel::build() {
     auto *infos = reinterpret_cast<lathe_value_info *>(take(values.size() * sizeof(lathe_value_info)));
     for (size_t i = 0; i < values.size(); ++i) {
       char *dims = take(values[i].dims.size() * 8);
-      memcpy(dims, values[i].dims.data(), values[i].dims.size() * 8);
+      if (!values[i].dims.empty()) {
+        memcpy(dims, values[i].dims.data(), values[i].dims.size() * 8);
+      }
       infos[i] = {writer.string(values[i].name), values[i].dtype, uint32_t(values[i].dims.size()),
                   writer.offset(dims)};
     }

@@ -23,7 +23,7 @@ using namespace lathe::onnx;
 
 /// The integers of a small constant.
 static std::optional<Scalars> readConstant(Value tensor) {
-  auto type = cast<RankedTensorType>(tensor.getType());
+  auto type = mlir::cast<RankedTensorType>(tensor.getType());
   Type elementType = type.getElementType();
   if (!type.hasStaticShape() || type.getNumElements() > kMaxScalars ||
       !(elementType.isSignlessInteger(64) || elementType.isSignlessInteger(32) ||
@@ -137,7 +137,7 @@ LogicalResult LegalizeContext::setLegal(unsigned i, LegalValue value) {
 }
 
 Region *LegalizeContext::subgraph(StringRef name) {
-  Region *body = cast<NodeOp>(node.op).getSubgraph(name);
+  Region *body = mlir::cast<NodeOp>(node.op).getSubgraph(name);
   if (!body) {
     (void)error("E0303", name + " is missing", name);
   }
@@ -201,7 +201,7 @@ void LegalizeContext::boundSymbols(ValueRange operands) {
         std::optional<int64_t> limit = symbol ? getLimit(other, symbol) : std::nullopt;
         if (limit && *limit >= int64_t(symbol.getMin())) {
           symbol.setMax(std::min<int64_t>(symbol.getMax(), *limit));
-          sizes.setAlias(cast<Value>(other), symbol);
+          sizes.setAlias(mlir::cast<Value>(other), symbol);
           hasChanged = true;
         }
       }
@@ -263,7 +263,7 @@ Size LegalizeContext::checkedSize(Size size) {
     (void)error("E0307", llvm::formatv("a dimension is {0}, must be 0 to {1}", *number, nn::kMaxDim).str());
     return b.getIndexAttr(0);
   }
-  return nn::CheckedSizeOp::create(b, loc, cast<Value>(size)).getResult();
+  return nn::CheckedSizeOp::create(b, loc, mlir::cast<Value>(size)).getResult();
 }
 
 Size LegalizeContext::checkedProduct(ArrayRef<Size> factors) {
@@ -283,7 +283,7 @@ Value LegalizeContext::toBit(Size condition) {
   if (std::optional<int64_t> known = getConstantIntValue(condition)) {
     return arith::ConstantIntOp::create(b, loc, *known != 0, 1);
   }
-  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, cast<Value>(condition),
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, mlir::cast<Value>(condition),
                                arith::ConstantIndexOp::create(b, loc, 0));
 }
 

@@ -262,7 +262,7 @@ static LogicalResult legalizeLocalResponseNorm(LegalizeContext &c) {
   Value x = c.operand(0);
   Value squares =
       c.reshape(c.mul(x, x), {dims[0], dims[1], c.sizes.product(ArrayRef<Size>(dims).drop_front(2))});
-  MixedSizes sizes({dims[1]});
+  MixedSizes sizes{ArrayRef<Size>(dims[1])};
   Value means = nn::createInferred<nn::PoolOp>(
       c.b, c.loc, nn::getElementType(x), nn::PoolKind::Mean, squares, ArrayRef<int64_t>{size},
       ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}, ValueRange(), ValueRange(), sizes.values,

@@ -24,7 +24,7 @@ std::optional<Scalars> LegalizeContext::scalarsOrRead(unsigned i) {
 }
 
 std::optional<Scalars> LegalizeContext::readScalars(Value tensor) {
-  auto type = cast<RankedTensorType>(tensor.getType());
+  auto type = mlir::cast<RankedTensorType>(tensor.getType());
   if (!isa<IntegerType>(type.getElementType()) || !type.hasStaticShape() ||
       type.getNumElements() > kMaxReads) {
     return std::nullopt;

@@ -11,7 +11,7 @@
 using namespace mlir;
 using namespace lathe;
 
-static constexpr int64_t kLastDataType = 28;
+static constexpr int64_t kString = 8, kLastDataType = 28;
 
 Type lathe::onnx::getElementType(MLIRContext *context, int64_t dataType) {
   Builder b(context);
@@ -31,7 +31,7 @@ Type lathe::onnx::getElementType(MLIRContext *context, int64_t dataType) {
     return b.getI32Type();
   case 7:
     return b.getI64Type();
-  case 8:
+  case kString:
     return StringType::get(context);
   case 9:
     return b.getI1Type();
@@ -79,8 +79,12 @@ Type lathe::onnx::getElementType(MLIRContext *context, int64_t dataType) {
 }
 
 int64_t lathe::onnx::getDataType(Type elementType) {
+  if (isa<StringType>(elementType)) {
+    return kString;
+  }
   for (int64_t dataType = 1; dataType <= kLastDataType; ++dataType) {
-    if (getElementType(elementType.getContext(), dataType) == elementType) {
+    // Strings are this dialect's, which need not be loaded.
+    if (dataType != kString && getElementType(elementType.getContext(), dataType) == elementType) {
       return dataType;
     }
   }
