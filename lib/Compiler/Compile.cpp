@@ -71,6 +71,7 @@ public:
     }
     pipeline.optLevel = options.optLevel;
     pipeline.strict = options.verifyEach;
+    pipeline.foldBudget = options.foldBudget;
   }
 
   Error run() {

@@ -88,6 +88,7 @@ json::Object CompileOptions::toJSON() const {
       {"from", stageName(from)},
       {"to", stageName(to)},
       {"opt_level", optLevel},
+      {"fold_budget", int64_t(foldBudget)},
       {"targets", json::Array(targets)},
       {"shapes", json::Array(map_range(shapes, [](const ShapeOption &s) { return toUTF8(s.str()); }))},
       {"threads", threads},

@@ -41,7 +41,7 @@ void NotFiniteConstants::addConstants(ModuleOp module) {
 
 void NotFiniteConstants::addWeight(nn::WeightOp weight, codegen::NotFiniteCount count) {
   // A small constant that became an operand of a kernel: addConstants has seen it.
-  if (isa<DenseElementsAttr>(weight.getValue()) && !isa<DenseResourceElementsAttr>(weight.getValue())) {
+  if (isa_and_nonnull<DenseElementsAttr>(weight.getValueAttr())) {
     return;
   }
   entries.push_back({weight.getOnnxName().value_or(weight.getSymName()).str(), count,

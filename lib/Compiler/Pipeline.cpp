@@ -81,7 +81,7 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.prefer(nn::createPropagateTransposesPass());
     passes.cleanUp();
     // Weights that were exported transposed join, too.
-    passes.prefer(nn::createFoldWeightsPass());
+    passes.prefer(nn::createFoldWeightsPass({/*budget=*/options.foldBudget}));
     passes.prefer(nn::createFuseProjectionsPass());
     passes.cleanUp();
   }
@@ -141,12 +141,16 @@ struct NamedPipelineOptions : PassPipelineOptions<NamedPipelineOptions> {
                              llvm::cl::init("native")};
   Option<bool> strict{*this, "strict", llvm::cl::desc("fail on what is only slow"), llvm::cl::init(false)};
 
+  Option<uint64_t> foldBudget{*this, "fold-budget", llvm::cl::desc("as of nn-fold-weights"),
+                              llvm::cl::init(PipelineOptions().foldBudget)};
+
   PipelineOptions toOptions() const {
     PipelineOptions options;
     options.optLevel = optLevel;
     options.shapes.assign(shapes.begin(), shapes.end());
     options.target = target;
     options.strict = strict;
+    options.foldBudget = foldBudget;
     return options;
   }
 };

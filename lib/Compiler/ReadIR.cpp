@@ -34,7 +34,7 @@ Expected<OwningOpRef<ModuleOp>> lathe::readIR(MLIRContext &context, StringRef pa
 
 /// Whether the weight's value is a reference to bytes that are not there.
 static bool lacksData(nn::WeightOp weight) {
-  auto resource = dyn_cast<DenseResourceElementsAttr>(weight.getValue());
+  auto resource = dyn_cast_or_null<DenseResourceElementsAttr>(weight.getValueAttr());
   return resource && !resource.getRawHandle().getBlob();
 }
 
@@ -52,7 +52,7 @@ Error lathe::takeWeights(ModuleOp module, ModuleOp model) {
       return modelError(ErrorCode::E0403, "weight @" + weight.getSymName().str() + " is " + expects +
                                               ", but the model's is " + has);
     }
-    weight.setValueAttr(source.getValue());
+    weight.setValueAttr(source.getValueAttr());
   }
   return checkWeights(module);
 }

@@ -54,7 +54,7 @@ def run_driver(*arguments: object) -> str:
 def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.PathLike[str] | None = None, *,
             threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
-            run_pass_until: int | None = None) -> Model:
+            fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
     Parameters
@@ -77,6 +77,9 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         What the model may hold and what compiling it may take, by the names of the driver's options:
         ``{"max_nodes": 10**6, "time_limit": 60, "memory_limit": "4G"}``. `lathe.compiler.LIMITS` lists them,
         docs/security.md explains them.
+    fold_budget : int or str, default "1G"
+        The bytes that may be computed from weights alone when the artifact is written. What goes beyond is computed in every
+        run, and the report says so.
     run_pass_until : int, optional
         Leaves out all optional passes but the first so many: to find the one at fault.
 
@@ -107,6 +110,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         if name not in LIMITS:
             raise ModelError("E0001", f"there is no limit {name!r}, but {', '.join(LIMITS)}")
         arguments.append(f"--{name.replace('_', '-')}={limit}")
+    if fold_budget is not None:
+        arguments.append(f"--fold-budget={fold_budget}")
     if run_pass_until is not None:
         arguments.append(f"--run-pass-until={run_pass_until}")
     run_driver(*arguments)

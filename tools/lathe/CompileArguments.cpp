@@ -169,6 +169,8 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
   arguments.flag("-O2", "everything (default)", [&] { options.optLevel = 2; });
   addShapeOption(arguments, options);
   addModelOptions(arguments, options);
+  arguments.size("--fold-budget", "BYTES", "compute so much from weights in advance (default 1G)",
+                 options.foldBudget, uint64_t(1) << 60);
   arguments.number("--threads", "N", "choose schedules for so many threads; the result runs with any number",
                    options.threads, 1, 1024);
   arguments.value("--weights", "file|object", "of OUTPUT.a: a file beside it (default) or an object to link",

@@ -71,6 +71,8 @@ struct CompileOptions {
   /// Names for cpu::resolveTarget, best first in the artifact.
   std::vector<std::string> targets = {"native"};
   std::vector<ShapeOption> shapes;
+  /// The bytes that may be computed from weights when the artifact is written, see nn-fold-weights.
+  uint64_t foldBudget = uint64_t(1) << 30;
   /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.
   unsigned threads = 0;
   /// For Static: an object file instead of a side file.

@@ -22,6 +22,8 @@ struct PipelineOptions {
   std::vector<std::string> shapes;
   /// Of the code generator.
   std::string target = "native";
+  /// The bytes that may be computed from weights when the artifact is written.
+  uint64_t foldBudget = uint64_t(1) << 30;
   /// Fail where generated code is only slow: for the compiler's own tests.
   bool strict = false;
   /// Is told of every pass, in order, when a pipeline is built. What it answers counts where `isOptional`:

@@ -39,8 +39,6 @@ int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   return elements * getElementBytes(type.getElementType());
 }
 
-int64_t codegen::getElementBytes(Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
-
 namespace {
 class WeightAssigner {
 public:
@@ -55,11 +53,13 @@ public:
 private:
   /// Finds, through layer calls, the kernel arguments that every weight reaches.
   void collectUses() {
-    module.walk([&](nn::WeightUseOp use) {
-      if (auto weight = symbols.lookup<nn::WeightOp>(use.getWeight())) {
-        follow(weight, use.getResult());
-      }
-    });
+    for (auto function : module.getOps<func::FuncOp>()) {
+      function.walk([&](nn::WeightUseOp use) {
+        if (auto weight = symbols.lookup<nn::WeightOp>(use.getWeight())) {
+          follow(weight, use.getResult());
+        }
+      });
+    }
   }
 
   void follow(nn::WeightOp weight, Value value) {
@@ -177,7 +177,7 @@ private:
   void placeWeights() {
     int64_t offset = 0;
     Builder builder(module.getContext());
-    // A weight may be the source of another; those that no kernel reads are not stored.
+    // Others may be computed from a weight; those that no kernel reads are not stored.
     for (auto weight : llvm::make_early_inc_range(module.getOps<nn::WeightOp>())) {
       if (!uses.contains(weight) && !other.contains(weight)) {
         continue;

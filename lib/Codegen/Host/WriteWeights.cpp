@@ -2,294 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Produces the bytes of the weight section.
-///
-/// A weight, however it is composed, is a list of strided blocks of mapped memory: a transposition permutes
-/// strides, a concatenation shifts and collects blocks, a reshape splits dimensions (only where it merges
-/// ones that do not follow each other in memory is a copy made). Rows and panels are then gathered straight
-/// from the model's file.
+/// Produces the bytes of the weight section. Rows and panels are gathered straight from the model's file
+/// wherever a weight is only a view of others.
 
 #include "lathe/Codegen/Host/Weights.h"
+#include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
-#include <deque>
 
 using namespace mlir;
 using namespace lathe;
 using llvm::Error;
+using nn::StridedBlock;
 
 namespace {
-
-/// Elements `[lo, lo + size)` of a weight, at `base + sum of (index - lo) * stride` bytes.
-struct StridedBlock {
-  const char *base;
-  SmallVector<int64_t> lo, size, stride;
-};
-
-/// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
-void copyRow(ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> index, int64_t first, int64_t last,
-             int64_t elementBytes, char *to) {
-  for (const StridedBlock &block : blocks) {
-    size_t rank = block.lo.size(), column = rank - 1;
-    const char *from = block.base;
-    bool inside = true;
-    for (size_t dim = 0; dim < column && inside; ++dim) {
-      int64_t at = index[dim] - block.lo[dim];
-      inside = at >= 0 && at < block.size[dim];
-      from += at * block.stride[dim];
-    }
-    int64_t begin = std::max(first, rank ? block.lo[column] : 0);
-    int64_t end = std::min(last, rank ? block.lo[column] + block.size[column] : 1);
-    if (!inside || begin >= end) {
-      continue;
-    }
-    int64_t stride = rank ? block.stride[column] : elementBytes;
-    from += rank ? (begin - block.lo[column]) * stride : 0;
-    char *out = to + (begin - first) * elementBytes;
-    if (stride == elementBytes) {
-      memcpy(out, from, (end - begin) * elementBytes);
-      continue;
-    }
-    for (int64_t i = begin; i < end; ++i, from += stride, out += elementBytes) {
-      memcpy(out, from, elementBytes);
-    }
-  }
-}
-
-/// Advances a row-major index; the last dimension is not part of it.
-void nextRow(MutableArrayRef<int64_t> index, ArrayRef<int64_t> shape) {
-  for (size_t dim = index.size(); dim-- > 0;) {
-    if (++index[dim] < shape[dim]) {
-      return;
-    }
-    index[dim] = 0;
-  }
-}
-
-class WeightBlocks {
-public:
-  explicit WeightBlocks(ModuleOp module) : symbols(module) {}
-
-  llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight) {
-    // Sources form a tree of a few levels; a bound keeps a cycle from ever being followed.
-    return get(weight, /*depth=*/0);
-  }
-
-  /// Frees what the blocks got so far may refer to.
-  void release() { storage.clear(); }
-
-private:
-  llvm::Expected<SmallVector<StridedBlock>> get(nn::WeightOp weight, unsigned depth) {
-    if (depth > 16) {
-      return llvm::createStringError("weight @%s has sources nested more than 16 deep",
-                                     weight.getSymName().data());
-    }
-    RankedTensorType type = weight.getTensorType();
-    if (auto source = dyn_cast<nn::WeightSourceAttr>(weight.getValue())) {
-      return compose(weight, source, depth);
-    }
-    llvm::Expected<ArrayRef<char>> bytes = getBytes(weight);
-    if (!bytes) {
-      return bytes.takeError();
-    }
-    return SmallVector<StridedBlock>{
-        getDense(bytes->data(), type.getShape(), codegen::getElementBytes(type.getElementType()))};
-  }
-
-  llvm::Expected<SmallVector<StridedBlock>> compose(nn::WeightOp weight, nn::WeightSourceAttr source,
-                                                    unsigned depth) {
-    SmallVector<StridedBlock> blocks;
-    if (source.getKind().getValue() == "reshape") {
-      return reshape(weight, source, depth);
-    }
-    bool concat = source.getKind().getValue() == "concat";
-    int64_t shift = 0;
-    for (FlatSymbolRefAttr name : source.getOperands()) {
-      auto operand = symbols.lookup<nn::WeightOp>(name.getValue());
-      if (!operand) {
-        return llvm::createStringError("weight @%s has no source @%s", weight.getSymName().data(),
-                                       name.getValue().data());
-      }
-      llvm::Expected<SmallVector<StridedBlock>> parts = get(operand, depth + 1);
-      if (!parts) {
-        return parts.takeError();
-      }
-      for (StridedBlock &block : *parts) {
-        if (concat) {
-          block.lo[source.getIndices()[0]] += shift;
-        } else {
-          StridedBlock permuted = block;
-          for (auto [to, from] : llvm::enumerate(source.getIndices())) {
-            permuted.lo[to] = block.lo[from];
-            permuted.size[to] = block.size[from];
-            permuted.stride[to] = block.stride[from];
-          }
-          block = permuted;
-        }
-        blocks.push_back(block);
-      }
-      if (concat) {
-        shift += operand.getTensorType().getDimSize(source.getIndices()[0]);
-      }
-    }
-    return blocks;
-  }
-
-  llvm::Expected<SmallVector<StridedBlock>> reshape(nn::WeightOp weight, nn::WeightSourceAttr source,
-                                                    unsigned depth) {
-    auto operand = symbols.lookup<nn::WeightOp>(source.getOperands().front().getValue());
-    if (!operand) {
-      return llvm::createStringError("weight @%s has no source @%s", weight.getSymName().data(),
-                                     source.getOperands().front().getValue().data());
-    }
-    llvm::Expected<SmallVector<StridedBlock>> parts = get(operand, depth + 1);
-    if (!parts) {
-      return parts.takeError();
-    }
-    RankedTensorType type = operand.getTensorType();
-    ArrayRef<int64_t> shape = source.getIndices();
-    if (parts->size() == 1) {
-      if (std::optional<StridedBlock> view = reshapeView(parts->front(), shape)) {
-        return SmallVector<StridedBlock>{*view};
-      }
-    }
-    int64_t bytes = codegen::getElementBytes(type.getElementType());
-    std::string &owned = storage.emplace_back(type.getNumElements() * bytes, '\0');
-    int64_t columns = type.getRank() ? type.getShape().back() : 1;
-    int64_t rows = columns ? type.getNumElements() / columns : 0;
-    SmallVector<int64_t> index(std::max<int64_t>(type.getRank() - 1, 0), 0);
-    for (int64_t row = 0; row < rows; ++row) {
-      copyRow(*parts, index, 0, columns, bytes, owned.data() + row * columns * bytes);
-      nextRow(index, type.getShape());
-    }
-    return SmallVector<StridedBlock>{getDense(owned.data(), shape, bytes)};
-  }
-
-  /// Row-major elements.
-  static StridedBlock getDense(const char *base, ArrayRef<int64_t> shape, int64_t bytes) {
-    StridedBlock block{base, SmallVector<int64_t>(shape.size(), 0), llvm::to_vector(shape),
-                       SmallVector<int64_t>(shape.size())};
-    for (size_t dim = shape.size(); dim-- > 0;) {
-      block.stride[dim] = bytes;
-      bytes *= shape[dim];
-    }
-    return block;
-  }
-
-  /// The same memory under another shape, if dimensions that merge follow each other in it.
-  static std::optional<StridedBlock> reshapeView(const StridedBlock &from, ArrayRef<int64_t> shape) {
-    StridedBlock to = getDense(from.base, shape, 1);
-    SmallVector<int64_t> sizes, strides;
-    for (auto [size, stride] : llvm::zip_equal(from.size, from.stride)) {
-      if (size != 1) {
-        sizes.push_back(size);
-        strides.push_back(stride);
-      }
-    }
-    size_t i = 0;
-    for (size_t j = 0; j < shape.size();) {
-      if (shape[j] == 1) {
-        to.stride[j++] = 1;
-        continue;
-      }
-      if (i == sizes.size()) {
-        return std::nullopt;
-      }
-      size_t iEnd = i + 1, jEnd = j + 1;
-      for (int64_t left = sizes[i], right = shape[j]; left != right;) {
-        if (left < right && iEnd < sizes.size()) {
-          if (strides[iEnd - 1] != sizes[iEnd] * strides[iEnd]) {
-            return std::nullopt;
-          }
-          left *= sizes[iEnd++];
-        } else if (right < left && jEnd < shape.size()) {
-          right *= shape[jEnd++];
-        } else {
-          return std::nullopt; // an empty tensor
-        }
-      }
-      int64_t stride = strides[iEnd - 1];
-      for (size_t dim = jEnd; dim-- > j;) {
-        to.stride[dim] = stride;
-        stride *= shape[dim];
-      }
-      i = iEnd;
-      j = jEnd;
-    }
-    return to;
-  }
-
-  /// Elements of fewer than 8 bits, which lie side by side in a model's file, from the low bits on: a byte
-  /// each.
-  static llvm::Expected<std::string> unpack(nn::WeightOp weight, ArrayRef<char> packed) {
-    RankedTensorType type = weight.getTensorType();
-    unsigned bits = type.getElementTypeBitWidth();
-    auto count = size_t(type.getNumElements());
-    if (packed.size() != llvm::divideCeil(count * bits, 8)) {
-      return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu",
-                                     weight.getSymName().data(), size_t(llvm::divideCeil(count * bits, 8)),
-                                     packed.size());
-    }
-    std::string bytes(count, '\0');
-    for (size_t i = 0; i < count; ++i) {
-      size_t at = i * bits, byte = at / 8, shift = at % 8;
-      unsigned pair = uint8_t(packed[byte]);
-      if (shift + bits > 8) {
-        pair |= unsigned(uint8_t(packed[byte + 1])) << 8;
-      }
-      bytes[i] = char(pair >> shift & ((1u << bits) - 1));
-    }
-    return bytes;
-  }
-
-  /// The elements of a weight that holds data, one byte per bool.
-  llvm::Expected<ArrayRef<char>> getBytes(nn::WeightOp weight) {
-    RankedTensorType type = weight.getTensorType();
-    size_t size = type.getNumElements() * codegen::getElementBytes(type.getElementType());
-    if (auto resource = dyn_cast<DenseResourceElementsAttr>(weight.getValue())) {
-      AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-      if (unsigned bits = type.getElementTypeBitWidth(); blob && bits > 1 && bits < 8) {
-        llvm::Expected<std::string> bytes = unpack(weight, blob->getData());
-        if (!bytes) {
-          return bytes.takeError();
-        }
-        std::string &owned = storage.emplace_back(std::move(*bytes));
-        return ArrayRef<char>(owned.data(), owned.size());
-      }
-      if (!blob || blob->getData().size() != size) {
-        return llvm::createStringError("weight @%s needs %zu bytes, its data has %zu",
-                                       weight.getSymName().data(), size,
-                                       blob ? blob->getData().size() : size_t(0));
-      }
-      return blob->getData();
-    }
-    auto dense = dyn_cast<DenseElementsAttr>(weight.getValue());
-    if (!dense) {
-      return llvm::createStringError("weight @%s has no data", weight.getSymName().data());
-    }
-    if (!dense.isSplat() && !type.getElementType().isInteger(1)) {
-      return dense.getRawData();
-    }
-    std::string &owned = storage.emplace_back(size, '\0');
-    if (type.getElementType().isInteger(1)) {
-      for (auto [position, value] : llvm::enumerate(dense.getValues<bool>())) {
-        owned[position] = value;
-      }
-    } else {
-      ArrayRef<char> element = dense.getRawData();
-      for (size_t at = 0; at < size; at += element.size()) {
-        memcpy(&owned[at], element.data(), element.size());
-      }
-    }
-    return ArrayRef<char>(owned.data(), owned.size());
-  }
-
-  SymbolTable symbols;
-  std::deque<std::string> storage;
-};
 
 /// Counts what is not finite in floating-point elements of one layout.
 template <typename Bits, Bits exponent, Bits mantissa>
@@ -375,10 +103,10 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
           if (!to) {
             return to.takeError();
           }
-          copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
+          nn::copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
           countNotFinite(element, ArrayRef(*to, (end - part) * bytes), notFinite);
         }
-        nextRow(index, shape);
+        nn::advance(index, shape);
         continue;
       }
       llvm::Expected<char *> to = buffer.reserve(width * interleave * bytes);
@@ -387,11 +115,11 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
       }
       for (int64_t j = 0; j < interleave && k + j < rows; ++j) {
         row.assign(width * bytes, 0);
-        copyRow(blocks, index, first, std::min(first + width, columns), bytes, row.data());
+        nn::copyRow(blocks, index, first, std::min(first + width, columns), bytes, row.data());
         for (int64_t i = 0; i < width; ++i) {
           memcpy(*to + (i * interleave + j) * bytes, row.data() + i * bytes, bytes);
         }
-        nextRow(index, shape);
+        nn::advance(index, shape);
       }
       countNotFinite(element, ArrayRef(*to, width * interleave * bytes), notFinite);
     }
@@ -422,12 +150,12 @@ Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<Str
         int64_t end = std::min(first + panel.getWidth(), (own + 1) * columns);
         index.back() = row % channels;
         if (begin < end) {
-          copyRow(blocks, index, group * columns + begin, group * columns + end, bytes,
-                  *to + (begin - first) * bytes);
+          nn::copyRow(blocks, index, group * columns + begin, group * columns + end, bytes,
+                      *to + (begin - first) * bytes);
           countNotFinite(type.getElementType(), ArrayRef(*to, panel.getWidth() * bytes), notFinite);
         }
         if ((row + 1) % (joined * channels) == 0) {
-          nextRow(MutableArrayRef(index).drop_back(), window.drop_back());
+          nn::advance(MutableArrayRef(index).drop_back(), window.drop_back());
         }
       }
     }
@@ -465,22 +193,21 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
 
 Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink,
                             llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite) {
-  WeightBlocks sources(module);
+  nn::Evaluator evaluator(module);
   Buffer buffer(sink);
   for (auto weight : module.getOps<nn::WeightOp>()) {
     auto offset = weight->getAttrOfType<IntegerAttr>(kOffsetAttr);
     if (!offset) {
       continue; // only a source of others
     }
-    llvm::Expected<SmallVector<StridedBlock>> blocks = sources.get(weight);
-    if (!blocks) {
-      return blocks.takeError();
+    llvm::Expected<nn::ConstantTensor> contents = evaluator.read(weight);
+    if (!contents) {
+      return contents.takeError();
     }
     NotFiniteCount notFinite;
-    if (Error error = writeWeight(weight, *blocks, buffer, notFinite)) {
+    if (Error error = writeWeight(weight, contents->getBlocks(), buffer, notFinite)) {
       return error;
     }
-    sources.release();
     if (notFinite.nan || notFinite.infinite) {
       foundNotFinite(weight, notFinite);
     }

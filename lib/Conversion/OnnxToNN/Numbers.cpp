@@ -39,7 +39,7 @@ std::optional<SmallVector<double>> lathe::onnx::readNumbers(Value tensor) {
   Attribute value;
   if (auto use = tensor.getDefiningOp<nn::WeightUseOp>()) {
     auto weight = SymbolTable::lookupNearestSymbolFrom<nn::WeightOp>(use, use.getWeightAttr());
-    value = weight ? weight.getValue() : Attribute();
+    value = weight ? weight.getValueAttr() : Attribute();
   } else {
     matchPattern(tensor, m_Constant(&value));
   }

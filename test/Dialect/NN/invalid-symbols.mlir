@@ -33,22 +33,22 @@ func.func @symbol_too_large() {
 // -----
 
 // expected-error@+1 {{expects a ranked tensor of static shape, but it is 'tensor<?xf32>'}}
-nn.weight private @w : tensor<?xf32> = #nn.source<concat [@w] [0]>
+nn.weight private @w : tensor<?xf32> = "a"
 
 // -----
 
 // expected-error@+1 {{expects less than 2^63 bits}}
-nn.weight private @w : tensor<281474976710655x281474976710655xf32> = #nn.source<concat [@w] [0]>
+nn.weight private @w : tensor<281474976710655x281474976710655xf32> = "a"
 
 // -----
 
-// expected-error@+1 {{expects elements or a source as its value, but it is "a"}}
+// expected-error@+1 {{expects elements as its value, but it is "a"}}
 nn.weight private @w : tensor<2xf32> = "a"
 
 // -----
 
 // expected-error@+1 {{expects a value of type 'tensor<2xf32>', but it has 'tensor<3xf32>'}}
-"nn.weight"() {sym_name = "w", type = tensor<2xf32>, value = dense<0.0> : tensor<3xf32>} : () -> ()
+"nn.weight"() ({}) {sym_name = "w", type = tensor<2xf32>, value = dense<0.0> : tensor<3xf32>} : () -> ()
 
 // -----
 
@@ -75,69 +75,6 @@ nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <32 x 1, groups 4 join
 
 // expected-error@+1 {{expects a multiple of 3 columns for the groups of its panel, but it is 'tensor<4x4xf32>'}}
 nn.weight private @w : tensor<4x4xf32> = dense<0.0> panel <32 x 1, groups 3 joined 1>
-
-// -----
-
-// expected-error@+1 {{expects the kind of a weight's source to be "concat", "transpose" or "reshape", but it is "add"}}
-nn.weight private @w : tensor<2xf32> = #nn.source<add [@w] [0]>
-
-// -----
-
-// expected-error@+1 {{expects a transpose of one weight, but there are 2}}
-nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@w, @w] [0]>
-
-// -----
-
-// expected-error@+1 {{expects a transpose by a permutation, but it has [0, 0]}}
-nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@w] [0, 0]>
-
-// -----
-
-// expected-error@+1 {{expects a concat along one axis that is not negative, but it has [0, 1]}}
-nn.weight private @w : tensor<2xf32> = #nn.source<concat [@w] [0, 1]>
-
-// -----
-
-// expected-error@+1 {{does not find the weight @v}}
-nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v] [0]>
-
-// -----
-
-// expected-error@+1 {{expects sources of its own elements, 'f16', but @v is 'tensor<2xf32>'}}
-nn.weight private @w : tensor<2xf16> = #nn.source<concat [@v] [0]>
-nn.weight private @v : tensor<2xf32> = dense<0.0>
-
-// -----
-
-// expected-error@+1 {{expects the shape of its source, [4], but it is 'tensor<2xf32>'}}
-nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v, @v] [0]>
-nn.weight private @v : tensor<2xf32> = dense<0.0>
-
-// -----
-
-// expected-error@+1 {{expects a source along an axis below the rank, 1, but it is 1}}
-nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v] [1]>
-nn.weight private @v : tensor<2xf32> = dense<0.0>
-
-// -----
-
-// expected-error@+1 {{expects sources of one rank, 1, but there is 'tensor<2x1xf32>'}}
-nn.weight private @w : tensor<2xf32> = #nn.source<concat [@v, @u] [0]>
-nn.weight private @v : tensor<2xf32> = dense<0.0>
-nn.weight private @u : tensor<2x1xf32> = dense<0.0>
-
-// -----
-
-// expected-error@+1 {{expects sources of one shape but along axis 0, but there are 'tensor<2x3xf32>' and 'tensor<2x1xf32>'}}
-nn.weight private @w : tensor<4x3xf32> = #nn.source<concat [@v, @u] [0]>
-nn.weight private @v : tensor<2x3xf32> = dense<0.0>
-nn.weight private @u : tensor<2x1xf32> = dense<0.0>
-
-// -----
-
-// expected-error@+1 {{expects a source that permutes 1 dimensions, but it permutes 2}}
-nn.weight private @w : tensor<2xf32> = #nn.source<transpose [@v] [1, 0]>
-nn.weight private @v : tensor<2xf32> = dense<0.0>
 
 // -----
 
@@ -204,12 +141,43 @@ nn.weight private @w : tensor<2xsi8> = dense<0>
 
 // -----
 
-nn.weight private @v : tensor<2x3xf32> = dense<1.0>
-// expected-error@+1 {{expects a source of the elements of 'tensor<2x3xf32>', but its shape is [2, 4]}}
-nn.weight private @w : tensor<2x4xf32> = #nn.source<reshape [@v] [2, 4]>
+// expected-error@+1 {{expects a value or a body that computes it}}
+nn.weight private @w : tensor<2xf32>
 
 // -----
 
-nn.weight private @v : tensor<2x3xf32> = dense<1.0>
-// expected-error@+1 {{expects a reshape to sizes that are not negative, but it has [-2, -3]}}
-nn.weight private @w : tensor<2x3xf32> = #nn.source<reshape [@v] [-2, -3]>
+// expected-error@+1 {{expects a value or a body that computes it}}
+nn.weight private @w : tensor<2xf32> = dense<0.0> computed {
+  %0 = nn.weight_use @v : tensor<2xf32>
+  nn.yield %0 : tensor<2xf32>
+}
+nn.weight private @v : tensor<2xf32> = dense<0.0>
+
+// -----
+
+// expected-error@+1 {{expects a body that yields one value of its type, 'tensor<2xf32>'}}
+nn.weight private @w : tensor<2xf32> computed {
+  %0 = nn.weight_use @v : tensor<3xf32>
+  nn.yield %0 : tensor<3xf32>
+}
+nn.weight private @v : tensor<3xf32> = dense<0.0>
+
+// -----
+
+nn.weight private @w : tensor<2xf32> computed {
+  // expected-error@+1 {{does not find the weight @v}}
+  %0 = nn.weight_use @v : tensor<2xf32>
+  nn.yield %0 : tensor<2xf32>
+}
+
+// -----
+
+nn.weight private @w : tensor<2xf32> computed {
+  // expected-error@+1 {{cannot compute a weight}}
+  %0 = nn.layer_call @f row 0() : () -> tensor<2xf32>
+  nn.yield %0 : tensor<2xf32>
+}
+func.func private @f() -> tensor<2xf32> {
+  %0 = arith.constant dense<0.0> : tensor<2xf32>
+  return %0 : tensor<2xf32>
+}

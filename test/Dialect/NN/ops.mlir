@@ -17,8 +17,18 @@ nn.weight private @w7 : tensor<4x2xf32> = dense_resource<w7> {onnx_name = "encod
 nn.weight private @q : tensor<4x2xf32> = dense<1.0> panel <16 x 1>
 // CHECK: nn.weight private @g : tensor<2x1x4xf32> = dense<1.000000e+00> panel <32 x 1, groups 4 joined 2>
 nn.weight private @g : tensor<2x1x4xf32> = dense<1.0> panel <32 x 1, groups 4 joined 2>
-// CHECK: nn.weight private @qw : tensor<4x4xf32> = #nn.source<concat [@w7, @q] [1]>
-nn.weight private @qw : tensor<4x4xf32> = #nn.source<concat [@w7, @q] [1]>
+// CHECK:      nn.weight private @qw : tensor<4x4xf32> computed {
+// CHECK-NEXT:   %[[A:.*]] = nn.weight_use @w7 : tensor<4x2xf32>
+// CHECK-NEXT:   %[[B:.*]] = nn.weight_use @q : tensor<4x2xf32>
+// CHECK-NEXT:   %[[C:.*]] = nn.concat %[[A]], %[[B]] axis(1)
+// CHECK-NEXT:   nn.yield %[[C]] : tensor<4x4xf32>
+// CHECK-NEXT: } panel <16 x 1>
+nn.weight private @qw : tensor<4x4xf32> computed {
+  %a = nn.weight_use @w7 : tensor<4x2xf32>
+  %b = nn.weight_use @q : tensor<4x2xf32>
+  %c = nn.concat %a, %b axis(1) : tensor<4x2xf32>, tensor<4x2xf32> -> tensor<4x4xf32>
+  nn.yield %c : tensor<4x4xf32>
+} panel <16 x 1>
 
 // CHECK-LABEL: func @weight_use
 func.func @weight_use() -> tensor<4x2xf32> {

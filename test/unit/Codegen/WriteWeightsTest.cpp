@@ -36,7 +36,7 @@ protected:
             [&](nn::WeightOp weight, codegen::NotFiniteCount count) {
               notFinite[weight.getSymName().str()] = {count.nan, count.infinite};
             })) {
-      return std::move(error);
+      return error;
     }
     std::vector<float> values(bytes.size() / sizeof(float));
     memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
@@ -102,18 +102,31 @@ TEST_F(WriteWeightsTest, BoolsTakeAByte) {
 TEST_F(WriteWeightsTest, TransposesAsItWrites) {
   EXPECT_EQ(head(R"(
     nn.weight private @a : tensor<2x3xf32> = dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]>
-    nn.weight private @t : tensor<3x2xf32> = #nn.source<transpose [@a] [1, 0]> {lathe.offset = 0 : i64}
+    nn.weight private @t : tensor<3x2xf32> computed {
+      %0 = nn.weight_use @a : tensor<2x3xf32>
+      %1 = nn.transpose %0 perm([1, 0]) : tensor<2x3xf32> -> tensor<3x2xf32>
+      nn.yield %1 : tensor<3x2xf32>
+    } {lathe.offset = 0 : i64}
   )",
                  6),
             std::vector<float>({1, 4, 2, 5, 3, 6}));
 }
 
-TEST_F(WriteWeightsTest, JoinsSourcesOfSources) {
+TEST_F(WriteWeightsTest, JoinsWhatIsComputed) {
   EXPECT_EQ(head(R"(
     nn.weight private @a : tensor<1x2xf32> = dense<[[1.0, 2.0]]>
     nn.weight private @b : tensor<2x1xf32> = dense<[[3.0], [4.0]]>
-    nn.weight private @t : tensor<2x1xf32> = #nn.source<transpose [@a] [1, 0]>
-    nn.weight private @c : tensor<2x2xf32> = #nn.source<concat [@t, @b] [1]> {lathe.offset = 0 : i64}
+    nn.weight private @t : tensor<2x1xf32> computed {
+      %0 = nn.weight_use @a : tensor<1x2xf32>
+      %1 = nn.transpose %0 perm([1, 0]) : tensor<1x2xf32> -> tensor<2x1xf32>
+      nn.yield %1 : tensor<2x1xf32>
+    }
+    nn.weight private @c : tensor<2x2xf32> computed {
+      %0 = nn.weight_use @t : tensor<2x1xf32>
+      %1 = nn.weight_use @b : tensor<2x1xf32>
+      %2 = nn.concat %0, %1 axis(1) : tensor<2x1xf32>, tensor<2x1xf32> -> tensor<2x2xf32>
+      nn.yield %2 : tensor<2x2xf32>
+    } {lathe.offset = 0 : i64}
   )",
                  4),
             std::vector<float>({1, 3, 2, 4}));
@@ -165,12 +178,18 @@ TEST_F(WriteWeightsTest, BytesThatWereLeftOutAreAnError) {
             "weight @a needs 4 bytes, its data has 0");
 }
 
-TEST_F(WriteWeightsTest, ACycleOfSourcesEnds) {
+TEST_F(WriteWeightsTest, ACycleOfWeightsEnds) {
   EXPECT_EQ(failure(R"(
-    nn.weight private @a : tensor<1x1xf32> = #nn.source<transpose [@b] [1, 0]> {lathe.offset = 0 : i64}
-    nn.weight private @b : tensor<1x1xf32> = #nn.source<transpose [@a] [1, 0]>
+    nn.weight private @a : tensor<1xf32> computed {
+      %0 = nn.weight_use @b : tensor<1xf32>
+      nn.yield %0 : tensor<1xf32>
+    } {lathe.offset = 0 : i64}
+    nn.weight private @b : tensor<1xf32> computed {
+      %0 = nn.weight_use @a : tensor<1xf32>
+      nn.yield %0 : tensor<1xf32>
+    }
   )"),
-            "weight @b has sources nested more than 16 deep");
+            "weight @b is made of others more than 16 deep");
 }
 
 TEST_F(WriteWeightsTest, CountsWhatIsNotFinite) {

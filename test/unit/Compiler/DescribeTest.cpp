@@ -141,7 +141,8 @@ TEST_F(DescribeTest, AFingerprintThatIsNoNumberIsRefused) {
 TEST_F(DescribeTest, ATypeThatNoArtifactTakesIsRefused) {
   ModelError error = failure("func.func @main(%x: tensor<2xcomplex<f32>>) { return }");
   EXPECT_EQ(error.code, ErrorCode::E0401);
-  EXPECT_EQ(error.message, "value \"input0\" has type tensor<2xcomplex<f32>>, which an artifact cannot take or give");
+  EXPECT_EQ(error.message,
+            "value \"input0\" has type tensor<2xcomplex<f32>>, which an artifact cannot take or give");
 }
 
 TEST_F(DescribeTest, ADynamicSizeWithoutASymbolIsRefused) {

@@ -7,6 +7,7 @@
 #ifndef LATHE_CODEGEN_HOST_WEIGHTS_H
 #define LATHE_CODEGEN_HOST_WEIGHTS_H
 
+#include "lathe/Dialect/NN/Evaluate/ConstantTensor.h"
 #include "lathe/Dialect/NN/IR/NN.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -22,8 +23,7 @@ inline constexpr llvm::StringLiteral kWeightBytesAttr = "lathe.weight_bytes";
 /// Every weight starts at a multiple of this.
 inline constexpr int64_t kWeightAlignment = 64;
 
-/// The bytes of one element in memory; what is narrower than a byte takes one.
-int64_t getElementBytes(mlir::Type type);
+using nn::getElementBytes;
 
 /// The bytes that `weight` takes in the section, padding of panels included.
 int64_t getStoredBytes(nn::WeightOp weight);
@@ -33,9 +33,9 @@ struct NotFiniteCount {
   int64_t nan = 0, infinite = 0;
 };
 
-/// Produces the weight section from front to back: arranges, transposes and joins weights as they are
-/// written, holding at most one weight's panel row in memory. `sink` gets exactly `lathe.weight_bytes` bytes.
-/// `foundNotFinite` is called for every weight that has such elements, once its bytes are written.
+/// Produces the weight section from front to back: computes and arranges weights as they are written, holding
+/// at most one computed weight in memory, and what it is made of. `sink` gets exactly `lathe.weight_bytes`
+/// bytes. `foundNotFinite` is called for every weight that has such elements, once its bytes are written.
 llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink,
                          llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite);
 

@@ -26,18 +26,6 @@ using namespace lathe::nn;
 #include "lathe/Dialect/NN/IR/NNEnums.cpp.inc"
 #include "lathe/Dialect/NN/IR/NNInterfaces.cpp.inc"
 
-/// The kind of a weight's source, a bare word.
-static ParseResult parseSourceKind(AsmParser &parser, StringAttr &kind) {
-  StringRef keyword;
-  if (parser.parseKeyword(&keyword)) {
-    return failure();
-  }
-  kind = parser.getBuilder().getStringAttr(keyword);
-  return success();
-}
-
-static void printSourceKind(AsmPrinter &printer, StringAttr kind) { printer << kind.getValue(); }
-
 #define GET_ATTRDEF_CLASSES
 #include "lathe/Dialect/NN/IR/NNAttrs.cpp.inc"
 
@@ -62,7 +50,8 @@ static void printVisibility(OpAsmPrinter &printer, Operation *, StringAttr visib
 /// `type = value`, where the value does not repeat its type.
 static ParseResult parseTypedValue(OpAsmParser &parser, TypeAttr &type, Attribute &value) {
   Type parsed;
-  if (parser.parseType(parsed) || parser.parseEqual() || parser.parseAttribute(value, parsed)) {
+  if (parser.parseType(parsed) ||
+      (succeeded(parser.parseOptionalEqual()) && parser.parseAttribute(value, parsed))) {
     return failure();
   }
   type = TypeAttr::get(parsed);
@@ -70,7 +59,11 @@ static ParseResult parseTypedValue(OpAsmParser &parser, TypeAttr &type, Attribut
 }
 
 static void printTypedValue(OpAsmPrinter &printer, Operation *, TypeAttr type, Attribute value) {
-  printer << type << " = ";
+  printer << type;
+  if (!value) {
+    return;
+  }
+  printer << " = ";
   auto typed = dyn_cast<TypedAttr>(value);
   if (typed && typed.getType() == type.getValue()) {
     printer.printAttributeWithoutType(value);
@@ -129,32 +122,6 @@ void NNDialect::registerAttributes() {
 
 Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type, Location loc) {
   return arith::ConstantOp::materialize(builder, value, type, loc);
-}
-
-LogicalResult WeightSourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr kind,
-                                       ArrayRef<FlatSymbolRefAttr> operands, ArrayRef<int64_t> indices) {
-  if (kind != "concat" && kind != "transpose" && kind != "reshape") {
-    return emitError() << "expects the kind of a weight's source to be \"concat\", \"transpose\" or "
-                          "\"reshape\", but it is "
-                       << kind;
-  }
-  bool isConcat = kind == "concat";
-  if (isConcat ? operands.empty() : operands.size() != 1) {
-    return emitError() << "expects a " << kind.getValue() << " of "
-                       << (isConcat ? "at least one weight" : "one weight") << ", but there are "
-                       << operands.size();
-  }
-  if (isConcat && (indices.size() != 1 || indices.front() < 0)) {
-    return emitError() << "expects a concat along one axis that is not negative, but it has [" << indices
-                       << "]";
-  }
-  if (kind == "reshape" && llvm::any_of(indices, [](int64_t size) { return size < 0; })) {
-    return emitError() << "expects a reshape to sizes that are not negative, but it has [" << indices << "]";
-  }
-  if (kind == "transpose" && !isPermutationVector(indices)) {
-    return emitError() << "expects a transpose by a permutation, but it has [" << indices << "]";
-  }
-  return success();
 }
 
 LogicalResult PanelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t width,
@@ -230,6 +197,20 @@ void WeightOp::build(OpBuilder &builder, OperationState &state, StringRef name, 
                      Attribute value, StringRef onnxName) {
   build(builder, state, builder.getStringAttr(name), builder.getStringAttr("private"), TypeAttr::get(type),
         value, PanelAttr(), onnxName.empty() ? StringAttr() : builder.getStringAttr(onnxName));
+}
+
+void WeightOp::build(OpBuilder &builder, OperationState &state, StringRef name, StringRef onnxName,
+                     function_ref<Value(OpBuilder &, Location)> makeBody) {
+  OpBuilder::InsertionGuard guard(builder);
+  Region *body = state.addRegion();
+  builder.createBlock(body);
+  Value value = makeBody(builder, state.location);
+  YieldOp::create(builder, state.location, value);
+  Properties &properties = state.getOrAddProperties<Properties>();
+  properties.sym_name = builder.getStringAttr(name);
+  properties.sym_visibility = builder.getStringAttr("private");
+  properties.type = TypeAttr::get(value.getType());
+  properties.onnx_name = onnxName.empty() ? StringAttr() : builder.getStringAttr(onnxName);
 }
 
 SmallVector<OpFoldResult> ReshapeOp::getMixedDims() {

@@ -7,6 +7,7 @@
 #include "VerifyUtils.h"
 
 #include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/NN/IR/NNControl.h"
 
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -69,19 +70,21 @@ LogicalResult WeightOp::verify() {
                            << " columns for the groups of its panel, but it is " << type;
     }
   }
-  if (isa<WeightSourceAttr>(getValue())) {
-    // Sizes are checked with the symbols.
+  if (bool(getValueAttr()) == isComputed()) {
+    return emitOpError() << "expects a value or a body that computes it";
+  }
+  if (isComputed()) {
     return success();
   }
-  auto elements = dyn_cast<ElementsAttr>(getValue());
+  auto elements = dyn_cast<ElementsAttr>(getValueAttr());
   if (!elements) {
-    return emitOpError() << "expects elements or a source as its value, but it is " << getValue();
+    return emitOpError() << "expects elements as its value, but it is " << getValueAttr();
   }
   if (elements.getType() != type) {
     return emitOpError() << "expects a value of type " << type << ", but it has " << elements.getType();
   }
   // A resource without a blob is one whose text was left out.
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(getValue())) {
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(getValueAttr())) {
     AsmResourceBlob *blob = resource.getRawHandle().getBlob();
     if (blob && int64_t(blob->getData().size()) != *bytes) {
       return emitOpError() << "expects " << *bytes << " bytes for " << type << ", but the resource has "
@@ -91,80 +94,22 @@ LogicalResult WeightOp::verify() {
   return success();
 }
 
-/// The shape that `source` gives, or failure with an error at `op`.
-static FailureOr<SmallVector<int64_t>> getSourceShape(WeightOp op, WeightSourceAttr source,
-                                                      ArrayRef<RankedTensorType> operands) {
-  SmallVector<int64_t> shape(operands.front().getShape());
-  if (source.getKind() == "transpose") {
-    if (source.getIndices().size() != shape.size()) {
-      return op.emitOpError() << "expects a source that permutes " << shape.size()
-                              << " dimensions, but it permutes " << source.getIndices().size();
-    }
-    return applyPermutation(shape, source.getIndices());
-  }
-  if (source.getKind() == "reshape") {
-    std::optional<int64_t> from = countElements(shape), to = countElements(source.getIndices());
-    if (!from || from != to) {
-      return op.emitOpError() << "expects a source of the elements of " << operands.front()
-                              << ", but its shape is " << formatShape(source.getIndices());
-    }
-    return llvm::to_vector(source.getIndices());
-  }
-  int64_t axis = source.getIndices().front();
-  if (axis >= int64_t(shape.size())) {
-    return op.emitOpError() << "expects a source along an axis below the rank, " << shape.size()
-                            << ", but it is " << axis;
-  }
-  for (RankedTensorType operand : operands.drop_front()) {
-    if (operand.getRank() != int64_t(shape.size())) {
-      return op.emitOpError() << "expects sources of one rank, " << shape.size() << ", but there is "
-                              << operand;
-    }
-    if (llvm::AddOverflow(shape[axis], operand.getDimSize(axis), shape[axis])) {
-      return op.emitOpError() << "expects sources of less than 2^63 elements along axis " << axis;
-    }
-  }
-  for (RankedTensorType operand : operands) {
-    for (auto [position, size, other] : llvm::enumerate(shape, operand.getShape())) {
-      if (int64_t(position) != axis && size != other) {
-        return op.emitOpError() << "expects sources of one shape but along axis " << axis
-                                << ", but there are " << operands.front() << " and " << operand;
-      }
-    }
-  }
-  return shape;
-}
-
-LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
-  auto source = dyn_cast<WeightSourceAttr>(getValue());
-  if (!source) {
+LogicalResult WeightOp::verifyRegions() {
+  if (!isComputed()) {
     return success();
   }
-  SmallVector<RankedTensorType> operands;
-  for (FlatSymbolRefAttr name : source.getOperands()) {
-    auto weight = symbolTable.lookupNearestSymbolFrom<WeightOp>(*this, name);
-    if (!weight) {
-      return emitOpError() << "does not find the weight " << name;
-    }
-    // That weight may not be verified yet.
-    auto type = dyn_cast<RankedTensorType>(weight.getType());
-    if (!type || !type.hasStaticShape()) {
-      return weight.emitOpError() << "expects a ranked tensor of static shape, but it is "
-                                  << weight.getType();
-    }
-    operands.push_back(type);
-    if (type.getElementType() != getTensorType().getElementType()) {
-      return emitOpError() << "expects sources of its own elements, " << getTensorType().getElementType()
-                           << ", but " << name << " is " << type;
-    }
+  Block &block = getBody().front();
+  if (block.getNumArguments() != 0) {
+    return emitOpError() << "expects a body without arguments, but it has " << block.getNumArguments();
   }
-  FailureOr<SmallVector<int64_t>> shape = getSourceShape(*this, source, operands);
-  if (failed(shape)) {
-    return failure();
+  auto yield = dyn_cast<YieldOp>(block.back());
+  if (!yield || yield->getOperandTypes() != TypeRange(getType())) {
+    return emitOpError() << "expects a body that yields one value of its type, " << getType();
   }
-  if (ArrayRef(*shape) != getTensorType().getShape()) {
-    return emitOpError() << "expects the shape of its source, " << formatShape(*shape) << ", but it is "
-                         << getTensorType();
+  for (Operation &op : block.without_terminator()) {
+    if (!isPure(&op) || op.getNumRegions() != 0 || op.getNumResults() != 1) {
+      return op.emitOpError() << "cannot compute a weight";
+    }
   }
   return success();
 }

@@ -111,10 +111,15 @@ Value Fusion::join(ArrayRef<Value> parts, int64_t axis, Location loc) {
   if (names.size() != parts.size()) {
     return Value();
   }
-  auto source = WeightSourceAttr::get(rewriter.getContext(), rewriter.getStringAttr("concat"), names, axis);
   OpBuilder builder(rewriter.getContext());
   builder.setInsertionPointAfter(last);
-  auto weight = WeightOp::create(builder, loc, name, type, source, onnxName);
+  auto weight = WeightOp::create(builder, loc, name, onnxName, [&](OpBuilder &body, Location) -> Value {
+    SmallVector<Value> uses;
+    for (auto [part, weightName] : llvm::zip_equal(parts, names)) {
+      uses.push_back(WeightUseOp::create(body, loc, part.getType(), weightName));
+    }
+    return ConcatOp::create(body, loc, type, uses, axis);
+  });
   // The symbol table may give it another name.
   symbols.insert(weight);
   return WeightUseOp::create(rewriter, loc, type, FlatSymbolRefAttr::get(weight.getSymNameAttr()));

@@ -1,7 +1,11 @@
 // RUN: lathe-opt %s --split-input-file --nn-fuse-projections | FileCheck %s
 
-// CHECK: nn.weight private @q_k : tensor<8x12xf32> = #nn.source<concat [@q, @k] [1]>
-// CHECK: nn.weight private @bq_bk : tensor<12xf32> = #nn.source<concat [@bq, @bk] [0]>
+// CHECK:      nn.weight private @q_k : tensor<8x12xf32> computed {
+// CHECK-NEXT:   %[[Q:.*]] = nn.weight_use @q :
+// CHECK-NEXT:   %[[K:.*]] = nn.weight_use @k :
+// CHECK-NEXT:   nn.concat %[[Q]], %[[K]] axis(1)
+// CHECK:      nn.weight private @bq_bk : tensor<12xf32> computed {
+// CHECK:        nn.concat %{{.*}}, %{{.*}} axis(0)
 nn.weight private @q : tensor<8x4xf32> = dense<1.0>
 nn.weight private @k : tensor<8x8xf32> = dense<2.0>
 nn.weight private @bq : tensor<4xf32> = dense<3.0>

@@ -1,7 +1,9 @@
 // RUN: lathe-opt %s --split-input-file --nn-propagate-transposes --nn-fold-weights | FileCheck %s
 
 // A convolution of a model with channels first: pointwise ops and the pool move before the transpose back.
-// CHECK: nn.weight private @b_t : tensor<1x6x8xf32> = #nn.source<transpose [@b] [0, 2, 1]>
+// CHECK:      nn.weight private @b_t : tensor<1x6x8xf32> computed {
+// CHECK-NEXT:   %[[OLD:.*]] = nn.weight_use @b :
+// CHECK-NEXT:   nn.transpose %[[OLD]] perm([0, 2, 1])
 nn.weight private @b : tensor<1x8x6xf32> = dense<1.0>
 
 // CHECK-LABEL: func.func @bias_and_pool
@@ -66,16 +68,18 @@ func.func @concat_of_branches(%x: tensor<?x4x4x8xf32>, %s: tensor<8x1x1xf32>) ->
 // -----
 
 // What a product flattens changes places in its weight.
-// CHECK: nn.weight private @w_r : tensor<2x3x4x5xf32> = #nn.source<reshape [@w] [2, 3, 4, 5]>
-// CHECK: nn.weight private @w_r_t : tensor<3x4x2x5xf32> = #nn.source<transpose [@w_r] [1, 2, 0, 3]>
-// CHECK: nn.weight private @w_r_t_r : tensor<24x5xf32> = #nn.source<reshape [@w_r_t] [24, 5]>
+// CHECK:      nn.weight private @w_r : tensor<24x5xf32> computed {
+// CHECK-NEXT:   %[[OLD:.*]] = nn.weight_use @w :
+// CHECK-NEXT:   %[[R:.*]] = nn.reshape %[[OLD]] to [2, 3, 4, 5]
+// CHECK-NEXT:   %[[T:.*]] = nn.transpose %[[R]] perm([1, 2, 0, 3])
+// CHECK-NEXT:   nn.reshape %[[T]] to [24, 5]
 nn.weight private @w : tensor<24x5xf32> = dense<1.0>
 
 // CHECK-LABEL: func.func @flatten
 // CHECK-SAME:    %[[X:.*]]: tensor<?x3x4x2xf32>
 // CHECK-NOT:     nn.transpose
 // CHECK-DAG:     %[[R:.*]] = nn.reshape %[[X]] to [%{{.*}}, 24]
-// CHECK-DAG:     %[[W:.*]] = nn.weight_use @w_r_t_r
+// CHECK-DAG:     %[[W:.*]] = nn.weight_use @w_r
 // CHECK:         nn.matmul %[[R]], %[[W]]
 func.func @flatten(%x: tensor<?x3x4x2xf32> {nn.dims = ["N", "", "", ""]}) -> tensor<?x5xf32> {
   %n = nn.dim_symbol "N"

@@ -105,21 +105,6 @@ class NN_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrD
   let mnemonic = attrMnemonic;
 }
 
-def NN_WeightSourceAttr : NN_Attr<"WeightSource", "source"> {
-  let summary = "the contents of a weight, computed from other weights when the artifact is written";
-  let description = [{
-    `kind` is "concat" (of all `operands` along `axis`) or "transpose" (of one operand by `perm`). Nothing is
-    evaluated in the compiler: the bytes are produced, panel by panel, while the artifact is written, so that no pass
-    ever holds a copy of a weight.
-
-    Example: `#nn.source<concat [@q, @k, @v] [1]>`
-  }];
-  let parameters = (ins "::mlir::StringAttr":$kind, ArrayRefParameter<"::mlir::FlatSymbolRefAttr">:$operands,
-                        ArrayRefParameter<"int64_t">:$indices);
-  let assemblyFormat = "`<` custom<SourceKind>($kind) ` ` `[` $operands `]` `[` $indices `]` `>`";
-  let genVerifyDecl = 1;
-}
-
 def NN_PanelAttr : NN_Attr<"Panel", "panel"> {
   let summary = "the blocked arrangement of a matrix of weights";
   let description = [{

@@ -9,10 +9,10 @@
 
 include "lathe/Dialect/NN/IR/NNOpBase.td"
 
-def NN_YieldOp : NN_Op<"yield", [Pure, Terminator, ParentOneOf<["IfOp", "LoopOp"]>]> {
+def NN_YieldOp : NN_Op<"yield", [Pure, Terminator, ParentOneOf<["IfOp", "LoopOp", "WeightOp"]>]> {
   let summary = "the values of a body";
   let description = [{
-    Ends a body of `nn.if` or `nn.loop`; these say what the values are.
+    Ends a body of `nn.if`, `nn.loop` or `nn.weight`; these say what the values are.
 
     ```mlir
     nn.yield %y, %n : tensor<?x4xf32>, index

@@ -28,27 +28,43 @@ def NN_DimSymbolOp : NN_Op<"dim_symbol", [Pure]> {
   let hasVerifier = 1;
 }
 
-def NN_WeightOp : NN_Op<"weight", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def NN_WeightOp : NN_Op<"weight", [Symbol, IsolatedFromAbove]> {
   let summary = "a constant tensor whose bytes stay outside the IR";
   let description = [{
-    `value` is an elements attribute over mapped bytes (never interned) or an `#nn.source` computed from other weights
-    when the artifact is written. `panel`, once set, is the blocked arrangement in which it is written.
+    `value` is an elements attribute over mapped bytes, never interned. Instead of it there may be a `body` that computes
+    the weight from others: nothing is evaluated before the artifact is written, so that no pass ever holds a copy of a
+    weight. `panel`, once set, is the blocked arrangement in which it is written.
 
     ```mlir
     nn.weight private @w7 : tensor<384x1536xf32> = dense_resource<w7> {onnx_name = "encoder.layer.0.intermediate"}
+    nn.weight private @w7_t : tensor<1536x384xf32> computed {
+      %0 = nn.weight_use @w7 : tensor<384x1536xf32>
+      %1 = nn.transpose %0 perm([1, 0]) : tensor<384x1536xf32> -> tensor<1536x384xf32>
+      nn.yield %1 : tensor<1536x384xf32>
+    }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrAttr>:$sym_visibility, TypeAttr:$type,
-                       AnyAttr:$value, OptionalAttr<NN_PanelAttr>:$panel, OptionalAttr<StrAttr>:$onnx_name);
+                       OptionalAttr<AnyAttr>:$value, OptionalAttr<NN_PanelAttr>:$panel, OptionalAttr<StrAttr>:$onnx_name);
+  let regions = (region MaxSizedRegion<1>:$body);
   let assemblyFormat = [{
-    custom<Visibility>($sym_visibility) $sym_name `:` custom<TypedValue>($type, $value) (`panel` $panel^)? attr-dict
+    custom<Visibility>($sym_visibility) $sym_name `:` custom<TypedValue>($type, $value) (`computed` $body^)? (`panel` $panel^)?
+    attr-dict
   }];
-  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type,
-                                 "::mlir::Attribute":$value, CArg<"::llvm::StringRef", "{}">:$onnxName)>];
+  let builders = [
+    OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type, "::mlir::Attribute":$value,
+                   CArg<"::llvm::StringRef", "{}">:$onnxName)>,
+    // A weight that is computed; `makeBody` builds the body and returns what it yields, a static tensor.
+    OpBuilder<(ins "::llvm::StringRef":$name, "::llvm::StringRef":$onnxName,
+                   "::llvm::function_ref<::mlir::Value(::mlir::OpBuilder &, ::mlir::Location)>":$makeBody)>
+  ];
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
+    /// Whether a body computes it from other weights.
+    bool isComputed() { return !getBody().empty(); }
   }];
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
 }
 
 def NN_WeightUseOp : NN_Op<"weight_use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

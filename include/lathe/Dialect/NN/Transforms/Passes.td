@@ -32,12 +32,18 @@ def OutlineLayersPass : Pass<"nn-outline-layers", "::mlir::ModuleOp"> {
 }
 
 def FoldWeightsPass : Pass<"nn-fold-weights", "::mlir::ModuleOp"> {
-  let summary = "transpose and reshape weights when the artifact is written";
+  let summary = "compute what depends on weights alone when the artifact is written";
   let description = [{
-    `nn.transpose` of an `nn.weight_use` becomes the use of a weight whose `#nn.source` is the transposed one, `nn.reshape`
-    likewise where a product or a transpose reads it. Nothing is copied here.
+    Ops whose operands are weights and constants move into the body of a new `nn.weight`: pointwise ops, gathers, and ops
+    that arrange elements. Nothing is computed or copied here but the indices of gathers, which must be in bounds.
+
+    Left to kernels, which do it as they read, is what only broadcasts to more elements; a reshape of a weight stays another
+    name for the same bytes unless a product reads it. `budget` bounds the bytes that are computed in all; what goes beyond
+    it, and ops on weights that cannot be computed here, are remarks.
   }];
   let dependentDialects = ["::lathe::nn::NNDialect"];
+  let options = [Option<"budget", "budget", "uint64_t", /*default=*/"uint64_t(1) << 30",
+                        "bytes that may be computed in advance">];
 }
 
 def FuseNormPass : Pass<"nn-fuse-norm", "::mlir::func::FuncOp"> {
@@ -72,7 +78,7 @@ def FuseAttentionPass : Pass<"nn-fuse-attention", "::mlir::func::FuncOp"> {
 def FuseProjectionsPass : Pass<"nn-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "compute products with the same left side as one";
   let description = [{
-    Products of one tensor with several weights become one product with the weights side by side (`#nn.source<concat>`),
+    Products of one tensor with several weights become one product with the weights side by side (a computed weight),
     of which each takes a slice; biases likewise.
   }];
   let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
