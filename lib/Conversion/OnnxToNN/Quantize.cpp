@@ -39,6 +39,13 @@ Quantization lathe::onnx::getQuantization(LegalizeContext &c, Value x, unsigned 
   };
   Value scales = read(scale), zeros = c.has(zero) ? read(zero) : Value();
   int64_t rank = nn::getRank(x), scaleRank = nn::getRank(scales);
+  if (zeros && scaleRank == 0 && nn::getRank(zeros) == 1) {
+    Size count = c.shapeOf(zeros)[0];
+    if (!getConstantIntValue(count)) {
+      c.require(c.sizes.compare(nn::CompareKind::Equal, count, c.one()), "one scale has several zero points");
+      zeros = c.reshape(zeros, {});
+    }
+  }
   if (zeros && nn::getRank(zeros) != scaleRank && nn::getRank(zeros) != 0) {
     (void)c.error("E0307",
                   llvm::formatv("scale and zero point have {0} and {1} dimensions, must have as many",
@@ -119,7 +126,8 @@ Value lathe::onnx::roundToInteger(LegalizeContext &c, Value x, Value zero, Type 
   return c.cast(c.binary(BinaryKind::Max, rounded, c.scalar(low, rounded)), type);
 }
 
-Value lathe::onnx::quantize(LegalizeContext &c, Value x, const Quantization &quantization, Type type) {
+Value lathe::onnx::quantize(LegalizeContext &c, Value x, const Quantization &quantization, Type type,
+                            bool saturate) {
   Value scaled = c.binary(BinaryKind::Div, x, c.cast(quantization.scale, nn::getElementType(x)));
   if (isa<IntegerType>(type)) {
     return roundToInteger(c, scaled, quantization.zero, type);
@@ -127,7 +135,7 @@ Value lathe::onnx::quantize(LegalizeContext &c, Value x, const Quantization &qua
   if (quantization.zero) {
     scaled = c.add(scaled, c.cast(quantization.zero, nn::getElementType(scaled)));
   }
-  return c.cast(scaled, type);
+  return nn::createInferred<nn::CastOp>(c.b, c.loc, type, scaled, saturate, nn::PowerRoundingKind::Up);
 }
 
 //===----------------------------------------------------------------------===//
@@ -153,18 +161,25 @@ static LogicalResult legalizeQuantize(LegalizeContext &c) {
     type = c.b.getIntegerType(8, /*isSigned=*/false);
   }
   Quantization quantization = getQuantization(c, x, 1, 2, c.intAttr("axis", 1), c.intAttr("block_size", 0));
-  // The division is done in the type of the scale if none is asked for; integers are divided as floats.
+  // The division is done in the type of the scale if none is asked for, but not in one of powers of two, nor
+  // of integers, whose quotients are exact in f64.
   Type precision = getTypeAttr(c, "precision"), scaleType = c.elementType(1);
   if (!precision) {
     precision = isa<Float8E8M0FNUType>(scaleType) ? nn::getElementType(x) : scaleType;
+    precision = isa<IntegerType>(precision) ? Type(c.b.getF64Type()) : precision;
   }
   if (c.hasFailed()) {
     return failure();
   }
+  if (isa<Float8E8M0FNUType>(type) || type.isInteger(32)) {
+    return c.error(
+        "E0306", llvm::formatv("the result would have type {0}, to which nothing is quantized", type).str());
+  }
   if (!isa<FloatType>(precision)) {
     return c.error("E0304", "precision is no type of floats", "precision");
   }
-  return c.set(quantize(c, c.cast(x, precision), quantization, type));
+  bool saturate = c.intAttr("saturate", 1) != 0;
+  return c.set(quantize(c, c.cast(x, precision), quantization, type, saturate));
 }
 
 static LogicalResult legalizeDequantize(LegalizeContext &c) {
@@ -177,8 +192,14 @@ static LogicalResult legalizeDequantize(LegalizeContext &c) {
   if (c.hasFailed()) {
     return failure();
   }
-  if (!isa<FloatType>(type)) {
-    return c.error("E0304", "output_dtype is no type of floats", "output_dtype");
+  if (!isa<FloatType>(type) || type.getIntOrFloatBitWidth() < 16) {
+    return c.hasAttr("output_dtype")
+               ? c.error("E0304",
+                         llvm::formatv("output_dtype is {0}, must be a float type of 16 bits or more", type)
+                             .str(),
+                         "output_dtype")
+               : c.error("E0303", llvm::formatv("output_dtype is missing beside a scale of {0}", type).str(),
+                         "output_dtype");
   }
   return c.set(dequantize(c, x, quantization, type));
 }

@@ -31,8 +31,9 @@ mlir::Value subtractZero(LegalizeContext &c, mlir::Value x, mlir::Value zero);
 mlir::Value dequantize(LegalizeContext &c, mlir::Value x, const Quantization &quantization, mlir::Type type);
 
 /// `x / scale` rounded to the nearest integer, halves to even ones, plus `zero`, as the nearest number of
-/// `type`. The division is done in the type of `x`, which is that of the scale.
-mlir::Value quantize(LegalizeContext &c, mlir::Value x, const Quantization &quantization, mlir::Type type);
+/// `type`. The division is done in the type of `x`. `saturate` is for floats of 8 bits, as `nn.cast` has it.
+mlir::Value quantize(LegalizeContext &c, mlir::Value x, const Quantization &quantization, mlir::Type type,
+                     bool saturate = true);
 
 /// `x` rounded to the nearest integer, halves to even ones, plus `zero` (null for 0), as the nearest number
 /// of the integer type `type`.
