@@ -310,6 +310,12 @@ private:
         return error;
       }
       describeHost(description, *variant);
+      bool usesMatrices = false;
+      variant->walk(
+          [&](LLVM::CallIntrinsicOp call) { usesMatrices |= call.getIntrin() == "llvm.x86.ldtilecfg"; });
+      if (!usesMatrices) {
+        target.cpuFeatures = target.cpuFeaturesWithoutMatrices();
+      }
       SmallVector<LLVM::LLVMFuncOp> functions(variant->getOps<LLVM::LLVMFuncOp>());
       for (LLVM::LLVMFuncOp function : functions) {
         setTargetAttributes(function, target);

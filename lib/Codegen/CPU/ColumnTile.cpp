@@ -59,7 +59,7 @@ LogicalResult cpu::emitColumnTile(OpBuilder &builder, Location loc, const MatMul
 LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmitter &elements, Value root,
                                    kernel::OutputOp output, const StridedView &outputView, Value scratch,
                                    OpFoldResult place, ArrayRef<Value> index, const ColumnTile &columns,
-                                   int64_t lanes) {
+                                   int64_t lanes, FinishSums finish) {
   IndexMath math{builder, loc};
   auto type = VectorType::get({lanes}, cast<MemRefType>(scratch.getType()).getElementType());
   for (int64_t vector = 0; vector < columns.vectors; ++vector) {
@@ -69,6 +69,13 @@ LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmit
     Tile tile{SmallVector<Value>(index), lanes, columns.masks.empty() ? Value() : columns.masks[vector]};
     tile.index.back() = math.value(math.add(index.back(), ahead));
     elements.reset();
+    if (finish) {
+      FailureOr<Value> finished = finish(sum, tile, vector);
+      if (failed(finished)) {
+        return failure();
+      }
+      sum = *finished;
+    }
     elements.setValue(root, sum);
     FailureOr<Value> value = elements.evaluate(output.getValue(), tile);
     if (failed(value)) {

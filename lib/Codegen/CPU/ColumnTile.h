@@ -25,13 +25,17 @@ llvm::LogicalResult emitColumnTile(mlir::OpBuilder &builder, mlir::Location loc,
                                    mlir::OpFoldResult columns, mlir::OpFoldResult first,
                                    llvm::function_ref<llvm::LogicalResult(const ColumnTile &)> body);
 
+/// Makes the value of a root from its sums at a tile of vector number `vector`.
+using FinishSums =
+    llvm::function_ref<llvm::FailureOr<mlir::Value>(mlir::Value sums, const Tile &tile, int64_t vector)>;
+
 /// Computes and stores a row of a kernel's output from the sums at `place` of `scratch`, which are those of
-/// `root` from column `index.back()` on.
+/// `root` from column `index.back()` on once `finish` has made them so.
 llvm::LogicalResult emitRowEpilogue(mlir::OpBuilder &builder, mlir::Location loc, ElementEmitter &elements,
                                     mlir::Value root, kernel::OutputOp output, const StridedView &outputView,
                                     mlir::Value scratch, mlir::OpFoldResult place,
                                     llvm::ArrayRef<mlir::Value> index, const ColumnTile &columns,
-                                    int64_t lanes);
+                                    int64_t lanes, FinishSums finish = {});
 
 } // namespace lathe::cpu
 

@@ -15,8 +15,6 @@ using namespace lathe::cpu;
 static constexpr int64_t kMaxPixels = 112;
 /// Elements of the input that are copied for a block of several pixels: half of a small second-level cache.
 static constexpr int64_t kMaxPatch = 64 << 10;
-/// Floating-point operations that take some 10 microseconds.
-static constexpr int64_t kGrainOperations = 500000;
 
 /// Elements of the input that a block of `height` by `width` pixels needs; saturates.
 static int64_t getPatchElements(ConvProblem &problem, int64_t height, int64_t width) {
@@ -24,7 +22,7 @@ static int64_t getPatchElements(ConvProblem &problem, int64_t height, int64_t wi
   auto span = [](const ConvDim &dim, int64_t pixels) {
     return llvm::SaturatingMultiplyAdd<uint64_t>(pixels - 1, dim.stride, dim.reach());
   };
-  uint64_t elements = llvm::SaturatingMultiply<uint64_t>(problem.groups * problem.channels, span(depth, 1));
+  uint64_t elements = llvm::SaturatingMultiply<uint64_t>(problem.storedChannels, span(depth, 1));
   elements = llvm::SaturatingMultiply<uint64_t>(elements, span(rows, height));
   elements = llvm::SaturatingMultiply<uint64_t>(elements, span(columns, width));
   return int64_t(std::min<uint64_t>(elements, INT64_MAX));
@@ -57,7 +55,8 @@ static int64_t getLargestPatch(ConvProblem &problem, int64_t pixels) {
   return largest;
 }
 
-ConvGrid::ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTiling &tiling, int64_t joined) {
+ConvGrid::ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTiling &tiling, int64_t joined,
+                   int64_t grainOperations) {
   IndexMath math{context.builder, problem.op.getLoc()};
   // A window of one pixel always fits: see canEmitConv.
   pixels = kMaxPixels;
@@ -78,7 +77,7 @@ ConvGrid::ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTilin
 
   int64_t work = 2 * problem.places() * problem.channels * joined * tiling.columns();
   OpFoldResult taskWork = math.mul(math.mul(blockHeight, blockWidth), math.constant(work));
-  grain = math.max(math.floorDiv(math.constant(kGrainOperations), taskWork), one);
+  grain = math.max(math.floorDiv(math.constant(grainOperations), taskWork), one);
 }
 
 ConvGrid::Task ConvGrid::decode(OpBuilder &builder, Location loc, ConvProblem &problem,

@@ -15,8 +15,10 @@ namespace lathe::cpu {
 /// The tasks of a convolution: a block of pixels of the result by one column of register tiles. Tasks of the
 /// same pixels follow each other, so that what is made of their input is used by all.
 struct ConvGrid {
-  /// `joined` groups of the convolution are one matrix.
-  ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTiling &tiling, int64_t joined);
+  /// `joined` groups of the convolution are one matrix. A task that does not pay has less than
+  /// `grainOperations` operations, which take some 10 microseconds.
+  ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTiling &tiling, int64_t joined,
+           int64_t grainOperations = 500000);
 
   /// Rows and columns of pixels in a block (one plane), and the numbers of blocks.
   mlir::OpFoldResult blockHeight, blockWidth, rowBlocks, columnBlocks;

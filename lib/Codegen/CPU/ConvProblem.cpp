@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "ConvProblem.h"
+
+#include "IntegerTile.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -13,7 +15,7 @@ using namespace lathe::cpu;
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 /// The spatial dimensions along which anything happens, without those that have one element.
-static SmallVector<ConvDim> getSpatialDims(nn::ConvOp op) {
+static SmallVector<ConvDim> getSpatialDims(ConvRoot op) {
   SmallVector<ConvDim> dims;
   ArrayRef<int64_t> pads = op.getPads();
   size_t count = op.getStrides().size();
@@ -42,7 +44,7 @@ static bool isOfUsualSize(const ConvDim &dim) {
 }
 
 /// The elements of the input that one window spans, all channels; saturates.
-static int64_t getSpannedElements(nn::ConvOp op) {
+static int64_t getSpannedElements(ConvRoot op) {
   uint64_t elements = typeOf(op.getX()).getShape().back();
   for (const ConvDim &dim : getSpatialDims(op)) {
     elements = llvm::SaturatingMultiply<uint64_t>(elements, dim.reach());
@@ -50,10 +52,9 @@ static int64_t getSpannedElements(nn::ConvOp op) {
   return int64_t(std::min<uint64_t>(elements, INT64_MAX));
 }
 
-bool cpu::canEmitConv(nn::ConvOp op, std::string &whyNot) {
+static bool canEmit(ConvRoot op, std::string &whyNot) {
   RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
-  auto isF32 = [](Type type) { return cast<RankedTensorType>(type).getElementType().isF32(); };
-  if (!llvm::all_of(op->getOperandTypes(), isF32)) {
+  if (!op.isOnBytes() && (!x.getElementType().isF32() || !filter.getElementType().isF32())) {
     whyNot = "only f32 convolutions have kernels";
   } else if (!filter.hasStaticShape() || x.isDynamicDim(x.getRank() - 1)) {
     whyNot = "the number of channels or the size of the window is dynamic";
@@ -71,6 +72,8 @@ bool cpu::canEmitConv(nn::ConvOp op, std::string &whyNot) {
   }
   return false;
 }
+
+bool cpu::canEmitConv(nn::ConvOp op, std::string &whyNot) { return canEmit(ConvRoot(op), whyNot); }
 
 bool ConvProblem::isPadded() const {
   return llvm::any_of(dims, [](const ConvDim &dim) { return dim.isPadded(); });
@@ -112,20 +115,20 @@ FailureOr<ConvProblem> cpu::analyzeConv(EmitContext &context) {
         return output.emitOpError("is the second result of a convolution");
       }
       problem.output = output;
-    } else if (auto conv = dyn_cast<nn::ConvOp>(op)) {
+    } else if (isa<nn::ConvOp, nn::IntegerConvOp>(op)) {
       if (problem.op) {
         return op.emitOpError("is the second convolution of one kernel");
       }
-      problem.op = conv;
+      problem.op = ConvRoot(&op);
     }
   }
   if (!problem.op || !problem.output) {
     return context.kernel.emitOpError("expects one convolution with one result");
   }
-  nn::ConvOp conv = problem.op;
+  ConvRoot conv = problem.op;
   std::string whyNot;
-  if (!canEmitConv(conv, whyNot)) {
-    return conv.emitOpError(whyNot);
+  if (!canEmit(conv, whyNot)) {
+    return conv->emitOpError(whyNot);
   }
   if (typeOf(conv.getResult()).getRank() != typeOf(problem.output.getValue()).getRank()) {
     return problem.output.emitOpError()
@@ -134,17 +137,21 @@ FailureOr<ConvProblem> cpu::analyzeConv(EmitContext &context) {
   }
   FailureOr<ArrayRef<OpFoldResult>> known = context.shapes.getDims(conv.getX());
   if (failed(known)) {
-    return conv.emitOpError("has an input of unknown shape");
+    return conv->emitOpError("has an input of unknown shape");
   }
   SmallVector<OpFoldResult> in(*known);
   known = context.shapes.getDims(conv.getResult());
   if (failed(known)) {
-    return conv.emitOpError("has a result of unknown shape");
+    return conv->emitOpError("has a result of unknown shape");
   }
   ArrayRef<OpFoldResult> out = *known;
   problem.batch = in.front();
   problem.groups = int64_t(conv.getGroups());
   problem.channels = typeOf(conv.getX()).getShape().back() / problem.groups;
+  problem.storedChannels = problem.groups * problem.channels;
+  if (conv.isOnBytes()) {
+    problem.storedChannels = llvm::alignTo(problem.storedChannels, kByteGroup);
+  }
   problem.filters = typeOf(conv.getFilter()).getShape().back() / problem.groups;
   SmallVector<ConvDim> spatial = getSpatialDims(conv);
   size_t missing = problem.dims.size() - spatial.size();
@@ -165,6 +172,9 @@ static FailureOr<TaskSplit> splitConv(EmitContext &context) {
   if (failed(problem)) {
     return failure();
   }
+  if (problem->op.isOnBytes()) {
+    return splitIntegerConv(context, *problem);
+  }
   return problem->op.isDepthwise() ? splitDepthwiseConv(context, *problem)
                                    : splitDenseConv(context, *problem);
 }
@@ -173,6 +183,9 @@ static LogicalResult emitConv(EmitContext &context) {
   FailureOr<ConvProblem> problem = analyzeConv(context);
   if (failed(problem)) {
     return failure();
+  }
+  if (problem->op.isOnBytes()) {
+    return emitIntegerConv(context, *problem);
   }
   return problem->op.isDepthwise() ? emitDepthwiseConv(context, *problem) : emitDenseConv(context, *problem);
 }

@@ -9,6 +9,7 @@
 
 #include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 
 #include <array>
 
@@ -28,9 +29,40 @@ struct ConvDim {
   bool isPadded() const { return before || after; }
 };
 
+/// The convolution of a kernel, of floats or of bytes.
+class ConvRoot {
+public:
+  ConvRoot() = default;
+  explicit ConvRoot(mlir::Operation *op) : op(op) {}
+
+  explicit operator bool() const { return op; }
+  mlir::Operation *operator->() const { return op; }
+  mlir::Location getLoc() const { return op->getLoc(); }
+  mlir::Value getX() const { return op->getOperand(0); }
+  mlir::Value getFilter() const { return op->getOperand(1); }
+  mlir::Value getResult() const { return op->getResult(0); }
+  bool isOnBytes() const { return llvm::isa<nn::IntegerConvOp>(op); }
+  bool isDepthwise() const { return llvm::isa<nn::ConvOp>(op) && llvm::cast<nn::ConvOp>(op).isDepthwise(); }
+  /// The zero point of `x`: null for 0.
+  mlir::Value getZero() const {
+    return isOnBytes() ? llvm::cast<nn::IntegerConvOp>(op).getZero() : mlir::Value();
+  }
+  llvm::ArrayRef<int64_t> getStrides() const { return getNumbers("strides"); }
+  llvm::ArrayRef<int64_t> getPads() const { return getNumbers("pads"); }
+  llvm::ArrayRef<int64_t> getDilations() const { return getNumbers("dilations"); }
+  int64_t getGroups() const { return op->getAttrOfType<mlir::IntegerAttr>("groups").getInt(); }
+
+private:
+  llvm::ArrayRef<int64_t> getNumbers(llvm::StringRef name) const {
+    return op->getAttrOfType<mlir::DenseI64ArrayAttr>(name).asArrayRef();
+  }
+
+  mlir::Operation *op = nullptr;
+};
+
 /// What a kernel with a convolution as its root computes. Made from shapes alone.
 struct ConvProblem {
-  nn::ConvOp op;
+  ConvRoot op;
   kernel::OutputOp output;
   mlir::OpFoldResult batch;
   /// The last three spatial dimensions (depth, height, width) without those of size 1, padded by others in
@@ -39,6 +71,8 @@ struct ConvProblem {
   int64_t groups = 1;
   /// Channels of the input, and of the result, in each group.
   int64_t channels = 1, filters = 1;
+  /// The channels of a pixel as blocks read them: all, up to a multiple of four if they are bytes.
+  int64_t storedChannels = 1;
 
   /// The number of places in a window.
   int64_t places() const { return dims[0].window * dims[1].window * dims[2].window; }
@@ -60,6 +94,8 @@ llvm::FailureOr<ConvProblem> analyzeConv(EmitContext &context);
 /// The kinds of convolutions, each with an emitter of its own: see getConvEmitter.
 llvm::FailureOr<TaskSplit> splitDenseConv(EmitContext &context, ConvProblem &problem);
 llvm::LogicalResult emitDenseConv(EmitContext &context, ConvProblem &problem);
+llvm::FailureOr<TaskSplit> splitIntegerConv(EmitContext &context, ConvProblem &problem);
+llvm::LogicalResult emitIntegerConv(EmitContext &context, ConvProblem &problem);
 llvm::FailureOr<TaskSplit> splitDepthwiseConv(EmitContext &context, ConvProblem &problem);
 llvm::LogicalResult emitDepthwiseConv(EmitContext &context, ConvProblem &problem);
 

@@ -25,7 +25,9 @@ static StridedView getFlatView(Value base) {
 
 ConvSource::ConvSource(EmitContext &context, ConvProblem &problem, const ConvGrid &grid)
     : context(context), builder(context.builder), loc(problem.op.getLoc()), problem(problem),
-      elements(context), channels(problem.groups * problem.channels) {
+      elements(context),
+      elementType(getMemoryType(cast<RankedTensorType>(problem.op.getX().getType()).getElementType())),
+      channels(problem.groups * problem.channels), storedChannels(problem.storedChannels) {
   FailureOr<StridedView> found = getStridedView(context, problem.op.getX());
   if (succeeded(found) && (channels == 1 || isConstantSize(found->strides.back(), 1))) {
     view = *found;
@@ -33,10 +35,11 @@ ConvSource::ConvSource(EmitContext &context, ConvProblem &problem, const ConvGri
       stride = dim.axis ? view->strides[dim.axis] : math().constant(0);
     }
   }
-  if (!view || problem.isPadded()) {
-    Value buffer = makeScratch(builder, loc, builder.getF32Type(), grid.patchElements);
-    patch = memref::CastOp::create(builder, loc,
-                                   MemRefType::get({ShapedType::kDynamic}, builder.getF32Type()), buffer);
+  border = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
+  if (!view || problem.isPadded() || channels != storedChannels) {
+    Value buffer = makeScratch(builder, loc, elementType, grid.patchElements);
+    patch =
+        memref::CastOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, elementType), buffer);
   }
 }
 
@@ -73,7 +76,8 @@ Value ConvSource::isInside(const Span &span) {
 FailureOr<WindowRef> ConvSource::get(const ConvGrid::Task &task, Value &copied) {
   Span span = getSpan(task.block);
   WindowRef direct;
-  if (view) {
+  bool readsDirectly = view && channels == storedChannels;
+  if (readsDirectly) {
     direct.base = view->base;
     direct.strides = viewStrides;
     direct.offset = math().add(view->offset, math().mul(task.block.image, view->strides.front()));
@@ -84,7 +88,7 @@ FailureOr<WindowRef> ConvSource::get(const ConvGrid::Task &task, Value &copied) 
       return direct;
     }
   }
-  Value inside = view ? isInside(span) : Value();
+  Value inside = readsDirectly ? isInside(span) : Value();
   Value number = math().value(task.number);
   Value isNeeded = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, number, copied);
   if (inside) {
@@ -105,12 +109,12 @@ FailureOr<WindowRef> ConvSource::get(const ConvGrid::Task &task, Value &copied) 
     scf::YieldOp::create(builder, loc, copied);
   }
   copied = branch.getResult(0);
-  OpFoldResult rowStride = math().mul(span.sizes[2], math().constant(channels));
-  WindowRef border{patch,
-                   math().constant(0),
-                   {math().mul(span.sizes[1], rowStride), rowStride, math().constant(channels)}};
+  OpFoldResult rowStride = math().mul(span.sizes[2], math().constant(storedChannels));
+  WindowRef patched{patch,
+                    math().constant(0),
+                    {math().mul(span.sizes[1], rowStride), rowStride, math().constant(storedChannels)}};
   if (!inside) {
-    return border;
+    return patched;
   }
   auto select = [&](OpFoldResult lhs, OpFoldResult rhs) -> OpFoldResult {
     std::optional<int64_t> number = getConstantIntValue(lhs);
@@ -120,18 +124,18 @@ FailureOr<WindowRef> ConvSource::get(const ConvGrid::Task &task, Value &copied) 
     return arith::SelectOp::create(builder, loc, inside, math().value(lhs), math().value(rhs)).getResult();
   };
   WindowRef either;
-  either.base = arith::SelectOp::create(builder, loc, inside, direct.base, border.base);
-  either.offset = select(direct.offset, border.offset);
+  either.base = arith::SelectOp::create(builder, loc, inside, direct.base, patched.base);
+  either.offset = select(direct.offset, patched.offset);
   for (auto [i, dim] : llvm::enumerate(problem.dims)) {
     // Along a dimension of size 1 nothing is strided.
-    either.strides[i] = dim.axis ? select(direct.strides[i], border.strides[i]) : math().constant(0);
+    either.strides[i] = dim.axis ? select(direct.strides[i], patched.strides[i]) : math().constant(0);
   }
   return either;
 }
 
 LogicalResult ConvSource::copy(const ConvGrid::Block &block, const Span &span) {
   Value zero = math().value(math().constant(0)), one = math().value(math().constant(1));
-  OpFoldResult rowElements = math().mul(span.sizes[2], math().constant(channels));
+  OpFoldResult rowElements = math().mul(span.sizes[2], math().constant(storedChannels));
   auto isInsideOf = [&](OpFoldResult position, const ConvDim &dim) {
     // Negative positions are huge unsigned ones.
     return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, math().value(position),
@@ -161,15 +165,15 @@ LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span
     end = arith::SelectOp::create(builder, loc, isRowInside, math().value(end), math().value(begin))
               .getResult();
   }
-  OpFoldResult width = math().constant(channels);
+  OpFoldResult width = math().constant(storedChannels);
   OpFoldResult from = math().add(place, math().mul(begin, width)),
                to = math().add(place, math().mul(end, width)),
                last = math().add(place, math().mul(size, width));
-  if (failed(fillZeros(place, from)) || failed(fillZeros(to, last))) {
+  if (failed(fillBorder(place, from)) || failed(fillBorder(to, last))) {
     return failure();
   }
   // Copies elements [first, last) of the patch, whose values `load` gives.
-  int64_t lanes = context.target.lanes(32);
+  int64_t lanes = context.target.lanes(elementType.getIntOrFloatBitWidth());
   auto copyElements = [&](OpFoldResult first, OpFoldResult last,
                           llvm::function_ref<FailureOr<Value>(Value, const LoopStep &)> load) {
     SmallVector<Value> nothing;
@@ -188,7 +192,7 @@ LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span
       return success();
     });
   };
-  if (view && areEqualSizes(viewStrides[2], width)) {
+  if (view && channels == storedChannels && areEqualSizes(viewStrides[2], width)) {
     OpFoldResult source = math().add(view->offset, math().mul(block.image, view->strides.front()));
     for (auto [at, stride] : llvm::zip(position, viewStrides)) {
       source = math().add(source, math().mul(at, stride));
@@ -209,24 +213,23 @@ LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span
   SmallVector<OpFoldResult> pixelOfInput(position);
   pixelOfInput.push_back(math().add(first, pixel));
   OpFoldResult start = math().add(place, math().mul(pixel, width));
-  return copyElements(start, math().add(start, width), [&](Value at, const LoopStep &step) {
-    OpFoldResult channel = math().sub(at, start);
-    SmallVector<Value> index =
-        problem.tensorIndex(builder, loc, block.image, pixelOfInput, math().value(channel));
-    elements.reset();
-    return elements.evaluate(problem.op.getX(), Tile{index, step.lanes, step.mask});
-  });
+  return copyElements(
+      start, math().add(start, math().constant(channels)), [&](Value at, const LoopStep &step) {
+        OpFoldResult channel = math().sub(at, start);
+        SmallVector<Value> index =
+            problem.tensorIndex(builder, loc, block.image, pixelOfInput, math().value(channel));
+        elements.reset();
+        return elements.evaluate(problem.op.getX(), Tile{index, step.lanes, step.mask});
+      });
 }
 
-LogicalResult ConvSource::fillZeros(OpFoldResult begin, OpFoldResult end) {
+LogicalResult ConvSource::fillBorder(OpFoldResult begin, OpFoldResult end) {
   SmallVector<Value> nothing;
-  return emitTiledLoop(context, loc, begin, end, context.target.lanes(32), /*unroll=*/1, nothing,
-                       [&](LoopStep &step) {
-                         Type type = builder.getF32Type();
-                         type = step.lanes ? VectorType::get({step.lanes}, type) : type;
-                         Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type));
+  return emitTiledLoop(context, loc, begin, end, context.target.lanes(elementType.getIntOrFloatBitWidth()),
+                       /*unroll=*/1, nothing, [&](LoopStep &step) {
                          Tile tile{{step.positions.front()}, step.lanes, step.mask};
-                         storeTile(builder, loc, zero, getFlatView(patch), tile);
+                         Value value = toLanes(builder, loc, border, step.lanes);
+                         storeTile(builder, loc, value, getFlatView(patch), tile);
                          return success();
                        });
 }

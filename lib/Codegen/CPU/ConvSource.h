@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// What a block of pixels of a convolution reads: the input where it lies, or a copy with a border of zeros.
+/// What a block of pixels of a convolution reads: the input where it lies, or a copy with a border.
 
 #ifndef LATHE_LIB_CODEGEN_CPU_CONVSOURCE_H
 #define LATHE_LIB_CODEGEN_CPU_CONVSOURCE_H
@@ -25,6 +25,9 @@ class ConvSource {
 public:
   ConvSource(EmitContext &context, ConvProblem &problem, const ConvGrid &grid);
 
+  /// Sets what lies outside of the input, an element; by default it is 0.
+  void setBorder(mlir::Value element) { border = element; }
+
   /// The input of a task's block. It is copied if it sticks out of the tensor, or if no memory holds it as
   /// rows of channels; not again if `copied` is the number of the block, the one that was copied last.
   llvm::FailureOr<WindowRef> get(const ConvGrid::Task &task, mlir::Value &copied);
@@ -44,7 +47,7 @@ private:
   llvm::LogicalResult copyRow(const ConvGrid::Block &block, const Span &span,
                               llvm::ArrayRef<mlir::OpFoldResult> position, mlir::Value isRowInside,
                               mlir::OpFoldResult place);
-  llvm::LogicalResult fillZeros(mlir::OpFoldResult begin, mlir::OpFoldResult end);
+  llvm::LogicalResult fillBorder(mlir::OpFoldResult begin, mlir::OpFoldResult end);
 
   EmitContext &context;
   mlir::OpBuilder &builder;
@@ -54,8 +57,10 @@ private:
   /// The input's memory and its strides along the spatial dimensions, if there is such.
   std::optional<StridedView> view;
   std::array<mlir::OpFoldResult, 3> viewStrides;
-  mlir::Value patch;
-  int64_t channels;
+  mlir::Value patch, border;
+  mlir::Type elementType;
+  /// The channels of a pixel, and those that it takes in the copy: what they differ by is undefined.
+  int64_t channels, storedChannels;
 };
 
 } // namespace lathe::cpu

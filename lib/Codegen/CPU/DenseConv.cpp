@@ -97,7 +97,7 @@ private:
 };
 
 /// The panels in which a kernel's filter is stored, if it is.
-nn::PanelAttr getFilterPanel(EmitContext &context, nn::ConvOp op) {
+nn::PanelAttr getFilterPanel(EmitContext &context, ConvRoot op) {
   auto input = op.getFilter().getDefiningOp<kernel::InputOp>();
   auto argument = input ? dyn_cast<BlockArgument>(input.getBytes()) : BlockArgument();
   return argument ? context.kernel.getArgAttrOfType<nn::PanelAttr>(argument.getArgNumber(),

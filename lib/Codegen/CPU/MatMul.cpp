@@ -22,6 +22,9 @@ using namespace lathe::cpu;
 
 namespace {
 
+/// Operations that take some 10 microseconds.
+constexpr int64_t kGrainOperations = 500000;
+
 /// How much of the reduced dimension is packed at a time.
 constexpr int64_t kPackedDepth = 256;
 
@@ -32,7 +35,8 @@ class MatMulEmitter {
 public:
   MatMulEmitter(EmitContext &context, MatMulProblem &problem)
       : context(context), builder(context.builder), loc(problem.root->getLoc()), problem(problem),
-        tiling(chooseMatMulTiling(context.target, 32)), grid(context, problem, tiling),
+        tiling(chooseMatMulTiling(context.target, 32)),
+        grid(context, problem, tiling, kGrainOperations, /*elementBytes=*/4),
         vectorType(VectorType::get({tiling.lanes}, builder.getF32Type())), elements(context) {}
 
   LogicalResult emit();
@@ -68,9 +72,6 @@ private:
   /// it.
   void packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   LogicalResult emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns);
-  /// The index into leading dimensions of `sizes` that broadcast to the batch.
-  SmallVector<OpFoldResult> broadcastIndex(ArrayRef<OpFoldResult> sizes, ArrayRef<OpFoldResult> batchIndex);
-  OpFoldResult batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex);
   /// The cache lines of a panel that one unrolled step reads.
   int64_t stepLines() const { return getStepLines(tiling, panelWidth); }
 
@@ -224,36 +225,6 @@ LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const Col
   return emitEpilogue(task, columns);
 }
 
-SmallVector<OpFoldResult> MatMulEmitter::broadcastIndex(ArrayRef<OpFoldResult> sizes,
-                                                        ArrayRef<OpFoldResult> batchIndex) {
-  SmallVector<OpFoldResult> result;
-  OpFoldResult zero = math().constant(0);
-  for (auto [dim, size] : llvm::enumerate(sizes)) {
-    // All leading dimensions are 1 where there is no batch, or their rows are those of one product.
-    OpFoldResult index = batchIndex.empty() ? zero : batchIndex[batchIndex.size() - sizes.size() + dim];
-    if (isConstantSize(size, 1)) {
-      index = zero;
-    } else if (!getConstantIntValue(size) && !batchIndex.empty()) {
-      // A dynamic dimension may broadcast.
-      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math().value(size),
-                                          math().value(math().constant(1)));
-      index =
-          arith::SelectOp::create(builder, loc, isOne, math().value(zero), math().value(index)).getResult();
-    }
-    result.push_back(index);
-  }
-  return result;
-}
-
-OpFoldResult MatMulEmitter::batchOffset(const StridedView &view, ArrayRef<OpFoldResult> batchIndex) {
-  OpFoldResult offset = view.offset;
-  ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).drop_back(2);
-  for (auto [index, stride] : llvm::zip(broadcastIndex(sizes, batchIndex), view.strides)) {
-    offset = math().add(offset, math().mul(index, stride));
-  }
-  return offset;
-}
-
 MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
   OpFoldResult one = math().constant(1);
   if (panelWidth) {
@@ -267,14 +238,16 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
   if (evaluatesRhs) {
     OpFoldResult columns =
         math().min(math().constant(tiling.columns()), math().sub(problem.n, task.firstColumn));
-    SmallVector<OpFoldResult> leading = broadcastIndex(ArrayRef(rhsDims).drop_back(2), task.batchIndex);
+    SmallVector<OpFoldResult> leading =
+        broadcastBatchIndex(builder, loc, ArrayRef(rhsDims).drop_back(2), task.batchIndex);
     packEvaluated(problem.rhs, leading, firstDepth, task.firstColumn, depth, columns, packScratch,
                   tiling.columns());
     return packed;
   }
   size_t rank = rhs.strides.size();
   OpFoldResult rowStride = rhs.strides[rank - 2], columnStride = rhs.strides[rank - 1];
-  OpFoldResult offset = math().add(batchOffset(rhs, task.batchIndex), math().mul(firstDepth, rowStride));
+  OpFoldResult offset =
+      math().add(getBatchOffset(builder, loc, rhs, task.batchIndex), math().mul(firstDepth, rowStride));
   offset = math().add(offset, math().mul(task.firstColumn, columnStride));
   MatrixRef source{rhs.base, math().value(offset), rowStride, columnStride};
   if (!packs) {
@@ -312,7 +285,8 @@ void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, 
 }
 
 void MatMulEmitter::packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
-  SmallVector<OpFoldResult> leading = broadcastIndex(ArrayRef(lhsDims).drop_back(2), task.batchIndex);
+  SmallVector<OpFoldResult> leading =
+      broadcastBatchIndex(builder, loc, ArrayRef(lhsDims).drop_back(2), task.batchIndex);
   packEvaluated(problem.lhs, leading, task.firstRow, firstDepth, task.rows, depth, lhsScratch, lhsWidth);
 }
 
@@ -429,7 +403,7 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
     Value offset = math().value(math().mul(row, lhsRowStride));
     lhsRef = {lhsScratch, offset, lhsRowStride, math().constant(1)};
   } else {
-    OpFoldResult offset = batchOffset(lhs, task.batchIndex);
+    OpFoldResult offset = getBatchOffset(builder, loc, lhs, task.batchIndex);
     offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
     offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
     lhsRef = {lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
@@ -479,19 +453,30 @@ LogicalResult MatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, const Co
   return result;
 }
 
+static bool isOnBytes(const MatMulProblem &problem) {
+  return cast<RankedTensorType>(problem.lhs.getType()).getElementType().isInteger(8);
+}
+
 static FailureOr<TaskSplit> splitMatMul(EmitContext &context) {
   FailureOr<MatMulProblem> problem = analyzeMatMul(context);
   if (failed(problem)) {
     return failure();
   }
-  MatMulGrid grid(context, *problem, chooseMatMulTiling(context.target, 32));
+  if (isOnBytes(*problem)) {
+    return splitIntegerMatMul(context, *problem);
+  }
+  MatMulGrid grid(context, *problem, chooseMatMulTiling(context.target, 32), kGrainOperations,
+                  /*elementBytes=*/4);
   IndexMath math{context.builder, problem->root->getLoc()};
   return TaskSplit{math.value(grid.tasks), math.value(grid.grain)};
 }
 
 static LogicalResult emitMatMul(EmitContext &context) {
   FailureOr<MatMulProblem> problem = analyzeMatMul(context);
-  return failed(problem) ? failure() : MatMulEmitter(context, *problem).emit();
+  if (failed(problem)) {
+    return failure();
+  }
+  return isOnBytes(*problem) ? emitIntegerMatMul(context, *problem) : MatMulEmitter(context, *problem).emit();
 }
 
 Emitter cpu::getMatMulEmitter() { return {splitMatMul, emitMatMul}; }

@@ -2,7 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "MatMulProblem.h"
+#include "IntegerTile.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -118,7 +123,11 @@ static LogicalResult analyzeProduct(EmitContext &context, MatMulProblem &problem
   bool isOneMatrix = llvm::all_of(rhsBatch, [](int64_t size) { return size == 1; });
   if (rank > 2 && isOneMatrix && lhs->size() == rank && rowsAreUniform(context, problem.lhs)) {
     problem.flattened.assign(result->begin(), result->end() - 1);
-    problem.flatIndex = isFlatAddressable(context, problem.output.getValue(), problem, *result);
+    auto isFlat = [&](Value tensor) {
+      return !tensor || isFlatAddressable(context, tensor, problem, *result);
+    };
+    problem.flatIndex =
+        isFlat(problem.output.getValue()) && isFlat(problem.lhsZero) && isFlat(problem.rhsZero);
     problem.batch.clear();
     problem.m = IndexMath{context.builder, problem.root->getLoc()}.product(problem.flattened);
   }
@@ -133,7 +142,7 @@ FailureOr<MatMulProblem> cpu::analyzeMatMul(EmitContext &context) {
         return output.emitOpError("is the second result of a matrix product");
       }
       problem.output = output;
-    } else if (isa<nn::MatMulOp, nn::ConvOp>(op)) {
+    } else if (isa<nn::MatMulOp, nn::ConvOp, nn::IntegerMatMulOp, nn::IntegerConvOp>(op)) {
       if (problem.root) {
         return op.emitOpError("is the second matrix product of one kernel");
       }
@@ -150,9 +159,20 @@ FailureOr<MatMulProblem> cpu::analyzeMatMul(EmitContext &context) {
            << ", but it has type " << problem.output.getValue().getType();
   }
   std::string whyNot;
-  auto matMul = dyn_cast<nn::MatMulOp>(problem.root);
-  auto conv = dyn_cast<nn::ConvOp>(problem.root);
-  if (matMul ? !canEmitMatMul(matMul, whyNot) : !canEmitMatMul(conv, whyNot)) {
+  bool canEmit = llvm::TypeSwitch<Operation *, bool>(problem.root)
+                     .Case<nn::MatMulOp, nn::ConvOp>([&](auto op) { return canEmitMatMul(op, whyNot); })
+                     .Case([&](nn::IntegerMatMulOp op) {
+                       problem.lhsZero = op.getLhsZero();
+                       problem.rhsZero = op.getRhsZero();
+                       return true;
+                     })
+                     .Case([&](nn::IntegerConvOp op) {
+                       problem.lhsZero = op.getZero();
+                       problem.rhsZero = op.getFilterZero();
+                       whyNot = "is no matrix product";
+                       return op.isProduct();
+                     });
+  if (!canEmit) {
     return problem.root->emitOpError(whyNot);
   }
   problem.lhs = problem.root->getOperand(0);
@@ -183,10 +203,41 @@ SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
   return math.values(index);
 }
 
-/// Floating-point operations that take some 10 microseconds.
-static constexpr int64_t kGrainOperations = 500000;
+SmallVector<OpFoldResult> cpu::broadcastBatchIndex(OpBuilder &builder, Location loc,
+                                                   ArrayRef<OpFoldResult> sizes,
+                                                   ArrayRef<OpFoldResult> batchIndex) {
+  IndexMath math{builder, loc};
+  SmallVector<OpFoldResult> result;
+  OpFoldResult zero = math.constant(0);
+  for (auto [dim, size] : llvm::enumerate(sizes)) {
+    // All leading dimensions are 1 where there is no batch, or their rows are those of one product.
+    OpFoldResult index = batchIndex.empty() ? zero : batchIndex[batchIndex.size() - sizes.size() + dim];
+    if (isConstantSize(size, 1)) {
+      index = zero;
+    } else if (!getConstantIntValue(size) && !batchIndex.empty()) {
+      // A dynamic dimension may broadcast.
+      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math.value(size),
+                                          math.value(math.constant(1)));
+      index = arith::SelectOp::create(builder, loc, isOne, math.value(zero), math.value(index)).getResult();
+    }
+    result.push_back(index);
+  }
+  return result;
+}
 
-MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling) {
+OpFoldResult cpu::getBatchOffset(OpBuilder &builder, Location loc, const StridedView &view,
+                                 ArrayRef<OpFoldResult> batchIndex) {
+  IndexMath math{builder, loc};
+  OpFoldResult offset = view.offset;
+  ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).drop_back(2);
+  for (auto [index, stride] : llvm::zip(broadcastBatchIndex(builder, loc, sizes, batchIndex), view.strides)) {
+    offset = math.add(offset, math.mul(index, stride));
+  }
+  return offset;
+}
+
+MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
+                       int64_t grainOperations, int64_t elementBytes) {
   IndexMath math{context.builder, problem.root->getLoc()};
   OpFoldResult one = math.constant(1), height = math.constant(tiling.rows);
   rowBlocks = math.ceilDiv(problem.m, math.constant(tiling.blockRows));
@@ -199,9 +250,9 @@ MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const
   // Few rows are bound by the bandwidth of the right-hand side, not by arithmetic.
   OpFoldResult columnWork = math.mul(problem.k, math.constant(2 * tiling.columns()));
   OpFoldResult taskWork = math.mul(columnWork, math.max(math.min(blockRows, problem.m), math.constant(4)));
-  grain = math.max(math.floorDiv(math.constant(kGrainOperations), math.max(taskWork, one)), one);
+  grain = math.max(math.floorDiv(math.constant(grainOperations), math.max(taskWork, one)), one);
 
-  OpFoldResult blockBytes = math.mul(problem.k, math.constant(tiling.blockRows * 4));
+  OpFoldResult blockBytes = math.mul(problem.k, math.constant(tiling.blockRows * elementBytes));
   groupSize =
       math.max(math.floorDiv(math.constant(context.target.l2Bytes / 2), math.max(blockBytes, one)), one);
 }

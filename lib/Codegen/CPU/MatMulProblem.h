@@ -2,13 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// A matrix product, or a convolution that is one, as [batch, m, k] times [batch, k, n], and its division
-/// into tasks.
+/// A matrix product, of floats or of bytes, or a convolution that is one, as [batch, m, k] times [batch, k,
+/// n], and its division into tasks.
 
 #ifndef LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
 #define LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
 
-#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
 
 namespace lathe::cpu {
@@ -17,6 +17,8 @@ namespace lathe::cpu {
 struct MatMulProblem {
   mlir::Operation *root = nullptr;
   mlir::Value lhs, rhs, result;
+  /// The zero points of a product of bytes, null where they are 0.
+  mlir::Value lhsZero, rhsZero;
   kernel::OutputOp output;
   /// The leading dimensions of the result, each element of which is a product of its own.
   llvm::SmallVector<mlir::OpFoldResult> batch;
@@ -35,10 +37,20 @@ struct MatMulProblem {
 /// Finds the root of a kernel; emits a diagnostic if there is none that can be emitted.
 llvm::FailureOr<MatMulProblem> analyzeMatMul(EmitContext &context);
 
+/// The index into leading dimensions of `sizes` that broadcast to those of a batch.
+llvm::SmallVector<mlir::OpFoldResult> broadcastBatchIndex(mlir::OpBuilder &builder, mlir::Location loc,
+                                                          llvm::ArrayRef<mlir::OpFoldResult> sizes,
+                                                          llvm::ArrayRef<mlir::OpFoldResult> batchIndex);
+/// Where the matrix of an operand at an index of the batch begins.
+mlir::OpFoldResult getBatchOffset(mlir::OpBuilder &builder, mlir::Location loc, const StridedView &view,
+                                  llvm::ArrayRef<mlir::OpFoldResult> batchIndex);
+
 /// The tasks of a product: one column of tiles by up to `blockRows` rows each. Tasks are ordered such that as
 /// many rows as half of the second-level cache holds are done for one column of tiles after the other.
 struct MatMulGrid {
-  MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling);
+  /// A task that does not pay has less than `grainOperations` operations.
+  MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
+             int64_t grainOperations, int64_t elementBytes);
 
   mlir::OpFoldResult blockRows, rowBlocks, columnTiles, tasks, grain;
   /// How many blocks of rows are done together.
@@ -52,6 +64,10 @@ struct MatMulGrid {
   Task decode(mlir::OpBuilder &builder, mlir::Location loc, const MatMulProblem &problem,
               const MatMulTiling &tiling, mlir::Value task) const;
 };
+
+/// The emitter of products of bytes; see getMatMulEmitter.
+llvm::FailureOr<TaskSplit> splitIntegerMatMul(EmitContext &context, MatMulProblem &problem);
+llvm::LogicalResult emitIntegerMatMul(EmitContext &context, MatMulProblem &problem);
 
 } // namespace lathe::cpu
 

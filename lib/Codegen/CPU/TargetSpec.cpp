@@ -30,9 +30,8 @@ struct Feature {
   uint64_t state;
 };
 
-constexpr uint64_t ymm = 0x6, zmm = 0xe6;
+constexpr uint64_t ymm = 0x6, zmm = 0xe6, matrix = 0x60000;
 
-// AMX is left out: its use needs a permission of the kernel, and no kernel uses it yet.
 const Feature features[] = {
     {LATHE_CPU_SSE42, "sse4.2", 1, 0, Feature::ECX, 20, 0},
     {LATHE_CPU_POPCNT, "popcnt", 1, 0, Feature::ECX, 23, 0},
@@ -54,6 +53,8 @@ const Feature features[] = {
     {LATHE_CPU_AVX512VBMI, "avx512vbmi", 7, 0, Feature::ECX, 1, zmm},
     {LATHE_CPU_AVX512BF16, "avx512bf16", 7, 1, Feature::EAX, 5, zmm},
     {LATHE_CPU_AVX512FP16, "avx512fp16", 7, 0, Feature::EDX, 23, zmm},
+    {LATHE_CPU_AMX_TILE, "amx-tile", 7, 0, Feature::EDX, 24, matrix},
+    {LATHE_CPU_AMX_INT8, "amx-int8", 7, 0, Feature::EDX, 25, matrix},
 };
 
 constexpr uint64_t v3 = LATHE_CPU_SSE42 | LATHE_CPU_POPCNT | LATHE_CPU_MOVBE | LATHE_CPU_LZCNT |
@@ -63,6 +64,8 @@ constexpr uint64_t v4 = v3 | LATHE_CPU_AVX512F | LATHE_CPU_AVX512BW | LATHE_CPU_
                         LATHE_CPU_AVX512VL | LATHE_CPU_AVX512CD;
 constexpr uint64_t anyAVX512 =
     (v4 & ~v3) | LATHE_CPU_AVX512VNNI | LATHE_CPU_AVX512VBMI | LATHE_CPU_AVX512BF16 | LATHE_CPU_AVX512FP16;
+
+constexpr uint64_t matrixFeatures = LATHE_CPU_AMX_TILE | LATHE_CPU_AMX_INT8;
 
 /// Features that every x86-64-v2 processor has and nobody checks one by one.
 constexpr const char *baseline = "+cx16,+cx8,+fxsr,+mmx,+sahf,+sse,+sse2,+sse3,+sse4.1,+ssse3,+x87";
@@ -99,6 +102,7 @@ TargetSpec makeSpec(StringRef name, uint64_t bits) {
   spec.hasAVX512BF16 = bits & LATHE_CPU_AVX512BF16;
   spec.hasAVX512FP16 = bits & LATHE_CPU_AVX512FP16;
   spec.hasAVXVNNI = bits & LATHE_CPU_AVXVNNI;
+  spec.hasAMXInt8 = (bits & matrixFeatures) == matrixFeatures;
   spec.vectorBits = spec.hasAVX512 ? 512 : 256;
   spec.vectorRegisters = spec.hasAVX512 ? 32 : 16;
   spec.l2Bytes = spec.hasAVX512 ? 1 << 20 : 512 << 10;
@@ -154,6 +158,8 @@ void detectCaches(HostProcessor &host) {
 
 } // namespace
 
+uint64_t TargetSpec::cpuFeaturesWithoutMatrices() const { return cpuFeatures & ~matrixFeatures; }
+
 HostProcessor cpu::detectHost() {
   HostProcessor host;
 #if defined(__x86_64__)
@@ -193,7 +199,7 @@ Expected<TargetSpec> cpu::resolveTarget(StringRef name, const HostProcessor &hos
         .help("name a target to compile for another machine: --target=x86-64-v3");
   }
   // All of v4 or nothing: kernels for AVX-512 assume the five parts together.
-  uint64_t bits = (host.features & v4) == v4 ? host.features : host.features & ~anyAVX512;
+  uint64_t bits = (host.features & v4) == v4 ? host.features : host.features & ~(anyAVX512 | matrixFeatures);
   TargetSpec spec = makeSpec(name, bits);
   // A hypervisor may report nothing, or nonsense.
   if (host.l1Bytes >= 16 << 10 && host.l1Bytes <= 256 << 10) {

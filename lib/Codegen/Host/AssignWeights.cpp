@@ -7,6 +7,7 @@
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
@@ -23,6 +24,8 @@ using kernel::KernelDialect;
 
 /// Panels are as wide as the widest tile; groups of a convolution are joined up to the narrowest vector.
 static constexpr int64_t kPanelWidth = 32, kJoinedColumns = 8;
+/// Rows of bytes that are multiplied by one instruction.
+static constexpr int64_t kByteGroup = 4;
 
 /// One place where a weight reaches a kernel.
 struct KernelUse {
@@ -91,10 +94,13 @@ private:
         root ? kernel::symbolizeRootKind(root.getValue()) : std::optional<kernel::RootKind>();
     OpOperand &use = *input.getResult().use_begin();
     auto type = cast<RankedTensorType>(input.getType());
+    MLIRContext *context = kernel.getContext();
+    if (use.getOperandNumber() == 1 && isa<nn::IntegerMatMulOp, nn::IntegerConvOp>(use.getOwner())) {
+      return getBytePanel(use.getOwner(), kind, type);
+    }
     if (use.getOperandNumber() != 1 || !type.getElementType().isF32()) {
       return {};
     }
-    MLIRContext *context = kernel.getContext();
     if (isa<nn::MatMulOp>(use.getOwner()) && kind == kernel::RootKind::MatMul && type.getRank() == 2) {
       return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1);
     }
@@ -107,7 +113,20 @@ private:
     for (int64_t count = 2; count <= groups && count * filters <= kJoinedColumns; ++count) {
       joined = groups % count == 0 ? count : joined;
     }
-    return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1, groups, joined);
+    return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1, /*sums=*/false, groups, joined);
+  }
+
+  /// The same for the right-hand side of a product of bytes.
+  static nn::PanelAttr getBytePanel(Operation *root, std::optional<kernel::RootKind> kind,
+                                    RankedTensorType type) {
+    auto conv = dyn_cast<nn::IntegerConvOp>(root);
+    bool fits = conv ? kind == kernel::RootKind::MatMul || kind == kernel::RootKind::Conv
+                     : kind == kernel::RootKind::MatMul && type.getRank() == 2;
+    if (!fits || type.getNumElements() == 0) {
+      return {};
+    }
+    return nn::PanelAttr::get(root->getContext(), kPanelWidth, kByteGroup, /*sums=*/true,
+                              conv ? conv.getGroups() : 1, /*joined=*/1);
   }
 
   void choosePanels() {

@@ -8,6 +8,7 @@
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -117,7 +118,8 @@ private:
   }
 
   /// The sums of products of a convolution: 2 for each result, place in the window and channel of its group.
-  FailureOr<Value> countConv(nn::ConvOp conv) {
+  template <typename OpTy>
+  FailureOr<Value> countConv(OpTy conv) {
     FailureOr<Value> product = perElement(2, conv.getResult());
     FailureOr<SmallVector<Value>> filter = shapes.getDynamicSizes(conv.getFilter());
     if (failed(product) || failed(filter)) {
@@ -143,11 +145,11 @@ private:
   FailureOr<Value> countFlops(Operation &op) {
     using Count = FailureOr<Value>;
     return llvm::TypeSwitch<Operation *, Count>(&op)
-        .Case([&](nn::MatMulOp product) -> Count {
+        .Case<nn::MatMulOp, nn::IntegerMatMulOp>([&](auto product) -> Count {
           auto rank = cast<RankedTensorType>(product.getLhs().getType()).getRank();
           return perElement(2, product.getResult(), product.getLhs(), rank - 1);
         })
-        .Case([&](nn::ConvOp conv) -> Count { return countConv(conv); })
+        .Case<nn::ConvOp, nn::IntegerConvOp>([&](auto conv) -> Count { return countConv(conv); })
         .Case([&](nn::AttentionOp attention) -> Count { return countAttention(attention); })
         // Conversions, comparisons and choices move data.
         .Case<nn::BitCastOp, nn::CastOp, nn::CompareOp, nn::SelectOp>(

@@ -127,6 +127,46 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
   return Error::success();
 }
 
+/// Writes columns [first, last) of a matrix of bytes as panels with the sums of their columns behind each.
+/// `shape` is that of the whole weight.
+Error writeBytePanels(bool isSigned, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
+                      std::pair<int64_t, int64_t> range, nn::PanelAttr panel, Buffer &buffer) {
+  int64_t width = panel.getWidth(), group = panel.getInterleave(), depth = shape[shape.size() - 2];
+  int64_t places = 1;
+  for (int64_t size : shape.drop_back(2)) {
+    places *= size;
+  }
+  std::vector<char> row(width);
+  for (int64_t first = range.first; first < range.second; first += width) {
+    int64_t count = std::min(width, range.second - first);
+    std::vector<int32_t> sums(width, 0);
+    SmallVector<int64_t> index(shape.size() - 1, 0);
+    for (int64_t place = 0; place < places; ++place) {
+      for (int64_t k = 0; k < depth; k += group) {
+        llvm::Expected<char *> to = buffer.reserve(width * group);
+        if (!to) {
+          return to.takeError();
+        }
+        for (int64_t j = 0; j < group && k + j < depth; ++j) {
+          nn::copyRow(blocks, index, first, first + count, /*elementBytes=*/1, row.data());
+          nn::advance(index, shape);
+          for (int64_t i = 0; i < count; ++i) {
+            char byte = isSigned ? row[i] : char(row[i] ^ 0x80);
+            (*to)[i * group + j] = byte;
+            sums[i] += static_cast<signed char>(byte);
+          }
+        }
+      }
+    }
+    llvm::Expected<char *> to = buffer.reserve(width * sizeof(int32_t));
+    if (!to) {
+      return to.takeError();
+    }
+    memcpy(*to, sums.data(), width * sizeof(int32_t));
+  }
+  return Error::success();
+}
+
 /// Writes the filter of a convolution whose groups are joined: row (place in the window, group, channel) of a
 /// matrix holds the columns of that group alone.
 Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<StridedBlock> blocks,
@@ -181,6 +221,14 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
   }
   int64_t each = columns / panel.getGroups();
   for (int64_t first = 0; first < columns; first += each) {
+    if (panel.getSums()) {
+      bool isSigned = !type.getElementType().isUnsignedInteger();
+      if (Error error =
+              writeBytePanels(isSigned, blocks, type.getShape(), {first, first + each}, panel, buffer)) {
+        return error;
+      }
+      continue;
+    }
     if (Error error = writePanels(type.getElementType(), blocks, type.getShape(), rows, {first, first + each},
                                   panel.getWidth(), panel.getInterleave(), buffer, notFinite)) {
       return error;

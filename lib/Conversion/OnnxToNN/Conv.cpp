@@ -9,6 +9,7 @@
 #include "Products.h"
 #include "Windows.h"
 
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/NNSpatial.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -55,18 +56,18 @@ static LogicalResult addBias(LegalizeContext &c, Value &result, std::optional<in
   return success(!c.hasFailed());
 }
 
-/// Zeros around the spatial dimensions of `x`, whose channels are last.
-static Value padSpatial(LegalizeContext &c, Value x, const Windows &w) {
+/// `border` around the spatial dimensions of `x`, whose channels are last.
+static Value padSpatial(LegalizeContext &c, Value x, Value border, const Windows &w) {
   auto between = [&](ArrayRef<Size> spatial) {
     Sizes all{c.b.getIndexAttr(0)};
     llvm::append_range(all, spatial);
     all.push_back(c.b.getIndexAttr(0));
     return all;
   };
-  return buildPad(c, nn::PadKind::Constant, x, c.scalar(0, x), between(w.before), between(w.after));
+  return buildPad(c, nn::PadKind::Constant, x, border, between(w.before), between(w.after));
 }
 
-Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
+Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter, const ZeroPoints *zeros) {
   Sizes dims = c.shapeOf(x), filterDims = c.shapeOf(filter);
   if (!checkConvolution(c, dims, filterDims)) {
     return {};
@@ -109,7 +110,7 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
                                       after = getConstantIntValues(w.after);
   if (!before || !after) {
     // The pads that keep a size that is not known yet are a tensor's, not the convolution's.
-    x = padSpatial(c, x, w);
+    x = padSpatial(c, x, zeros && zeros->lhs ? zeros->lhs : c.scalar(0, x), w);
     before = after = SmallVector<int64_t>(count, 0);
   }
   SmallVector<int64_t> pads(*before);
@@ -117,7 +118,10 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter) {
   // [M, C/g, window...] to [window..., C/g, M].
   SmallVector<int64_t> filterPerm = llvm::to_vector(llvm::seq<int64_t>(2, count + 2));
   filterPerm.append({1, 0});
-  return nn::buildConv(c.b, c.loc, x, c.transpose(filter, filterPerm), w.strides, pads, w.dilations, groups);
+  filter = c.transpose(filter, filterPerm);
+  return zeros ? nn::buildIntegerConv(c.b, c.loc, x, filter, zeros->lhs, zeros->rhs, w.strides, pads,
+                                      w.dilations, groups)
+               : nn::buildConv(c.b, c.loc, x, filter, w.strides, pads, w.dilations, groups);
 }
 
 static LogicalResult legalizeConv(LegalizeContext &c) {

@@ -7,6 +7,7 @@
 #include "Activations.h"
 #include "Products.h"
 
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/NNNumeric.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -23,8 +24,8 @@ static Value transposeLast(LegalizeContext &c, Value x) {
   return c.transpose(x, perm);
 }
 
-Value lathe::onnx::matmul(LegalizeContext &c, Value lhs, Value rhs) {
-  if (nn::getElementType(lhs) != nn::getElementType(rhs)) {
+Value lathe::onnx::matmul(LegalizeContext &c, Value lhs, Value rhs, const ZeroPoints *zeros) {
+  if (!zeros && nn::getElementType(lhs) != nn::getElementType(rhs)) {
     (void)c.error("E0306", llvm::formatv("the operands have different element types, {0} and {1}",
                                          nn::getElementType(lhs), nn::getElementType(rhs))
                                .str());
@@ -49,7 +50,8 @@ Value lathe::onnx::matmul(LegalizeContext &c, Value lhs, Value rhs) {
                                .str());
     return lhs;
   }
-  Value product = nn::buildMatMul(c.b, c.loc, lhs, rhs);
+  Value product = zeros ? nn::buildIntegerMatMul(c.b, c.loc, lhs, rhs, zeros->lhs, zeros->rhs)
+                        : nn::buildMatMul(c.b, c.loc, lhs, rhs);
   if (isRow || isColumn) {
     Sizes dims = c.shapeOf(product);
     if (isRow) {

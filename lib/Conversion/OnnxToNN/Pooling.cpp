@@ -4,6 +4,7 @@
 /// \file
 /// Pools, over windows and over everything.
 
+#include "Quantize.h"
 #include "Windows.h"
 
 #include "lathe/Dialect/NN/IR/NNSpatial.h"
@@ -96,6 +97,33 @@ static LogicalResult legalizeAveragePool(LegalizeContext &c) {
   return c.set(toChannelsSecond(c, buildPool(c, PoolKind::Mean, x, *windows, countPads)));
 }
 
+/// com.microsoft QLinearAveragePool and QLinearGlobalAveragePool, by floats: what stands for them is
+/// averaged.
+static LogicalResult legalizeQuantizedPool(LegalizeContext &c, bool isGlobal) {
+  bool isLast = c.intAttr("channels_last", 0) != 0;
+  Quantization from = getQuantization(c, c.operand(0), 1, 2, 0),
+               to = getQuantization(c, c.operand(0), 3, 4, 0);
+  if (c.hasFailed() || (isGlobal && !checkSpatial(c))) {
+    return failure();
+  }
+  if (isLast && !isGlobal) {
+    return c.unsupported("channels_last");
+  }
+  Value x = dequantize(c, c.operand(0), from, c.b.getF32Type());
+  if (isGlobal) {
+    int64_t first = isLast ? 1 : 2;
+    auto axes = llvm::to_vector(llvm::seq<int64_t>(first, first + nn::getRank(x) - 2));
+    return c.set(quantize(c, c.reduce(ReduceKind::Mean, x, axes, /*keepDims=*/true), to, c.elementType(0)));
+  }
+  std::optional<Windows> windows = getPoolWindows(c);
+  if (!windows) {
+    return failure();
+  }
+  bool countPads = c.intAttr("count_include_pad", 0) != 0;
+  Value means = buildPool(c, PoolKind::Mean, toChannelsLast(c, x), *windows, countPads);
+  return c.set(toChannelsSecond(c, quantize(c, means, to, c.elementType(0))));
+}
+
 /// `(sum |x|^p)^(1/p)`, where `sum` adds up what it is given.
 static Value buildNorm(LegalizeContext &c, Value x, double p, llvm::function_ref<Value(Value)> sum) {
   if (p == 1) {
@@ -147,6 +175,12 @@ static LogicalResult legalizeGlobalLpPool(LegalizeContext &c) {
 }
 
 void lathe::onnx::registerPooling(LegalizerRegistry &registry) {
+  registry.add(
+      "QLinearAveragePool", 4, 5,
+      [](LegalizeContext &c) { return legalizeQuantizedPool(c, /*isGlobal=*/false); }, kMicrosoft);
+  registry.add(
+      "QLinearGlobalAveragePool", 4, 5,
+      [](LegalizeContext &c) { return legalizeQuantizedPool(c, /*isGlobal=*/true); }, kMicrosoft);
   registry.add("MaxPool", 1, 1, legalizeMaxPool);
   registry.add("AveragePool", 1, 1, legalizeAveragePool);
   registry.add("LpPool", 1, 1, legalizeLpPool);

@@ -11,13 +11,19 @@
 
 namespace lathe::onnx {
 
-/// numpy.matmul: a vector is a row on the left and a column on the right, and that dimension goes again.
-/// Reports operands that do not fit.
-mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs);
+/// The zero points of two operands of 8-bit integers, null for 0.
+struct ZeroPoints {
+  mlir::Value lhs, rhs;
+};
+
+/// numpy.matmul: a vector is a row on the left and a column on the right, and that dimension goes again. With
+/// `zeros`, a product of bytes. Reports operands that do not fit.
+mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs, const ZeroPoints *zeros = nullptr);
 
 /// The convolution of `x` [N, C, spatial...] with `filter` [M, C / groups, window...] under the attributes of
-/// Conv, as [N, spatial..., M]. Null after an error.
-mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter);
+/// Conv, as [N, spatial..., M]; with `zeros`, of bytes. Null after an error.
+mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter,
+                     const ZeroPoints *zeros = nullptr);
 
 /// The window of operand `filter`, [M, C / groups, window...]: that of kernel_shape, if it is there, to which
 /// the filter is then reshaped. Reports one that is not.
@@ -34,6 +40,8 @@ mlir::Value convolveOpenWindows(LegalizeContext &c, mlir::Value x, mlir::Value f
 
 void registerEinsum(LegalizerRegistry &registry);
 void registerQuantizedProducts(LegalizerRegistry &registry);
+void registerQuantizedPointwise(LegalizerRegistry &registry);
+void registerBlockQuantized(LegalizerRegistry &registry);
 
 } // namespace lathe::onnx
 

@@ -3,8 +3,7 @@
 
 /// \file
 /// Products of integers, and of the numbers that they stand for: MatMulInteger, ConvInteger, QLinearMatMul
-/// and QLinearConv. Zero points are taken off first, so that all sums are exact in i32 as the operators
-/// define them, and padding with 0 is padding with the zero point.
+/// and QLinearConv. All sums are exact in i32 as the operators define them.
 
 #include "Products.h"
 #include "Quantize.h"
@@ -49,9 +48,8 @@ static Value besideProduct(LegalizeContext &c, Value parameters, Side side, Valu
   return c.reshape(parameters, dims);
 }
 
-/// Operand `i`, a number for all feature maps or a list with one for each, as it stands beside a filter or,
-/// with `rank` 1, beside channels that are last. Null if the operand is left out.
-static Value besideMaps(LegalizeContext &c, unsigned i, int64_t rank) {
+/// Operand `i`, a number for all feature maps or a list with one for each. Null if the operand is left out.
+static Value besideMaps(LegalizeContext &c, unsigned i) {
   if (!c.has(i)) {
     return {};
   }
@@ -68,9 +66,48 @@ static Value besideMaps(LegalizeContext &c, unsigned i, int64_t rank) {
   if (dims.empty() || getConstantIntValue(dims[0]) == 1) {
     return c.reshape(list, {});
   }
-  Sizes beside(rank, c.one());
-  beside[0] = dims[0];
-  return c.reshape(list, beside);
+  return list;
+}
+
+/// Whether a zero point has the type of its operand and broadcasts to `dims`; says so otherwise.
+static bool checkZero(LegalizeContext &c, Value zero, Value operand, Sizes dims) {
+  if (!zero) {
+    return true;
+  }
+  Type type = nn::getElementType(zero), wanted = nn::getElementType(operand);
+  if (type != wanted) {
+    (void)c.error("E0306", llvm::formatv("a zero point of {0} stands beside {1}", type, wanted).str());
+    return false;
+  }
+  Sizes own = c.shapeOf(zero);
+  bool fits = own.size() <= dims.size();
+  for (size_t i = 0; fits && i < own.size(); ++i) {
+    Size size = own[own.size() - 1 - i];
+    fits = getConstantIntValue(size) == 1 || !nn::areDifferentSizes(size, dims[dims.size() - 1 - i]);
+  }
+  if (!fits) {
+    (void)c.error("E0307", llvm::formatv("a zero point of type {0} does not fit an operand of type {1}",
+                                         zero.getType(), operand.getType())
+                               .str());
+  }
+  return fits;
+}
+
+/// The zero points of a matrix product: operands `i` and `j`.
+static FailureOr<ZeroPoints> getMatMulZeros(LegalizeContext &c, Value lhs, unsigned i, Value rhs,
+                                            unsigned j) {
+  ZeroPoints zeros{besideMatrix(c, i, lhs, Side::Rows), besideMatrix(c, j, rhs, Side::Columns)};
+  Sizes rows = c.shapeOf(lhs), columns = c.shapeOf(rhs);
+  if (!rows.empty()) {
+    rows.back() = c.one();
+  }
+  if (!columns.empty()) {
+    columns[columns.size() < 2 ? 0 : columns.size() - 2] = c.one();
+  }
+  if (!checkZero(c, zeros.lhs, lhs, rows) || !checkZero(c, zeros.rhs, rhs, columns) || c.hasFailed()) {
+    return failure();
+  }
+  return zeros;
 }
 
 /// Operand `i` as one number; null if it is left out.
@@ -120,8 +157,8 @@ static LogicalResult legalizeMatMulInteger(LegalizeContext &c) {
     return failure();
   }
   Value lhs = c.operand(0), rhs = c.operand(1);
-  Value lhsZero = besideMatrix(c, 2, lhs, Side::Rows), rhsZero = besideMatrix(c, 3, rhs, Side::Columns);
-  return c.set(matmul(c, subtractZero(c, lhs, lhsZero), subtractZero(c, rhs, rhsZero)));
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, 2, rhs, 3);
+  return failed(zeros) ? failure() : c.set(matmul(c, lhs, rhs, &*zeros));
 }
 
 static LogicalResult legalizeQLinearMatMul(LegalizeContext &c) {
@@ -129,8 +166,11 @@ static LogicalResult legalizeQLinearMatMul(LegalizeContext &c) {
     return failure();
   }
   Value lhs = c.operand(0), rhs = c.operand(3);
-  Value lhsZero = besideMatrix(c, 2, lhs, Side::Rows), rhsZero = besideMatrix(c, 5, rhs, Side::Columns);
-  Value sums = matmul(c, subtractZero(c, lhs, lhsZero), subtractZero(c, rhs, rhsZero));
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, 2, rhs, 5);
+  if (failed(zeros)) {
+    return failure();
+  }
+  Value sums = matmul(c, lhs, rhs, &*zeros);
   if (c.hasFailed()) {
     return failure();
   }
@@ -142,16 +182,25 @@ static LogicalResult legalizeQLinearMatMul(LegalizeContext &c) {
       requantize(c, sums, beside(1, Side::Rows), beside(4, Side::Columns), result, c.elementType(7)));
 }
 
+/// The sums of a convolution of bytes whose zero points are operands `i` and `j`, channels last.
+static Value convolveBytes(LegalizeContext &c, Value x, unsigned i, Value filter, unsigned j) {
+  ZeroPoints zeros{oneNumber(c, i), besideMaps(c, j)};
+  Sizes dims = c.shapeOf(filter);
+  Sizes maps(dims.empty() ? 0 : 1);
+  if (!dims.empty()) {
+    maps.front() = dims.front();
+  }
+  if (c.hasFailed() || !checkZero(c, zeros.lhs, x, {}) || !checkZero(c, zeros.rhs, filter, maps)) {
+    return {};
+  }
+  return convolve(c, x, filter, &zeros);
+}
+
 static LogicalResult legalizeConvInteger(LegalizeContext &c) {
   if (!checkBytes(c, 0, 1)) {
     return failure();
   }
-  Value x = c.operand(0), filter = c.operand(1);
-  Value zero = oneNumber(c, 2), filterZero = besideMaps(c, 3, nn::getRank(filter));
-  if (c.hasFailed()) {
-    return failure();
-  }
-  Value sums = convolve(c, subtractZero(c, x, zero), subtractZero(c, filter, filterZero));
+  Value sums = convolveBytes(c, c.operand(0), 2, c.operand(1), 3);
   return sums ? c.set(toChannelsSecond(c, sums)) : failure();
 }
 
@@ -159,15 +208,10 @@ static LogicalResult legalizeQLinearConv(LegalizeContext &c) {
   if (!checkBytes(c, 0, 3)) {
     return failure();
   }
-  Value x = c.operand(0), filter = c.operand(3);
-  Value zero = oneNumber(c, 2), filterZero = besideMaps(c, 5, nn::getRank(filter));
-  Value scale = oneNumber(c, 1), filterScale = besideMaps(c, 4, 1);
+  Value scale = oneNumber(c, 1), filterScale = besideMaps(c, 4);
   Quantization result{oneNumber(c, 6), oneNumber(c, 7)};
-  if (c.hasFailed()) {
-    return failure();
-  }
-  Value sums = convolve(c, subtractZero(c, x, zero), subtractZero(c, filter, filterZero));
-  if (!sums) {
+  Value sums = convolveBytes(c, c.operand(0), 2, c.operand(3), 5);
+  if (!sums || c.hasFailed()) {
     return failure();
   }
   if (c.has(8)) {
@@ -177,7 +221,96 @@ static LogicalResult legalizeQLinearConv(LegalizeContext &c) {
   return c.set(toChannelsSecond(c, sums));
 }
 
+/// Exact sums of a product of matrices as f32, times the scales of both, plus the bias, operand `bias`.
+static Value dequantizeSums(LegalizeContext &c, Value sums, Value lhsScale, Value rhsScale, unsigned bias) {
+  Type f32 = c.b.getF32Type();
+  Value real = c.mul(c.cast(sums, f32), c.mul(c.cast(lhsScale, f32), c.cast(rhsScale, f32)));
+  return c.has(bias) ? c.add(real, c.cast(c.operand(bias), f32)) : real;
+}
+
+/// com.microsoft MatMulIntegerToFloat: MatMulInteger, as the numbers that the integers stand for.
+static LogicalResult legalizeMatMulIntegerToFloat(LegalizeContext &c) {
+  if (!checkBytes(c, 0, 1)) {
+    return failure();
+  }
+  Value lhs = c.operand(0), rhs = c.operand(1);
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, 4, rhs, 5);
+  if (failed(zeros)) {
+    return failure();
+  }
+  Value lhsScale = besideProduct(c, besideMatrix(c, 2, lhs, Side::Rows), Side::Rows, lhs, rhs),
+        rhsScale = besideProduct(c, besideMatrix(c, 3, rhs, Side::Columns), Side::Columns, lhs, rhs);
+  Value sums = matmul(c, lhs, rhs, &*zeros);
+  return c.hasFailed() ? failure()
+                       : c.set(c.cast(dequantizeSums(c, sums, lhsScale, rhsScale, 6), c.elementType(2)));
+}
+
+/// com.microsoft DynamicQuantizeMatMul: a product of floats with stored weights; the floats are quantized
+/// first.
+static LogicalResult legalizeDynamicQuantizeMatMul(LegalizeContext &c) {
+  if (!checkBytes(c, 1, 1)) {
+    return failure();
+  }
+  DynamicQuantization lhs = quantizeDynamically(c, c.operand(0));
+  Value rhs = c.operand(1);
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs.stored, /*i=*/~0u, rhs, 3);
+  if (failed(zeros)) {
+    return failure();
+  }
+  zeros->lhs = lhs.quantization.zero;
+  Value scale = besideProduct(c, besideMatrix(c, 2, rhs, Side::Columns), Side::Columns, lhs.stored, rhs);
+  Value sums = matmul(c, lhs.stored, rhs, &*zeros);
+  return c.hasFailed() ? failure() : c.set(dequantizeSums(c, sums, lhs.quantization.scale, scale, 4));
+}
+
+/// com.microsoft QGemm: with an output scale, integers of 8 bits come out, without floats.
+static LogicalResult legalizeQGemm(LegalizeContext &c) {
+  if (!checkBytes(c, 0, 3)) {
+    return failure();
+  }
+  auto turned = [&](unsigned i, StringRef attribute) {
+    Value x = c.operand(i);
+    if (nn::getRank(x) != 2) {
+      (void)c.error("E0307",
+                    llvm::formatv("operand {0} has {1} dimensions, must have 2", i, nn::getRank(x)).str());
+      return x;
+    }
+    return c.intAttr(attribute, 0) != 0 ? c.transpose(x, {1, 0}) : x;
+  };
+  Value lhs = turned(0, "transA"), rhs = turned(3, "transB");
+  Value lhsScale = oneNumber(c, 1), resultScale = oneNumber(c, 7);
+  if (c.hasFailed()) {
+    return failure();
+  }
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, 2, rhs, 5);
+  if (failed(zeros)) {
+    return failure();
+  }
+  Value sums = matmul(c, lhs, rhs, &*zeros);
+  if (c.hasFailed()) {
+    return failure();
+  }
+  if (c.has(6)) {
+    sums = c.add(sums, c.operand(6));
+  }
+  Value rhsScale = besideMatrix(c, 4, rhs, Side::Columns);
+  if (double alpha = c.floatAttr("alpha", 1); alpha != 1) {
+    lhsScale = c.mul(lhsScale, c.scalar(alpha, lhsScale));
+  }
+  if (!resultScale) {
+    return c.set(dequantizeSums(c, sums, lhsScale, rhsScale, /*bias=*/~0u));
+  }
+  Value resultZero = oneNumber(c, 8);
+  Type type = resultZero ? nn::getElementType(resultZero) : c.elementType(0);
+  return c.set(requantize(c, sums, lhsScale, rhsScale, {resultScale, resultZero}, type));
+}
+
 void lathe::onnx::registerQuantizedProducts(LegalizerRegistry &registry) {
+  registry.add("MatMulIntegerToFloat", 4, 7, legalizeMatMulIntegerToFloat, kMicrosoft);
+  registry.add("DynamicQuantizeMatMul", 3, 5, legalizeDynamicQuantizeMatMul, kMicrosoft);
+  registry.add("QGemm", 6, 9, legalizeQGemm, kMicrosoft);
+  registerQuantizedPointwise(registry);
+  registerBlockQuantized(registry);
   registry.add("MatMulInteger", 2, 4, legalizeMatMulInteger);
   registry.add("ConvInteger", 2, 4, legalizeConvInteger);
   registry.add("QLinearMatMul", 8, 8, legalizeQLinearMatMul);

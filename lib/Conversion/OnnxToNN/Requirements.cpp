@@ -7,6 +7,7 @@
 
 #include "Legalizer.h"
 
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/NNOrder.h"
 #include "lathe/Dialect/NN/IR/NNRecurrent.h"
 #include "lathe/Dialect/NN/IR/NNSampling.h"
@@ -91,12 +92,20 @@ static void requireConcat(LegalizeContext &c, nn::ConcatOp op) {
   }
 }
 
-static void requireMatMul(LegalizeContext &c, nn::MatMulOp op) {
+template <typename OpTy>
+static void requireMatMul(LegalizeContext &c, OpTy op) {
   Sizes lhs = c.shapeOf(op.getLhs()), rhs = c.shapeOf(op.getRhs()), result = c.shapeOf(op.getResult());
   ArrayRef<Size> batch = ArrayRef<Size>(result).drop_back(2);
   requireEqual(c, lhs.back(), rhs[rhs.size() - 2]);
   requireBroadcast(c, ArrayRef<Size>(lhs).drop_back(2), batch);
   requireBroadcast(c, ArrayRef<Size>(rhs).drop_back(2), batch);
+}
+
+/// Of a product of bytes: `zero` may be null.
+static void requireZero(LegalizeContext &c, Value zero, ArrayRef<Size> dims) {
+  if (zero) {
+    requireBroadcast(c, c.shapeOf(zero), dims);
+  }
 }
 
 static void requireGatherND(LegalizeContext &c, nn::GatherNDOp op) {
@@ -118,7 +127,8 @@ static void requireAttention(LegalizeContext &c, nn::AttentionOp op) {
   }
 }
 
-static void requireConv(LegalizeContext &c, nn::ConvOp op) {
+template <typename OpTy>
+static void requireConv(LegalizeContext &c, OpTy op) {
   Sizes filter = c.shapeOf(op.getFilter());
   Size depth = c.sizes.mul(filter[filter.size() - 2], c.b.getIndexAttr(op.getGroups()));
   requireEqual(c, c.shapeOf(op.getX()).back(), depth);
@@ -207,6 +217,17 @@ void lathe::onnx::requireSizes(LegalizeContext &c, Operation *op) {
           [&](auto expand) { requireBroadcast(c, c.shapeOf(expand.getX()), c.shapeOf(expand.getResult())); })
       .Case<nn::ConcatOp>([&](auto concat) { requireConcat(c, concat); })
       .Case<nn::MatMulOp>([&](auto product) { requireMatMul(c, product); })
+      .Case<nn::IntegerMatMulOp>([&](auto product) {
+        requireMatMul(c, product);
+        Sizes rows = c.shapeOf(product.getLhs()), columns = c.shapeOf(product.getRhs());
+        rows.back() = columns[columns.size() - 2] = c.one();
+        requireZero(c, product.getLhsZero(), rows);
+        requireZero(c, product.getRhsZero(), columns);
+      })
+      .Case<nn::IntegerConvOp>([&](auto conv) {
+        requireConv(c, conv);
+        requireZero(c, conv.getFilterZero(), {c.shapeOf(conv.getFilter()).back()});
+      })
       .Case<nn::GatherNDOp>([&](auto gather) { requireGatherND(c, gather); })
       .Case<nn::AttentionOp>([&](auto attention) { requireAttention(c, attention); })
       .Case<nn::ConvOp>([&](auto conv) { requireConv(c, conv); })

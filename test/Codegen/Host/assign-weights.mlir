@@ -74,3 +74,15 @@ func.func @main(%x: tensor<1x9x9x16xf32>) -> tensor<1x7x7x16xf32> {
     : tensor<1x9x9x16xf32>, tensor<3x3x1x16xf32> -> tensor<1x7x7x16xf32>
   return %0 : tensor<1x7x7x16xf32>
 }
+
+// -----
+
+// Bytes lie in groups of four rows: 5 are padded to 8, and the sums of 32 columns take as much as 4 more.
+// CHECK: module attributes {lathe.weight_bytes = 384 : i64}
+// CHECK: nn.weight private @w : tensor<5x8xui8> = {{.*}} panel <32 x 4 sums true> {lathe.offset = 0 : i64}
+nn.weight private @w : tensor<5x8xui8> = dense<1>
+func.func @main(%x: tensor<2x5xui8>) -> tensor<2x8xi32> {
+  %w = nn.weight_use @w : tensor<5x8xui8>
+  %0 = nn.integer_matmul %x, %w : tensor<2x5xui8>, tensor<5x8xui8> -> tensor<2x8xi32>
+  return %0 : tensor<2x8xi32>
+}

@@ -58,8 +58,18 @@ nn.weight private @w : tensor<2xf32> = dense_resource<short>
 
 // -----
 
-// expected-error@+1 {{expects a matrix with a multiple of 2 rows for its panel, but it is 'tensor<3x4xf32>'}}
-nn.weight private @w : tensor<3x4xf32> = dense<0.0> panel <16 x 2>
+// expected-error@+1 {{expects a matrix for its panel, but it is 'tensor<4xf32>'}}
+nn.weight private @w : tensor<4xf32> = dense<0.0> panel <16 x 2>
+
+// -----
+
+// expected-error@+1 {{expects integers of 8 bits for a panel with sums, but it is 'tensor<3x4xf32>'}}
+nn.weight private @w : tensor<3x4xf32> = dense<0.0> panel <16 x 4 sums true>
+
+// -----
+
+// expected-error@+1 {{expects no joined groups beside sums, but there are 2}}
+nn.weight private @w : tensor<3x4xi8> = dense<0> panel <16 x 4 sums true, groups 2 joined 2>
 
 // -----
 

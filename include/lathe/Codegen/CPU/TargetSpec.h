@@ -26,10 +26,14 @@ struct TargetSpec {
   /// Width and number of the vector registers.
   unsigned vectorBits = 256, vectorRegisters = 16;
   bool hasFMA = false, hasF16C = false, hasAVX512 = false, hasAVX512VNNI = false, hasAVX512BF16 = false,
-       hasAVX512FP16 = false, hasAVXVNNI = false;
+       hasAVX512FP16 = false, hasAVXVNNI = false, hasAMXInt8 = false;
   /// Sizes of the data caches of one core. Fixed for named targets, so that their code does not depend on the
   /// machine.
   uint64_t l1Bytes = 32 << 10, l2Bytes = 512 << 10;
+
+  /// The features without those whose use a process must ask the kernel for: a model that has no use for them
+  /// runs without.
+  uint64_t cpuFeaturesWithoutMatrices() const;
 
   /// Elements of `bits` bits in one vector register.
   unsigned lanes(unsigned bits) const { return vectorBits / bits; }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -28,12 +29,10 @@ static constexpr uint64_t kMaxConvWindow = 128 << 10;
 /// The longest strides, windows and borders of convolutions that are computed with.
 static constexpr uint64_t kLongest = uint64_t(1) << 31;
 
-static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
+/// The kind of a convolution whose element types have a kernel.
+template <typename OpTy>
+static std::optional<RootKind> convKindOfShape(OpTy op, std::string &whyNot) {
   RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
-  if (!x.getElementType().isF32()) {
-    whyNot = "only f32 convolutions have kernels";
-    return std::nullopt;
-  }
   if (!filter.hasStaticShape() || x.isDynamicDim(x.getRank() - 1)) {
     whyNot = "the number of channels or the size of the window is dynamic";
     return std::nullopt;
@@ -69,6 +68,34 @@ static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
   return RootKind::Conv;
 }
 
+static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
+  if (!typeOf(op.getX()).getElementType().isF32()) {
+    whyNot = "only f32 convolutions have kernels";
+    return std::nullopt;
+  }
+  return convKindOfShape(op, whyNot);
+}
+
+static std::optional<RootKind> integerConvKind(nn::IntegerConvOp op, std::string &whyNot) {
+  // A product takes any zero points.
+  if (op.isProduct()) {
+    return convKindOfShape(op, whyNot);
+  }
+  if (op.isDepthwise()) {
+    whyNot = "depthwise convolutions of bytes are computed as floats";
+    return std::nullopt;
+  }
+  if (!op.isFilterCentered()) {
+    whyNot = "the zero point of the filters is not that of their signed form";
+    return std::nullopt;
+  }
+  if (op.getGroups() != 1 && typeOf(op.getFilter()).getShape().drop_back().back() % 4 != 0) {
+    whyNot = "the channels of a group are no multiple of 4";
+    return std::nullopt;
+  }
+  return convKindOfShape(op, whyNot);
+}
+
 static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &whyNot) {
   RankedTensorType q = typeOf(op.getQ()), k = typeOf(op.getK()), v = typeOf(op.getV());
   if (!q.getElementType().isF32()) {
@@ -101,6 +128,8 @@ std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) 
   return TypeSwitch<Operation *, std::optional<RootKind>>(op)
       .Case([&](nn::MatMulOp matMul) { return matMulKind(matMul, whyNot); })
       .Case([&](nn::ConvOp conv) { return convKind(conv, whyNot); })
+      .Case([&](nn::IntegerMatMulOp) { return RootKind::MatMul; })
+      .Case([&](nn::IntegerConvOp conv) { return integerConvKind(conv, whyNot); })
       .Case([&](nn::AttentionOp attention) { return attentionKind(attention, whyNot); })
       .Case([&](nn::SoftmaxOp softmax) -> std::optional<RootKind> {
         if (isFloat(softmax.getX()) && softmax.getAxis() == uint64_t(typeOf(softmax.getX()).getRank()) - 1) {

@@ -3,6 +3,7 @@
 
 #include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/NNLearned.h"
 #include "lathe/Dialect/NN/IR/NNNumeric.h"
 #include "lathe/Dialect/NN/IR/NNOrder.h"
@@ -93,6 +94,9 @@ void NNDialect::initialize() {
 #include "lathe/Dialect/NN/IR/NNLearnedOps.cpp.inc"
       ,
 #define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNIntegerOps.cpp.inc"
+      ,
+#define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNNumericOps.cpp.inc"
       ,
 #define GET_OP_LIST
@@ -125,7 +129,7 @@ Operation *NNDialect::materializeConstant(OpBuilder &builder, Attribute value, T
 }
 
 LogicalResult PanelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t width,
-                                int64_t interleave, int64_t groups, int64_t joined) {
+                                int64_t interleave, bool sums, int64_t groups, int64_t joined) {
   if (width <= 0 || interleave <= 0) {
     return emitError() << "expects a panel's width and interleave to be positive, but they are " << width
                        << " and " << interleave;
@@ -134,7 +138,19 @@ LogicalResult PanelAttr::verify(function_ref<InFlightDiagnostic()> emitError, in
     return emitError() << "expects the number of joined groups to divide that of all groups, but they are "
                        << joined << " and " << groups;
   }
+  if (sums && joined != 1) {
+    return emitError() << "expects no joined groups beside sums, but there are " << joined;
+  }
   return success();
+}
+
+int64_t PanelAttr::getStoredRows(RankedTensorType type) const {
+  ArrayRef<int64_t> shape = type.getShape();
+  int64_t rows = llvm::alignTo(shape[shape.size() - 2], getInterleave()) * getJoined();
+  for (int64_t size : shape.drop_back(2)) {
+    rows *= size;
+  }
+  return rows;
 }
 
 int64_t PanelAttr::getStoredElements(RankedTensorType type) const {
@@ -142,7 +158,7 @@ int64_t PanelAttr::getStoredElements(RankedTensorType type) const {
   if (columns == 0) {
     return 0;
   }
-  int64_t rows = llvm::alignTo(type.getNumElements() / columns * getJoined(), getInterleave());
+  int64_t rows = getStoredRows(type) + (getSums() ? 4 : 0);
   return matrices * rows * llvm::alignTo(columns / matrices, getWidth());
 }
 

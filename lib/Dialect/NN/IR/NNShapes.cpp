@@ -5,6 +5,7 @@
 /// How the sizes of results follow from those of operands. These functions also run on ops that are not
 /// verified yet: they look at no result type and check every attribute they use.
 
+#include "VerifyUtils.h"
 #include "lathe/Dialect/NN/IR/ShapeArith.h"
 
 #include "mlir/Dialect/Utils/IndexingUtils.h"
@@ -95,12 +96,12 @@ InferredDims RMSNormOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
 // Products
 //===----------------------------------------------------------------------===//
 
-InferredDims MatMulOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
+InferredDims lathe::nn::detail::inferMatMulDims(OpBuilder &builder, Location loc, OperandDims operandDims) {
   ArrayRef<OpFoldResult> lhs = operandDims[0], rhs = operandDims[1];
   if (lhs.size() < 2 || rhs.size() < 2 || areDifferentSizes(lhs.back(), rhs.drop_back().back())) {
     return failure();
   }
-  FailureOr<Dims> dims = broadcastDims(builder, getLoc(), lhs.drop_back(2), rhs.drop_back(2));
+  FailureOr<Dims> dims = broadcastDims(builder, loc, lhs.drop_back(2), rhs.drop_back(2));
   if (failed(dims)) {
     return failure();
   }
@@ -109,9 +110,14 @@ InferredDims MatMulOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
   return single(*dims);
 }
 
-InferredDims ConvOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
+InferredDims MatMulOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
+  return detail::inferMatMulDims(builder, getLoc(), operandDims);
+}
+
+InferredDims lathe::nn::detail::inferConvDims(OpBuilder &builder, Location loc, OperandDims operandDims,
+                                              ArrayRef<int64_t> strides, ArrayRef<int64_t> pads,
+                                              ArrayRef<int64_t> dilations) {
   ArrayRef<OpFoldResult> x = operandDims[0], filter = operandDims[1];
-  ArrayRef<int64_t> strides = getStrides(), pads = getPads(), dilations = getDilations();
   if (x.size() < 3 || filter.size() != x.size()) {
     return failure();
   }
@@ -126,16 +132,14 @@ InferredDims ConvOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
       return failure();
     }
     // The window covers dilation * (size - 1) + 1 elements.
-    OpFoldResult reach =
-        mulSizes(builder, getLoc(), subSizes(builder, getLoc(), filter[i], builder.getIndexAttr(1)),
-                 builder.getIndexAttr(dilations[i]));
+    OpFoldResult reach = mulSizes(builder, loc, subSizes(builder, loc, filter[i], builder.getIndexAttr(1)),
+                                  builder.getIndexAttr(dilations[i]));
     // With steps of one nothing is divided, and a window that is padded keeps the size itself.
     bool isStep = strides[i] != 1;
-    OpFoldResult room = subSizes(builder, getLoc(), builder.getIndexAttr(padding - (isStep ? 1 : 0)), reach);
-    OpFoldResult size = addSizes(builder, getLoc(), x[i + 1], room);
+    OpFoldResult room = subSizes(builder, loc, builder.getIndexAttr(padding - (isStep ? 1 : 0)), reach);
+    OpFoldResult size = addSizes(builder, loc, x[i + 1], room);
     if (isStep) {
-      size = addSizes(builder, getLoc(), floorDivSize(builder, getLoc(), size, strides[i]),
-                      builder.getIndexAttr(1));
+      size = addSizes(builder, loc, floorDivSize(builder, loc, size, strides[i]), builder.getIndexAttr(1));
     }
     if (std::optional<int64_t> number = getConstantIntValue(size); number && *number < 0) {
       return failure();
@@ -144,6 +148,10 @@ InferredDims ConvOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
   }
   dims.push_back(filter.back());
   return single(dims);
+}
+
+InferredDims ConvOp::inferDims(OpBuilder &builder, OperandDims operandDims) {
+  return detail::inferConvDims(builder, getLoc(), operandDims, getStrides(), getPads(), getDilations());
 }
 
 InferredDims AttentionOp::inferDims(OpBuilder &builder, OperandDims operandDims) {

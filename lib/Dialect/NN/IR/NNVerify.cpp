@@ -204,18 +204,52 @@ LogicalResult MatMulOp::verify() {
 }
 
 /// Checks the number of `values` of a convolution and that each is at least `lowest`.
-static LogicalResult verifyWindow(ConvOp op, StringRef name, ArrayRef<int64_t> values, int64_t count,
+static LogicalResult verifyWindow(Operation *op, StringRef name, ArrayRef<int64_t> values, int64_t count,
                                   int64_t lowest) {
   if (int64_t(values.size()) != count) {
-    return op.emitOpError() << "expects " << count << " " << name << ", but there are " << values.size();
+    return op->emitOpError() << "expects " << count << " " << name << ", but there are " << values.size();
   }
   for (int64_t value : values) {
     if (value < lowest || value > kMaxDim) {
-      return op.emitOpError() << "expects " << name << " from " << lowest << " to " << kMaxDim
-                              << ", but there is " << value;
+      return op->emitOpError() << "expects " << name << " from " << lowest << " to " << kMaxDim
+                               << ", but there is " << value;
     }
   }
   return success();
+}
+
+LogicalResult lathe::nn::detail::verifyConvolution(Operation *op, Value x, Value filter,
+                                                   ArrayRef<int64_t> strides, ArrayRef<int64_t> pads,
+                                                   ArrayRef<int64_t> dilations, int64_t groups) {
+  int64_t rank = getRank(x);
+  if (rank < 3) {
+    return op->emitOpError() << "expects x to have rank 3 or more, but it is " << x.getType();
+  }
+  if (failed(verifyRank(op, "filter", filter, rank)) ||
+      failed(verifyWindow(op, "strides", strides, rank - 2, 1)) ||
+      failed(verifyWindow(op, "dilations", dilations, rank - 2, 1)) ||
+      failed(verifyWindow(op, "pads", pads, 2 * (rank - 2), 0))) {
+    return failure();
+  }
+  int64_t channels = getShape(x).back();
+  int64_t perGroup = getShape(filter).drop_back().back(), filters = getShape(filter).back();
+  if (groups < 1 || groups > kMaxDim) {
+    return op->emitOpError() << "expects groups from 1 to " << kMaxDim << ", but there are " << groups;
+  }
+  if (!ShapedType::isDynamic(filters) && filters % groups != 0) {
+    return op->emitOpError() << "expects the number of filters to be a multiple of the groups, " << groups
+                             << ", but it is " << filters;
+  }
+  if (!ShapedType::isDynamic(channels) && channels % groups != 0) {
+    return op->emitOpError() << "expects the channels of x to be a multiple of the groups, " << groups
+                             << ", but they are " << channels;
+  }
+  if (!ShapedType::isDynamic(channels) &&
+      failed(verifySameSize(op, "the channels of filter", perGroup, "those of x in each group",
+                            channels / groups))) {
+    return failure();
+  }
+  return verifyResultShapes(op);
 }
 
 LogicalResult ConvOp::verify() {
@@ -224,35 +258,7 @@ LogicalResult ConvOp::verify() {
       failed(verifySameElements(*this, "the result", getResult(), "x", getX()))) {
     return failure();
   }
-  int64_t rank = getRank(getX());
-  if (rank < 3) {
-    return emitOpError() << "expects x to have rank 3 or more, but it is " << getX().getType();
-  }
-  if (failed(verifyRank(*this, "filter", getFilter(), rank)) ||
-      failed(verifyWindow(*this, "strides", getStrides(), rank - 2, 1)) ||
-      failed(verifyWindow(*this, "dilations", getDilations(), rank - 2, 1)) ||
-      failed(verifyWindow(*this, "pads", getPads(), 2 * (rank - 2), 0))) {
-    return failure();
-  }
-  int64_t groups = getGroups(), channels = getShape(getX()).back();
-  int64_t perGroup = getShape(getFilter()).drop_back().back(), filters = getShape(getFilter()).back();
-  if (groups < 1 || groups > kMaxDim) {
-    return emitOpError() << "expects groups from 1 to " << kMaxDim << ", but there are " << groups;
-  }
-  if (!ShapedType::isDynamic(filters) && filters % groups != 0) {
-    return emitOpError() << "expects the number of filters to be a multiple of the groups, " << groups
-                         << ", but it is " << filters;
-  }
-  if (!ShapedType::isDynamic(channels) && channels % groups != 0) {
-    return emitOpError() << "expects the channels of x to be a multiple of the groups, " << groups
-                         << ", but they are " << channels;
-  }
-  if (!ShapedType::isDynamic(channels) &&
-      failed(verifySameSize(*this, "the channels of filter", perGroup, "those of x in each group",
-                            channels / groups))) {
-    return failure();
-  }
-  return verifyResultShapes(*this);
+  return verifyConvolution(*this, getX(), getFilter(), getStrides(), getPads(), getDilations(), getGroups());
 }
 
 bool ConvOp::isProduct() {

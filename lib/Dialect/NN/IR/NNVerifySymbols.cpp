@@ -61,9 +61,11 @@ LogicalResult WeightOp::verify() {
   if (PanelAttr panel = getPanelAttr()) {
     // All dimensions but the last are the rows: the filter of a convolution is such a matrix too.
     int64_t columns = type.getRank() ? type.getShape().back() : 0;
-    if (type.getRank() < 2 || columns == 0 || *count / columns % panel.getInterleave() != 0) {
-      return emitOpError() << "expects a matrix with a multiple of " << panel.getInterleave()
-                           << " rows for its panel, but it is " << type;
+    if (type.getRank() < 2 || columns == 0) {
+      return emitOpError() << "expects a matrix for its panel, but it is " << type;
+    }
+    if (panel.getSums() && !type.getElementType().isInteger(8)) {
+      return emitOpError() << "expects integers of 8 bits for a panel with sums, but it is " << type;
     }
     if (columns % panel.getGroups() != 0) {
       return emitOpError() << "expects a multiple of " << panel.getGroups()

@@ -8,6 +8,7 @@
 #define LATHE_DIALECT_NN_IR_VERIFYUTILS_H
 
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/NN/IR/ShapeArith.h"
 
 namespace lathe::nn::detail {
 
@@ -55,6 +56,20 @@ std::optional<int64_t> countElements(llvm::ArrayRef<int64_t> shape);
 /// Whether a slice stays within `shape`, as far as the numbers are known; `kDynamic` is unknown.
 bool isSliceWithin(llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> offsets,
                    llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> strides);
+
+/// Checks the window, channels and groups of a convolution, and the shape of its result.
+llvm::LogicalResult verifyConvolution(mlir::Operation *op, mlir::Value x, mlir::Value filter,
+                                      llvm::ArrayRef<int64_t> strides, llvm::ArrayRef<int64_t> pads,
+                                      llvm::ArrayRef<int64_t> dilations, int64_t groups);
+
+/// `inferDims` of all products and convolutions: of the first two operands.
+llvm::FailureOr<llvm::SmallVector<Dims>> inferMatMulDims(mlir::OpBuilder &builder, mlir::Location loc,
+                                                         llvm::ArrayRef<Dims> operandDims);
+llvm::FailureOr<llvm::SmallVector<Dims>> inferConvDims(mlir::OpBuilder &builder, mlir::Location loc,
+                                                       llvm::ArrayRef<Dims> operandDims,
+                                                       llvm::ArrayRef<int64_t> strides,
+                                                       llvm::ArrayRef<int64_t> pads,
+                                                       llvm::ArrayRef<int64_t> dilations);
 
 /// A size in an error: a number or `?`.
 std::string formatSize(int64_t size);

@@ -9,6 +9,7 @@
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/IR/NNControl.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Support/Text.h"
 
@@ -178,7 +179,9 @@ bool WeightFolder::isWanted(Operation *op, ArrayRef<Operation *> expression) {
     return true;
   }
   // Others are another name for the same bytes, which any number of kernels may read.
-  auto isProduct = [](Operation *user) { return isa<MatMulOp, ConvOp>(user); };
+  auto isProduct = [](Operation *user) {
+    return isa<MatMulOp, ConvOp, IntegerMatMulOp, IntegerConvOp>(user);
+  };
   return llvm::any_of(expression.drop_back(), [&](Operation *part) { return !isLeaf(part); }) ||
          llvm::all_of(op->getUsers(), isProduct);
 }

@@ -109,22 +109,31 @@ def NN_PanelAttr : NN_Attr<"Panel", "panel"> {
   let summary = "the blocked arrangement of a matrix of weights";
   let description = [{
     A [K, N] matrix (the dimensions before the last count as one) is stored as
-    [ceil(N / width)][K / interleave][width][interleave], the last panel padded with zeros.
+    [ceil(N / width)][K / interleave][width][interleave], the last panel padded with zeros. The dimension before the last
+    is padded to a multiple of `interleave`.
+
+    With `sums`, the elements are integers of 8 bits, as signed ones: of unsigned ones 128 is taken off. Behind each
+    panel stand the sums of its columns, as i32.
 
     The filter of a convolution with `groups` groups is several matrices, one after the other, each of `joined` groups:
     its columns are those of its groups, its rows run over the window and the channels of its groups, and it is zero
     where a row and a column belong to different groups.
 
-    Examples: `#nn.panel<32 x 1>`, `#nn.panel<32 x 1, groups 8 joined 4>`
+    Examples: `#nn.panel<32 x 1>`, `#nn.panel<32 x 1, groups 8 joined 4>`, `#nn.panel<32 x 4 sums true>`
   }];
-  let parameters = (ins "int64_t":$width, "int64_t":$interleave, DefaultValuedParameter<"int64_t", "1">:$groups,
+  let parameters = (ins "int64_t":$width, "int64_t":$interleave, DefaultValuedParameter<"bool", "false">:$sums,
+                        DefaultValuedParameter<"int64_t", "1">:$groups,
                         DefaultValuedParameter<"int64_t", "1">:$joined);
-  let assemblyFormat = "`<` $width `x` $interleave (`,` `groups` $groups^)? (`joined` $joined^)? `>`";
+  let assemblyFormat = [{
+    `<` $width `x` $interleave (`sums` $sums^)? (`,` `groups` $groups^)? (`joined` $joined^)? `>`
+  }];
   let builders = [AttrBuilder<(ins "int64_t":$width, "int64_t":$interleave), [{
-    return $_get($_ctxt, width, interleave, /*groups=*/1, /*joined=*/1);
+    return $_get($_ctxt, width, interleave, /*sums=*/false, /*groups=*/1, /*joined=*/1);
   }]>];
   let extraClassDeclaration = [{
-    /// The number of elements that a weight of `type` has in this arrangement.
+    /// The rows of a matrix of a weight of `type`, with those of zeros.
+    int64_t getStoredRows(::mlir::RankedTensorType type) const;
+    /// The number of elements that a weight of `type` has in this arrangement, sums as four elements each.
     int64_t getStoredElements(::mlir::RankedTensorType type) const;
   }];
   let genVerifyDecl = 1;

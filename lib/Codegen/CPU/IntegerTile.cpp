@@ -1,0 +1,412 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "IntegerTile.h"
+
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+/// Whether one instruction multiplies four unsigned by four signed bytes and adds the products up.
+static bool hasByteDot(const TargetSpec &target) {
+  return target.hasAVX512 ? target.hasAVX512VNNI : target.hasAVXVNNI;
+}
+
+MatMulTiling cpu::chooseIntegerTiling(const TargetSpec &target) {
+  int64_t lanes = target.lanes(32);
+  if (target.vectorRegisters >= 32) {
+    return {/*rows=*/hasByteDot(target) ? 8 : 6, /*vectors=*/2, lanes, /*blockRows=*/96, /*blockDepth=*/1024};
+  }
+  // Without the instruction there are two sums for each vector.
+  return {/*rows=*/hasByteDot(target) ? 6 : 3, /*vectors=*/2, lanes, /*blockRows=*/60, /*blockDepth=*/1024};
+}
+
+RegisterTile cpu::getIntegerTile(const TargetSpec &target, int64_t height, int64_t vectors) {
+  RegisterTile tile = chooseIntegerTiling(target).tile(height, vectors);
+  // Two sums for each vector are as good as two chains.
+  tile.chains = hasByteDot(target) ? tile.chains : std::max<int64_t>(tile.chains / 2, 1);
+  return tile;
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// The state of one register tile while it is emitted. With the instruction, a sum is a vector of i32.
+/// Without, it is two, of which each holds the sums of rows 0 and 1, and of rows 2 and 3, of half of the
+/// columns.
+class ByteTileEmitter {
+public:
+  ByteTileEmitter(OpBuilder &builder, Location loc, const TargetSpec &target, const RegisterTile &tile,
+                  const ByteRows *lhs, const MatrixRef &rhs)
+      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), hasDot(hasByteDot(target)),
+        parts(hasDot ? 1 : 2), sumType(VectorType::get({tile.lanes}, builder.getI32Type())),
+        isOffset(hasDot && lhs && lhs->isSigned) {
+    IndexMath math{builder, loc};
+    zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(sumType));
+    for (int64_t row = 0; lhs && row < tile.rows; ++row) {
+      rowOffsets.push_back(math.mul(lhs->matrix.rowStride, math.constant(row)));
+    }
+  }
+
+  SmallVector<Value> emit(OpFoldResult depth) {
+    IndexMath math{builder, loc};
+    OpFoldResult groups = math.floorDiv(depth, math.constant(kByteGroup)),
+                 unroll = math.constant(tile.unroll);
+    OpFoldResult main = math.mul(math.floorDiv(groups, unroll), unroll);
+    SmallVector<Value> sums(tile.chains * tile.sums() * parts + (isOffset ? tile.vectors : 0), zero);
+    if (!isConstantSize(main, 0)) {
+      sums = emitLoop(math.constant(0), main, tile.unroll, sums);
+    }
+    if (std::optional<int64_t> constant = getConstantIntValue(groups)) {
+      emitSteps(math.value(main), *constant % tile.unroll, sums);
+    } else {
+      sums = emitLoop(main, groups, 1, sums);
+    }
+    return finish(sums);
+  }
+
+private:
+  SmallVector<Value> emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, ArrayRef<Value> sums) {
+    IndexMath math{builder, loc};
+    auto body = [&](OpBuilder &, Location, Value group, ValueRange carried) {
+      SmallVector<Value> next(carried);
+      emitSteps(group, step, next);
+      scf::YieldOp::create(builder, loc, next);
+    };
+    auto loop = scf::ForOp::create(builder, loc, math.value(begin), math.value(end),
+                                   math.value(math.constant(step)), sums, body);
+    return SmallVector<Value>(loop.getResults());
+  }
+
+  void emitSteps(Value group, int64_t count, MutableArrayRef<Value> sums) {
+    IndexMath math{builder, loc};
+    OpFoldResult rhsStart = math.add(rhs.offset, math.mul(group, rhs.rowStride));
+    OpFoldResult lhsStart =
+        lhs ? math.add(lhs->matrix.offset, math.mul(group, math.constant(kByteGroup))) : OpFoldResult();
+    for (int64_t step = 0; step < count; ++step) {
+      SmallVector<Value> columns;
+      for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+        for (int64_t part = 0; part < parts; ++part) {
+          int64_t ahead = kByteGroup * (vector * tile.lanes + part * tile.lanes / parts);
+          OpFoldResult place = math.add(math.mul(rhs.rowStride, math.constant(step)), math.constant(ahead));
+          columns.push_back(loadColumns(math.value(math.add(rhsStart, place))));
+        }
+      }
+      int64_t first = step % tile.chains * tile.sums() * parts;
+      for (int64_t row = 0; row < tile.rows; ++row) {
+        Value bytes;
+        if (lhs) {
+          OpFoldResult ahead = math.add(rowOffsets[row], math.constant(step * kByteGroup));
+          bytes = loadBytes(math.value(math.add(lhsStart, ahead)));
+        } else {
+          bytes = getSplat(1);
+        }
+        for (auto [i, column] : llvm::enumerate(columns)) {
+          Value &sum = sums[first + row * columns.size() + i];
+          sum = dot(sum, bytes, column);
+        }
+      }
+      if (isOffset) {
+        for (auto [i, column] : llvm::enumerate(columns)) {
+          Value &sum = sums[tile.chains * tile.sums() + i];
+          sum = dot(sum, getSplat(-128), column);
+        }
+      }
+    }
+  }
+
+  /// A vector of bytes as `dot` takes them.
+  Value getSplat(int8_t byte) {
+    unsigned width = hasDot ? 8 : 16;
+    int64_t count = tile.lanes * (hasDot ? kByteGroup : 2);
+    auto type = VectorType::get({count}, builder.getIntegerType(width));
+    APInt value(width, uint64_t(byte), /*isSigned=*/true, /*implicitTrunc=*/true);
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, value));
+  }
+
+  /// Four bytes of the left-hand side, repeated. Signed ones get 128 added where they must be unsigned.
+  Value loadBytes(Value index) {
+    auto type = VectorType::get({kByteGroup}, builder.getI8Type());
+    Value bytes = vector::LoadOp::create(builder, loc, type, lhs->matrix.base, ValueRange{index});
+    Type unit = builder.getI32Type();
+    if (!hasDot) {
+      Type wide = VectorType::get({kByteGroup}, builder.getI16Type());
+      bytes = lhs->isSigned ? Value(arith::ExtSIOp::create(builder, loc, wide, bytes))
+                            : Value(arith::ExtUIOp::create(builder, loc, wide, bytes));
+      unit = builder.getI64Type();
+    }
+    bytes = vector::BitCastOp::create(builder, loc, VectorType::get({1}, unit), bytes);
+    bytes = vector::ExtractOp::create(builder, loc, bytes, 0);
+    auto repeated = VectorType::get({tile.lanes / parts}, unit);
+    bytes = vector::BroadcastOp::create(builder, loc, repeated, bytes);
+    int64_t count = tile.lanes * (hasDot ? kByteGroup : 2);
+    auto whole = VectorType::get({count}, builder.getIntegerType(hasDot ? 8 : 16));
+    bytes = vector::BitCastOp::create(builder, loc, whole, bytes);
+    return isOffset ? arith::XOrIOp::create(builder, loc, bytes, getSplat(-128)).getResult() : bytes;
+  }
+
+  Value loadColumns(Value index) {
+    int64_t count = kByteGroup * tile.lanes / parts;
+    auto type = VectorType::get({count}, builder.getI8Type());
+    Value bytes = vector::LoadOp::create(builder, loc, type, rhs.base, ValueRange{index});
+    return hasDot
+               ? bytes
+               : arith::ExtSIOp::create(builder, loc, VectorType::get({count}, builder.getI16Type()), bytes)
+                     .getResult();
+  }
+
+  Value dot(Value sum, Value bytes, Value columns) {
+    bool isWide = tile.lanes == 16;
+    if (hasDot) {
+      StringRef name = isWide ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256";
+      return LLVM::CallIntrinsicOp::create(builder, loc, sumType, builder.getStringAttr(name),
+                                           ValueRange{sum, bytes, columns})
+          .getResults();
+    }
+    StringRef name = isWide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd";
+    Value products = LLVM::CallIntrinsicOp::create(builder, loc, sumType, builder.getStringAttr(name),
+                                                   ValueRange{bytes, columns})
+                         .getResults();
+    return arith::AddIOp::create(builder, loc, sum, products);
+  }
+
+  /// One vector of i32 for each sum: chains added up, the halves of pairs joined, offsets taken off.
+  SmallVector<Value> finish(SmallVector<Value> sums) {
+    SmallVector<Value> offsets(ArrayRef(sums).take_back(isOffset ? tile.vectors : 0));
+    int64_t each = tile.sums() * parts;
+    for (int64_t width = tile.chains / 2; width > 0; width /= 2) {
+      for (int64_t i = 0; i < width * each; ++i) {
+        sums[i] = arith::AddIOp::create(builder, loc, sums[i], sums[i + width * each]);
+      }
+    }
+    SmallVector<int64_t> even, odd;
+    for (int64_t lane = 0; lane < tile.lanes; ++lane) {
+      even.push_back(2 * lane);
+      odd.push_back(2 * lane + 1);
+    }
+    SmallVector<Value> result;
+    for (int64_t i = 0; i < tile.sums(); ++i) {
+      Value sum = sums[i * parts];
+      if (!hasDot) {
+        Value other = sums[i * parts + 1];
+        sum = arith::AddIOp::create(builder, loc, vector::ShuffleOp::create(builder, loc, sum, other, even),
+                                    vector::ShuffleOp::create(builder, loc, sum, other, odd));
+      }
+      if (isOffset) {
+        sum = arith::SubIOp::create(builder, loc, sum, offsets[i % tile.vectors]);
+      }
+      result.push_back(sum);
+    }
+    return result;
+  }
+
+  OpBuilder &builder;
+  Location loc;
+  const RegisterTile &tile;
+  /// Null: all ones.
+  const ByteRows *lhs;
+  const MatrixRef &rhs;
+  bool hasDot;
+  int64_t parts;
+  VectorType sumType;
+  /// The instruction takes an unsigned left-hand side: 128 is added to a signed one, and 128 times the sums
+  /// of the columns are taken off again.
+  bool isOffset;
+  Value zero;
+  SmallVector<OpFoldResult> rowOffsets;
+};
+
+} // namespace
+
+SmallVector<Value> cpu::emitIntegerTile(OpBuilder &builder, Location loc, const TargetSpec &target,
+                                        const RegisterTile &tile, const ByteRows &lhs, const MatrixRef &rhs,
+                                        OpFoldResult depth, ArrayRef<Value> init) {
+  SmallVector<Value> sums = ByteTileEmitter(builder, loc, target, tile, &lhs, rhs).emit(depth);
+  for (auto [sum, before] : llvm::zip(sums, init)) {
+    sum = arith::AddIOp::create(builder, loc, before, sum);
+  }
+  return sums;
+}
+
+SmallVector<Value> cpu::emitColumnSums(OpBuilder &builder, Location loc, const TargetSpec &target,
+                                       int64_t vectors, int64_t lanes, const MatrixRef &rhs,
+                                       OpFoldResult depth) {
+  RegisterTile tile{/*rows=*/1, vectors, lanes, /*unroll=*/4, /*chains=*/4};
+  return ByteTileEmitter(builder, loc, target, tile, /*lhs=*/nullptr, rhs).emit(depth);
+}
+
+Value cpu::emitByteSum(OpBuilder &builder, Location loc, Value base, OpFoldResult offset, OpFoldResult depth,
+                       bool isSigned) {
+  constexpr int64_t kLanes = 16;
+  IndexMath math{builder, loc};
+  auto bytes = VectorType::get({kLanes}, builder.getI8Type());
+  auto wide = VectorType::get({kLanes}, builder.getI32Type());
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(wide));
+  Value none = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(bytes));
+  auto loop = scf::ForOp::create(
+      builder, loc, math.value(math.constant(0)), math.value(depth), math.value(math.constant(kLanes)),
+      ValueRange{zero}, [&](OpBuilder &, Location, Value k, ValueRange carried) {
+        Value mask = vector::CreateMaskOp::create(
+            builder, loc, VectorType::get({kLanes}, builder.getI1Type()), math.value(math.sub(depth, k)));
+        Value loaded = vector::MaskedLoadOp::create(builder, loc, bytes, base,
+                                                    ValueRange{math.value(math.add(offset, k))}, mask, none);
+        Value extended = isSigned ? Value(arith::ExtSIOp::create(builder, loc, wide, loaded))
+                                  : Value(arith::ExtUIOp::create(builder, loc, wide, loaded));
+        Value sum = arith::AddIOp::create(builder, loc, carried.front(), extended);
+        scf::YieldOp::create(builder, loc, sum);
+      });
+  return vector::ReductionOp::create(builder, loc, vector::CombiningKind::ADD, loop.getResult(0));
+}
+
+//===----------------------------------------------------------------------===//
+// Matrix registers
+//===----------------------------------------------------------------------===//
+
+// Registers 0 to 3 hold the sums of (rows, columns) (0, 0), (0, 1), (1, 0), (1, 1), 4 and 5 the rows of the
+// left-hand side, 6 and 7 the columns of the right-hand side. They are named in the code that is emitted:
+// nothing spills them, and no other function may use them in between.
+
+MatrixTiles::MatrixTiles(OpBuilder &builder, Location loc) : builder(builder), loc(loc) {
+  // See the instruction LDTILECFG: the palette, bytes of a row of each register, rows of each register.
+  SmallVector<int8_t> bytes(64, 0);
+  bytes[0] = 1;
+  for (int64_t i = 0; i < 8; ++i) {
+    bytes[16 + 2 * i] = kDepth;
+    bytes[48 + i] = kRows;
+  }
+  configuration = makeScratch(builder, loc, builder.getI8Type(), bytes.size());
+  configured = makeScratch(builder, loc, builder.getI64Type(), 1);
+  Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
+  auto type = VectorType::get({int64_t(bytes.size())}, builder.getI8Type());
+  Value image = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef(bytes)));
+  vector::StoreOp::create(builder, loc, image, configuration, ValueRange{zero});
+  Value none = arith::ConstantIntOp::create(builder, loc, builder.getI64Type(), 0);
+  memref::StoreOp::create(builder, loc, none, configured, ValueRange{zero});
+}
+
+Value MatrixTiles::pointer(Value base, OpFoldResult offset, int64_t bytes) {
+  IndexMath math{builder, loc};
+  Value start = memref::ExtractAlignedPointerAsIndexOp::create(builder, loc, base);
+  Value place = math.value(math.add(start, math.mul(offset, math.constant(bytes))));
+  Value address = arith::IndexCastOp::create(builder, loc, builder.getI64Type(), place);
+  return LLVM::IntToPtrOp::create(builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), address);
+}
+
+void MatrixTiles::call(StringRef intrinsic, ValueRange operands) {
+  LLVM::CallIntrinsicOp::create(builder, loc, builder.getStringAttr(intrinsic), operands);
+}
+
+Value MatrixTiles::number(int64_t value) {
+  return LLVM::ConstantOp::create(builder, loc, builder.getI8Type(), builder.getI8IntegerAttr(value));
+}
+
+Value MatrixTiles::stride(OpFoldResult elements, int64_t bytes) {
+  IndexMath math{builder, loc};
+  Value size = math.value(math.mul(elements, math.constant(bytes)));
+  return arith::IndexCastOp::create(builder, loc, builder.getI64Type(), size);
+}
+
+void MatrixTiles::configure(const Tile &tile) {
+  IndexMath math{builder, loc};
+  Value zero = math.value(math.constant(0));
+  // A register must have rows, also where it is not used.
+  OpFoldResult upper = tile.rows.front().count, lower = tile.rows.back().count;
+  Value key = math.value(math.add(math.mul(upper, math.constant(2 * kRows)), lower));
+  Value wanted = arith::IndexCastOp::create(builder, loc, builder.getI64Type(), key);
+  Value now = memref::LoadOp::create(builder, loc, configured, ValueRange{zero});
+  Value differs = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, now, wanted);
+  scf::IfOp::create(builder, loc, differs, [&](OpBuilder &, Location) {
+    memref::StoreOp::create(builder, loc, wanted, configured, ValueRange{zero});
+    auto setRows = [&](int64_t number, OpFoldResult count) {
+      Value byte = arith::IndexCastOp::create(builder, loc, builder.getI8Type(), math.value(count));
+      Value place = math.value(math.constant(48 + number));
+      memref::StoreOp::create(builder, loc, byte, configuration, ValueRange{place});
+    };
+    for (int64_t number : {0, 1, 4}) {
+      setRows(number, upper);
+    }
+    for (int64_t number : {2, 3, 5}) {
+      setRows(number, lower);
+    }
+    call("llvm.x86.ldtilecfg", pointer(configuration, math.constant(0), 1));
+    scf::YieldOp::create(builder, loc);
+  });
+}
+
+void MatrixTiles::move(StringRef intrinsic, const Tile &tile) {
+  IndexMath math{builder, loc};
+  Value distance = stride(tile.sums.rowStride, 4);
+  for (auto [row, rows] : llvm::enumerate(tile.rows)) {
+    for (int64_t column = 0; column < tile.vectors; ++column) {
+      OpFoldResult place = math.add(rows.sumsOffset, math.constant(column * kColumns));
+      call(intrinsic, {number(2 * row + column), pointer(tile.sums.base, place, 4), distance});
+    }
+  }
+}
+
+void MatrixTiles::begin(const Tile &tile, Value isFirst) {
+  configure(tile);
+  auto clear = [&] {
+    for (int64_t row = 0; row < int64_t(tile.rows.size()); ++row) {
+      for (int64_t column = 0; column < tile.vectors; ++column) {
+        call("llvm.x86.tilezero", number(2 * row + column));
+      }
+    }
+  };
+  if (!isFirst) {
+    return clear();
+  }
+  scf::IfOp::create(
+      builder, loc, isFirst,
+      [&](OpBuilder &, Location) {
+        clear();
+        scf::YieldOp::create(builder, loc);
+      },
+      [&](OpBuilder &, Location) {
+        move("llvm.x86.tileloadd64", tile);
+        scf::YieldOp::create(builder, loc);
+      });
+}
+
+void MatrixTiles::multiply(const Tile &tile, OpFoldResult lhsAhead, const MatrixRef &rhs,
+                           OpFoldResult depth) {
+  IndexMath math{builder, loc};
+  Value lhsStride = stride(tile.lhs.matrix.rowStride, 1), rhsStride = stride(rhs.rowStride, 1);
+  StringRef product = tile.lhs.isSigned ? "llvm.x86.tdpbssd" : "llvm.x86.tdpbusd";
+  auto body = [&](OpBuilder &, Location, Value k, ValueRange) {
+    OpFoldResult from =
+        math.add(rhs.offset, math.mul(math.floorDiv(k, math.constant(kByteGroup)), rhs.rowStride));
+    for (int64_t column = 0; column < tile.vectors; ++column) {
+      OpFoldResult place = math.add(from, math.constant(column * kColumns * kByteGroup));
+      call("llvm.x86.tileloadd64", {number(6 + column), pointer(rhs.base, place, 1), rhsStride});
+    }
+    OpFoldResult ahead = math.add(lhsAhead, k);
+    for (auto [row, rows] : llvm::enumerate(tile.rows)) {
+      Value place = pointer(tile.lhs.matrix.base, math.add(rows.lhsOffset, ahead), 1);
+      call("llvm.x86.tileloadd64", {number(4 + row), place, lhsStride});
+    }
+    for (int64_t row = 0; row < int64_t(tile.rows.size()); ++row) {
+      for (int64_t column = 0; column < tile.vectors; ++column) {
+        call(product, {number(2 * row + column), number(4 + row), number(6 + column)});
+      }
+    }
+    scf::YieldOp::create(builder, loc);
+  };
+  scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(depth),
+                     math.value(math.constant(kDepth)), ValueRange(), body);
+}
+
+void MatrixTiles::end(const Tile &tile) { move("llvm.x86.tilestored64", tile); }
+
+void MatrixTiles::release() { call("llvm.x86.tilerelease", {}); }
