@@ -74,6 +74,7 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
   passes.cleanUp();
   if (options.optLevel > 0) {
     // Patterns of many ops first, while they stand as the exporter wrote them.
+    passes.prefer(nn::createFuseQuantizedPass());
     passes.prefer(nn::createFuseNormPass());
     passes.prefer(nn::createFuseGeluPass());
     passes.prefer(nn::createFuseAttentionPass());

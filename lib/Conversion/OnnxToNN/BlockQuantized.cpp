@@ -18,8 +18,9 @@ using nn::BinaryKind;
 
 /// The numbers of `bits` bits in the bytes of the last dimension, lowest first, of which `count` are there.
 static Value unpack(LegalizeContext &c, Value bytes, int64_t bits, Size count) {
+  Size first = c.b.getIndexAttr(0);
   if (bits == 8) {
-    return bytes;
+    return c.slice(bytes, nn::getRank(bytes) - 1, first, count);
   }
   int64_t each = 8 / bits;
   Type byte = nn::getElementType(bytes);
@@ -35,7 +36,7 @@ static Value unpack(LegalizeContext &c, Value bytes, int64_t bits, Size count) {
   parts = c.binary(BinaryKind::And, parts, nn::buildScalar(c.b, c.loc, byte, (1 << bits) - 1));
   dims.pop_back();
   dims.back() = c.sizes.mul(dims.back(), c.b.getIndexAttr(each));
-  return c.slice(c.reshape(parts, dims), dims.size() - 1, c.b.getIndexAttr(0), count);
+  return c.slice(c.reshape(parts, dims), dims.size() - 1, first, count);
 }
 
 /// Attribute `bits`, which must be 2, 4 or 8.

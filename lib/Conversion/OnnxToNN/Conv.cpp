@@ -7,6 +7,7 @@
 
 #include "Activations.h"
 #include "Products.h"
+#include "Quantize.h"
 #include "Windows.h"
 
 #include "lathe/Dialect/NN/IR/NNInteger.h"
@@ -104,7 +105,17 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter, const Zer
   }
   x = toChannelsLast(c, x);
   if (!getConstantIntValues(window)) {
-    return convolveOpenWindows(c, padSpatial(c, x, w), filter, w, groups);
+    if (zeros) {
+      x = subtractZero(c, x, zeros->lhs);
+      Value filterZero = zeros->rhs;
+      if (filterZero && nn::getRank(filterZero) > 0) {
+        Sizes beside(filterDims.size(), c.one());
+        beside.front() = filterDims.front();
+        filterZero = c.reshape(filterZero, beside);
+      }
+      filter = subtractZero(c, filter, filterZero);
+    }
+    return convolveOpenWindows(c, padSpatial(c, x, c.scalar(0, x), w), filter, w, groups);
   }
   std::optional<SmallVector<int64_t>> before = getConstantIntValues(w.before),
                                       after = getConstantIntValues(w.after);

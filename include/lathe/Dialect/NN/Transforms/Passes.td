@@ -75,6 +75,18 @@ def FuseAttentionPass : Pass<"nn-fuse-attention", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
+def FuseQuantizedPass : Pass<"nn-fuse-quantized", "::mlir::ModuleOp"> {
+  let summary = "compute products of dequantized operands with integers of 8 bits";
+  let description = [{
+    A product or convolution of `(x - zero) * scale` with weights of that form becomes `nn.integer_matmul` or
+    `nn.integer_conv`, times the scales, where x has one scale and the weights one for each column. Maxima of windows
+    are taken of what is stored. A quantization of such sums, or for such products alone, multiplies with the reciprocal
+    of its scale. What stays in
+    floats although one operand is dequantized is a remark that says why.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
 def FuseProjectionsPass : Pass<"nn-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "compute products with the same left side as one";
   let description = [{
