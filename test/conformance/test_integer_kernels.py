@@ -146,3 +146,39 @@ def test_convolutions(target, kind, filter_kind):
         graph.add("ConvInteger", {"x": x, "w": filters, "zero": zero, "filter_zero": filter_zero}, constants,
                   exact_sums(x, zero, filters, filter_zero, attributes), **attributes)
     graph.check(target)
+
+
+def check_one(op, inputs, dims, constants, want, target="native", **attributes):
+    """A node whose inputs have the dimensions `dims`; those named in `constants` are initializers."""
+    node = helper.make_node(op, list(inputs), ["y"], **attributes)
+    infos = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), dims[name])
+             for name, array in inputs.items() if name not in constants]
+    graph = helper.make_graph([node], "g", infos, [helper.make_tensor_value_info("y", TensorProto.INT32, None)],
+                              [numpy_helper.from_array(inputs[name], name) for name in constants])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    feeds = {name: array for name, array in inputs.items() if name not in constants}
+    np.testing.assert_array_equal(lathe.compile(model, target=target)(**feeds)["y"], want)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape,filter_shape,attributes", [
+    ((1, 64, 9, 33), (40, 64, 3, 3), {"pads": [1, 1, 1, 1]}), ((2, 64, 21, 50), (33, 64, 3, 3), {"strides": [2, 1]}),
+    ((1, 128, 5, 7), (32, 128, 1, 1), {"strides": [2, 2]}), ((1, 5, 40), (7, 5, 3), {"pads": [1, 1]})])
+def test_convolutions_of_any_size(target, shape, filter_shape, attributes):
+    if not usable(target):
+        pytest.skip("no AVX-512 here")
+    rng = np.random.default_rng(8)
+    inputs = {"x": numbers(rng, "u1", shape), "w": numbers(rng, "i1", filter_shape), "zero": numbers(rng, "u1", ())}
+    want = exact_sums(inputs["x"], inputs["zero"], inputs["w"], 0, attributes)
+    dims = {"x": ("N", shape[1], *"HW"[:len(shape) - 2])}
+    check_one("ConvInteger", inputs, dims, ["w", "zero"], want, target, **attributes)
+
+
+@pytest.mark.parametrize("left,right", [((0, 5), (5, 3)), ((2, 0), (0, 3)), ((2, 5), (5, 0)), ((3, 0, 5), (5, 4))])
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_products_of_nothing(left, right, symbolic):
+    rng = np.random.default_rng(9)
+    a, b, zero = numbers(rng, "u1", left), numbers(rng, "i1", right), numbers(rng, "u1", ())
+    dims = {"a": [f"d{i}" for i in range(len(left))] if symbolic else left, "b": right}
+    want = ((a.astype("i4") - zero) @ b.astype("i4")).astype("i4")
+    check_one("MatMulInteger", {"a": a, "b": b, "zero": zero}, dims, ["b", "zero"] if symbolic else ["zero"], want)
