@@ -53,6 +53,16 @@ def test_bfloat16_travels_as_uint16():
         [value("y", TensorProto.BFLOAT16, "N")]))
     x = np.array([0x3F80, 0xC000], np.uint16)  # 1, -2
     np.testing.assert_array_equal(model(x=x)["y"], [0xBF80, 0x4000])
+    assert [info.element for info in model.inputs + model.outputs] == ["bfloat16", "bfloat16"]
+
+
+def test_numbers_of_ml_dtypes_are_taken():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    model = lathe.compile(small_models.model(
+        [onnx.helper.make_node("Neg", ["x"], ["y"])], [value("x", TensorProto.BFLOAT16, "N")],
+        [value("y", TensorProto.BFLOAT16, "N")]))
+    got = model(x=np.array([1, -2], ml_dtypes.bfloat16))["y"].view(model.outputs[0].element)
+    np.testing.assert_array_equal(got.astype(np.float32), [-1, 2])
 
 
 def test_describes_inputs_and_outputs(tiny):
