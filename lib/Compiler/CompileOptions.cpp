@@ -89,7 +89,7 @@ json::Object CompileOptions::toJSON() const {
       {"to", stageName(to)},
       {"opt_level", optLevel},
       {"fold_budget", int64_t(foldBudget)},
-      {"targets", json::Array(targets)},
+      {"targets", json::Array(map_range(targets, [](const std::string &name) { return toUTF8(name); }))},
       {"shapes", json::Array(map_range(shapes, [](const ShapeOption &s) { return toUTF8(s.str()); }))},
       {"threads", threads},
       {"weights_as_object", weightsAsObject},

@@ -3,6 +3,7 @@
 
 #include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Dialect/NN/IR/Division.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -144,6 +145,14 @@ FailureOr<Value> ElementEmitter::computePointwise(nn::PointwiseOpInterface op, c
       return failure();
     }
     operands.push_back(*value);
+  }
+  if (nn::getUncertainDivisor(op)) {
+    Value divisor = operands[1];
+    Value zero = arith::ConstantOp::create(context.builder, op.getLoc(),
+                                           context.builder.getZeroAttr(divisor.getType()));
+    Value isZero =
+        arith::CmpIOp::create(context.builder, op.getLoc(), arith::CmpIPredicate::eq, divisor, zero);
+    trapWhere(op.getLoc(), isZero, tile.mask, nn::kFaultDivision);
   }
   return op.buildElement(context.builder, op.getLoc(), operands);
 }

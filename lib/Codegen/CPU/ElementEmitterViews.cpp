@@ -127,15 +127,20 @@ std::pair<Value, Value> ElementEmitter::checkIndex(Location loc, Value index, Ty
   Value isOutside =
       arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, isInside,
                             arith::ConstantOp::create(builder, loc, builder.getZeroAttr(isInside.getType())));
-  if (lanes) {
-    if (mask) {
-      isOutside = arith::AndIOp::create(builder, loc, isOutside, mask);
-    }
-    isOutside = vector::ReductionOp::create(builder, loc, vector::CombiningKind::OR, isOutside);
-  }
   constexpr int32_t kFaultIndex = 1; // LATHE_FAULT_INDEX
-  kernel::TrapIfOp::create(builder, loc, isOutside, builder.getI32IntegerAttr(kFaultIndex));
+  trapWhere(loc, isOutside, mask, kFaultIndex);
   return {position, isInside};
+}
+
+void ElementEmitter::trapWhere(Location loc, Value condition, Value mask, int32_t fault) {
+  OpBuilder &builder = context.builder;
+  if (isa<VectorType>(condition.getType())) {
+    if (mask) {
+      condition = arith::AndIOp::create(builder, loc, condition, mask);
+    }
+    condition = vector::ReductionOp::create(builder, loc, vector::CombiningKind::OR, condition);
+  }
+  kernel::TrapIfOp::create(builder, loc, condition, builder.getI32IntegerAttr(fault));
 }
 
 FailureOr<Value> ElementEmitter::computeGather(nn::GatherOp op, const Tile &tile) {

@@ -149,6 +149,8 @@ private:
   std::pair<mlir::Value, mlir::Value> checkIndex(mlir::Location loc, mlir::Value index,
                                                  mlir::Type elementType, mlir::OpFoldResult size,
                                                  mlir::Value mask);
+  /// Notes a fault where `condition` holds; of lanes, where it holds for any that `mask` does not leave out.
+  void trapWhere(mlir::Location loc, mlir::Value condition, mlir::Value mask, int32_t fault);
   /// `type` or a vector of it.
   mlir::Type getTileType(mlir::Value tensor, const Tile &tile);
   llvm::FailureOr<llvm::SmallVector<mlir::OpFoldResult>> getDims(mlir::Value tensor);

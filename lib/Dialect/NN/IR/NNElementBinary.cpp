@@ -6,6 +6,7 @@
 
 #include "lathe/Codegen/Math/Emitter.h"
 #include "lathe/Codegen/Math/Math.h"
+#include "lathe/Dialect/NN/IR/Division.h"
 #include "lathe/Dialect/NN/IR/NN.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -23,8 +24,8 @@ using CmpI = Emitter::CmpI;
 
 namespace {
 
-/// Quotient or remainder, truncated towards zero. x/0 and x%0 are 0 and the smallest integer over -1 is
-/// itself, where the processor would end the process.
+/// Quotient or remainder, truncated towards zero. x/0 and x%0, which are faults, are 0 and the smallest
+/// integer over -1 is itself, where the processor would end the process.
 Value buildDivision(Emitter &e, Value x, Value y, bool isUnsigned, bool wantsQuotient) {
   OpBuilder &b = e.builder();
   Location loc = e.location();
@@ -210,6 +211,21 @@ Value buildFloat(BinaryOp op, Emitter &e, Value x, Value y) {
 }
 
 } // namespace
+
+Value getUncertainDivisor(Operation *op) {
+  auto binary = dyn_cast<BinaryOp>(op);
+  if (!binary ||
+      !llvm::is_contained({BinaryKind::Div, BinaryKind::Mod, BinaryKind::FMod}, binary.getKind()) ||
+      !isa<IntegerType>(getElementTypeOrSelf(binary.getRhs().getType()))) {
+    return {};
+  }
+  DenseIntElementsAttr divisors;
+  if (matchPattern(binary.getRhs(), m_Constant(&divisors)) &&
+      llvm::none_of(divisors.getValues<APInt>(), [](const APInt &divisor) { return divisor.isZero(); })) {
+    return {};
+  }
+  return binary.getRhs();
+}
 
 Value BinaryOp::buildElement(OpBuilder &builder, Location loc, ValueRange operands) {
   Emitter e(builder, loc);

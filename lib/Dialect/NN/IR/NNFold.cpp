@@ -7,6 +7,7 @@
 #include "ConstantElements.h"
 
 #include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/NN/IR/Division.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
@@ -26,7 +27,8 @@ static ArrayRef<int64_t> getShape(Value tensor) {
 /// Folds a pointwise op on constants by evaluating what its kernel computes.
 static OpFoldResult foldPointwise(PointwiseOpInterface op, ArrayRef<Attribute> operands) {
   Value result = op->getResult(0);
-  if (!canFoldTo(result.getType())) {
+  // A division by zero is left to the run, which fails.
+  if (!canFoldTo(result.getType()) || getUncertainDivisor(op)) {
     return {};
   }
   SmallVector<SmallVector<Attribute>> inputs;

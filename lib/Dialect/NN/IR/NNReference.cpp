@@ -3,6 +3,8 @@
 
 #include "NNReference.h"
 
+#include "lathe/Dialect/NN/IR/Division.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -195,13 +197,29 @@ SmallVector<SmallVector<int64_t>> alignAtEnd(ValueRange operands, int64_t rank) 
   return loops;
 }
 
+void buildTrapIf(OpBuilder &b, Location loc, Value condition, int32_t fault) {
+  // By name: the kernel dialect builds on this one.
+  OperationState state(loc, "kernel.trap_if");
+  state.addOperands(condition);
+  state.addAttribute("fault", b.getI32IntegerAttr(fault));
+  b.create(state);
+}
+
 LoweredResults lowerPointwise(PointwiseOpInterface op, OpBuilder &b, ValueRange operands, ValueRange inits) {
   int64_t rank = tensorOf(inits[0]).getRank();
+  bool mayDivideByZero = bool(getUncertainDivisor(op));
   BroadcastReader reader(b, operands, alignAtEnd(operands, rank), rank, /*firstExact=*/rank);
-  Value result = buildParallel(b, op.getLoc(), reader.getInputs(), reader.getMaps(), inits[0],
-                               [&](OpBuilder &b, Location loc, ValueRange arguments) -> SmallVector<Value> {
-                                 return {op.buildElement(b, loc, reader.read(b, loc, arguments))};
-                               });
+  Value result =
+      buildParallel(b, op.getLoc(), reader.getInputs(), reader.getMaps(), inits[0],
+                    [&](OpBuilder &b, Location loc, ValueRange arguments) -> SmallVector<Value> {
+                      SmallVector<Value> values = reader.read(b, loc, arguments);
+                      if (mayDivideByZero) {
+                        Emitter e(b, loc);
+                        Value zero = e.zero(values[1].getType());
+                        buildTrapIf(b, loc, e.compare(Emitter::CmpI::eq, values[1], zero), kFaultDivision);
+                      }
+                      return {op.buildElement(b, loc, values)};
+                    });
   return SmallVector<Value>{result};
 }
 

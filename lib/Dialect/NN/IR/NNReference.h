@@ -50,6 +50,9 @@ llvm::SmallVector<mlir::Value> buildGeneric(mlir::OpBuilder &b, mlir::Location l
 mlir::Value buildParallel(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange inputs,
                           llvm::ArrayRef<mlir::AffineMap> inputMaps, mlir::Value init, Body body);
 
+/// `kernel.trap_if`: notes a fault where `condition` holds, and goes on.
+void buildTrapIf(mlir::OpBuilder &b, mlir::Location loc, mlir::Value condition, int32_t fault);
+
 /// The values that all `operands` (tensors) have where the loops' dimensions `loops` stand: operand dimension
 /// i runs with loop `operandLoops[k][i]`, or stays at 0 where its size is 1. Where that is decided now, the
 /// operand becomes an input of the generic with a map; else it is read by tensor.extract. Loops from

@@ -21,14 +21,6 @@ using CmpI = Emitter::CmpI;
 /// LATHE_FAULT_INDEX of the runtime's abi.h.
 static constexpr int32_t kFaultIndex = 1;
 
-/// kernel.trap_if by name: the kernel dialect builds on this one.
-static void buildTrapIf(OpBuilder &b, Location loc, Value condition, int32_t fault) {
-  OperationState state(loc, "kernel.trap_if");
-  state.addOperands(condition);
-  state.addAttribute("fault", b.getI32IntegerAttr(fault));
-  b.create(state);
-}
-
 /// All elements of the result one by one, from an index into it.
 static LoweredResults
 buildByIndex(OpBuilder &builder, Location loc, Value init,
