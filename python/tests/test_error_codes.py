@@ -83,8 +83,8 @@ COMMANDS = {
     "E0004": lambda folder: ("check", "tiny.onnx", "--shape=Q=1"),
     "E0005": lambda folder: ("bench", "tiny.so", "--vs=onnxruntime", "--model", "tiny.onnx"),
     "E0301": lambda folder: ("check", decoder(folder)),
-    "E0401": lambda folder: ("compile", text(folder, "m.mlir", "func.func @main(%x: tensor<2xi4>) -> tensor<2xi4> "
-                                             "{ return %x : tensor<2xi4> }"), "--from=kernel", "-o", "m.so"),
+    "E0401": lambda folder: ("compile", text(folder, "m.mlir", "func.func @main(%x: tensor<2xcomplex<f32>>) -> tensor<2xcomplex<f32>> "
+                                             "{ return %x : tensor<2xcomplex<f32>> }"), "--from=kernel", "-o", "m.so"),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),

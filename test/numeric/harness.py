@@ -103,7 +103,7 @@ def descriptor(array):
 
 
 class Faults(Exception):
-    """The code reported an index out of bounds."""
+    """The code reported a fault: an index out of bounds, or a division by zero."""
 
 
 def module(body, args, out, dynamic=False, sizes=0):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import accuracy
-from harness import BF16, run
+from harness import BF16, Faults, run
 
 rng = np.random.default_rng(7)
 FLOATS = [np.float32, np.float64, np.float16, BF16]
@@ -122,10 +122,16 @@ def test_integer_arithmetic(dtype):
     x, y = (a.ravel() for a in np.meshgrid(values, values))
     with np.errstate(all="ignore"):
         for kind, function in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum,
-                               "min": np.minimum, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-                               "mod": np.mod, "fmod": np.fmod}.items():
+                               "min": np.minimum, "and": np.bitwise_and, "or": np.bitwise_or,
+                               "xor": np.bitwise_xor}.items():
             np.testing.assert_array_equal(binary(kind, x, y), function(x, y), kind)
-    exact = [0 if b == 0 else abs(int(a)) // abs(int(b)) * (1 if (a < 0) == (b < 0) else -1) for a, b in zip(x, y)]
+        for kind in ("div", "mod", "fmod"):
+            with pytest.raises(Faults):
+                binary(kind, x, y)
+        x, y = x[y != 0], y[y != 0]
+        for kind, function in {"mod": np.mod, "fmod": np.fmod}.items():
+            np.testing.assert_array_equal(binary(kind, x, y), function(x, y), kind)
+    exact = [abs(int(a)) // abs(int(b)) * (1 if (a < 0) == (b < 0) else -1) for a, b in zip(x, y)]
     want = np.array([(v + (1 << 64)) % (1 << 64) for v in exact], np.uint64).astype(dtype)
     np.testing.assert_array_equal(binary("div", x, y), want)
 

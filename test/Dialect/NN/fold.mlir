@@ -23,10 +23,30 @@ func.func @binary_of_constants() -> (tensor<2x2xi32>, tensor<2xf32>, tensor<2xui
 // CHECK-LABEL: func @integer_division_has_the_kernels_corners
 func.func @integer_division_has_the_kernels_corners() -> tensor<4xi8> {
   %a = arith.constant dense<[-7, 7, 5, -128]> : tensor<4xi8>
-  %b = arith.constant dense<[2, -2, 0, -1]> : tensor<4xi8>
-  // CHECK: arith.constant dense<[-3, -3, 0, -128]> : tensor<4xi8>
+  %b = arith.constant dense<[2, -2, 3, -1]> : tensor<4xi8>
+  // CHECK: arith.constant dense<[-3, -3, 1, -128]> : tensor<4xi8>
   %0 = nn.binary div %a, %b : tensor<4xi8>, tensor<4xi8> -> tensor<4xi8>
   return %0 : tensor<4xi8>
+}
+
+// -----
+
+// The run fails; of floats, it does not.
+// CHECK-LABEL: func @integer_division_by_zero_is_left_to_the_run
+// CHECK-DAG:     arith.constant dense<0x7F800000> : tensor<f32>
+// CHECK:         nn.binary div
+// CHECK:         nn.binary mod
+func.func @integer_division_by_zero_is_left_to_the_run() -> (tensor<2xi8>, tensor<2xui8>, tensor<f32>) {
+  %a = arith.constant dense<[-7, 7]> : tensor<2xi8>
+  %b = arith.constant dense<[2, 0]> : tensor<2xi8>
+  %0 = nn.binary div %a, %b : tensor<2xi8>, tensor<2xi8> -> tensor<2xi8>
+  %c = arith.constant dense<[7, 7]> : tensor<2xui8>
+  %d = arith.constant dense<[0, 2]> : tensor<2xui8>
+  %1 = nn.binary mod %c, %d : tensor<2xui8>, tensor<2xui8> -> tensor<2xui8>
+  %e = arith.constant dense<1.0> : tensor<f32>
+  %f = arith.constant dense<0.0> : tensor<f32>
+  %2 = nn.binary div %e, %f : tensor<f32>, tensor<f32> -> tensor<f32>
+  return %0, %1, %2 : tensor<2xi8>, tensor<2xui8>, tensor<f32>
 }
 
 // -----
