@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
+import lathe
 from lathe.compiler import driver
 from small_models import model, value
 
@@ -160,6 +161,35 @@ def test_a_worker_does_not_outlive_its_supervisor(tmp_path, slow_onnx):
     else:
         pytest.fail("the worker goes on")
     assert not (tmp_path / "m.so").exists()
+
+
+def test_killed_at_any_time_it_leaves_no_file_that_loads(tmp_path, slow_onnx):
+    """Supervisor and worker at once, as by a machine that goes down; the file of before stays until the new one is whole."""
+    begin = time.monotonic()
+    process = start(slow_onnx, tmp_path / "whole.so")
+    assert process.communicate(timeout=120) == ("", "") and process.returncode == 0
+    whole, duration = (tmp_path / "whole.so").read_bytes(), time.monotonic() - begin
+    random = np.random.default_rng(1)
+    unfinished = 0
+    for i in range(16):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        (folder / "m.so").write_text("what was there before")
+        process = start(slow_onnx, folder / "m.so", start_new_session=True)
+        time.sleep(random.uniform(0, duration))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        for path in folder.iterdir():
+            data = path.read_bytes()
+            if path.name == "m.so" and data == whole:
+                continue
+            unfinished += 1
+            assert path.name != "m.so" or data == b"what was there before"
+            with pytest.raises(lathe.ModelError) as error:
+                lathe.load(path)
+            assert error.value.code == "E0601"
+        shutil.rmtree(folder)
+    assert unfinished > 4
 
 
 @pytest.mark.parametrize("what", ["slow.bin", "slow.onnx"])
