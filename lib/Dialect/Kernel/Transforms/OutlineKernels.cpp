@@ -9,12 +9,16 @@
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/SizeRelations.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
+#include <set>
 
 namespace lathe::kernel {
 #define GEN_PASS_DEF_OUTLINEKERNELSPASS
@@ -44,6 +48,91 @@ static std::string structureOf(GroupOp group) {
   printSizeRelations(group.getSizes(), os);
   return text;
 }
+
+//===----------------------------------------------------------------------===//
+// Slices that begin elsewhere
+//===----------------------------------------------------------------------===//
+
+/// Of every slice in a group, in order.
+using Offsets = SmallVector<SmallVector<int64_t>>;
+
+static SmallVector<nn::SliceOp> slicesOf(GroupOp group) {
+  return llvm::to_vector(group.getBody().front().getOps<nn::SliceOp>());
+}
+
+static Offsets offsetsOf(GroupOp group) {
+  return llvm::map_to_vector(
+      slicesOf(group), [](nn::SliceOp slice) { return SmallVector<int64_t>(slice.getStaticOffsets()); });
+}
+
+/// The structure of a group without the constants where its slices begin.
+static std::string structureBesideOffsets(GroupOp group) {
+  SmallVector<nn::SliceOp> slices = slicesOf(group);
+  Offsets offsets = offsetsOf(group);
+  for (auto [slice, own] : llvm::zip_equal(slices, offsets)) {
+    slice.setStaticOffsets(llvm::map_to_vector(
+        own, [](int64_t offset) { return ShapedType::isDynamic(offset) ? offset : int64_t(0); }));
+  }
+  std::string text = structureOf(group);
+  for (auto [slice, own] : llvm::zip_equal(slices, offsets)) {
+    slice.setStaticOffsets(own);
+  }
+  return text;
+}
+
+/// Hands the offsets of `group` that differ from those of `others` over as sizes.
+static void passOffsets(GroupOp group, ArrayRef<Offsets> others) {
+  Block &body = group.getBody().front();
+  for (auto [position, slice] : llvm::enumerate(slicesOf(group))) {
+    SmallVector<OpFoldResult> offsets = slice.getMixedOffsets();
+    for (auto [dim, offset] : llvm::enumerate(offsets)) {
+      std::optional<int64_t> number = getConstantIntValue(offset);
+      if (!number || llvm::all_of(others, [&, position = position, dim = dim](const Offsets &other) {
+            return other[position][dim] == *number;
+          })) {
+        continue;
+      }
+      OpBuilder outside(group);
+      group.getSizesMutable().append(
+          arith::ConstantIndexOp::create(outside, group.getLoc(), *number).getResult());
+      offset = body.addArgument(outside.getIndexType(), slice.getLoc());
+    }
+    OpBuilder inside(slice);
+    auto moved = nn::SliceOp::create(inside, slice.getLoc(), slice.getX(), offsets, slice.getMixedSizes(),
+                                     slice.getStaticStrides());
+    slice.replaceAllUsesWith(moved.getResult());
+    slice.erase();
+  }
+}
+
+/// Makes groups equal that differ in nothing but where their slices begin: the steps of an unrolled
+/// recurrence, each of which takes its own row of the input. Few of them stay as they are, since constants
+/// make faster code.
+static void shareSlices(ArrayRef<GroupOp> groups, unsigned mostVariants) {
+  llvm::MapVector<StringRef, SmallVector<GroupOp>> families;
+  llvm::StringSet<> texts;
+  for (GroupOp group : groups) {
+    if (!slicesOf(group).empty()) {
+      families[texts.insert(structureBesideOffsets(group)).first->getKey()].push_back(group);
+    }
+  }
+  for (auto &[text, members] : families) {
+    std::set<Offsets> variants;
+    for (GroupOp group : members) {
+      variants.insert(offsetsOf(group));
+    }
+    if (variants.size() > mostVariants) {
+      SmallVector<Offsets> all(variants.begin(), variants.end());
+      for (GroupOp group : members) {
+        passOffsets(group, all);
+      }
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
 
 /// Takes the dynamic sizes of a shape from `sizes`.
 static SmallVector<Value> pickSizes(Attribute shape, ValueRange sizes) {
@@ -94,6 +183,8 @@ static func::FuncOp outline(GroupOp group, StringRef name, OpBuilder &builder) {
 
 namespace {
 struct OutlineKernels : kernel::impl::OutlineKernelsPassBase<OutlineKernels> {
+  using OutlineKernelsPassBase::OutlineKernelsPassBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SymbolTable symbols(module);
@@ -101,6 +192,7 @@ struct OutlineKernels : kernel::impl::OutlineKernelsPassBase<OutlineKernels> {
     llvm::StringMap<unsigned> count;
     SmallVector<GroupOp> groups;
     module.walk([&](GroupOp group) { groups.push_back(group); });
+    shareSlices(groups, mostVariants);
     OpBuilder builder(&getContext());
     builder.setInsertionPointToEnd(module.getBody());
     for (GroupOp group : groups) {

@@ -20,8 +20,12 @@ def OutlineKernelsPass : Pass<"kernel-outline", "::mlir::ModuleOp"> {
   let summary = "turn kernel groups into functions over bytes";
   let description = [{
     Groups of equal structure share one function. Inputs and results become `memref<?xi8>`, sizes become `index`.
+    Where more than `most-variants` groups differ in nothing but the offsets of their slices, as the steps of an
+    unrolled recurrence do, these are handed over, too.
   }];
-  let dependentDialects = ["::lathe::kernel::KernelDialect", "::mlir::func::FuncDialect",
+  let options = [Option<"mostVariants", "most-variants", "unsigned", /*default=*/"8",
+                        "so many functions may differ only in the offsets of their slices">];
+  let dependentDialects = ["::lathe::kernel::KernelDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
                            "::mlir::memref::MemRefDialect"];
 }
 
