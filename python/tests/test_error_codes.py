@@ -32,6 +32,7 @@ CODES = {code: CLASSES[kind] for code, kind in
 #: Faults of the machine or of Lathe itself that no command line can cause: the test program and the test.
 UNIT_TESTS = {
     "E0108": ("test/Import/lathe_import_tests", "ModelFileTest.ATruncatedFileIsNoticed"),
+    "E0401": ("test/unit/lathe_compiler_tests", "DescribeTest.ATypeThatNoArtifactTakesIsRefused"),
     "E0502": ("test/unit/lathe_unit_tests", "TargetSpec.oldProcessorIsRefusedWithWhatItLacks"),
     "E0900": ("test/unit/lathe_unit_tests", "Artifact.wrongAmountOfWeightsLeavesNoFile"),
     "E0901": ("test/unit/lathe_unit_tests", "Diagnostics.errorsWithoutCodeAreInternal"),
@@ -83,8 +84,6 @@ COMMANDS = {
     "E0004": lambda folder: ("check", "tiny.onnx", "--shape=Q=1"),
     "E0005": lambda folder: ("bench", "tiny.so", "--vs=onnxruntime", "--model", "tiny.onnx"),
     "E0301": lambda folder: ("check", decoder(folder)),
-    "E0401": lambda folder: ("compile", text(folder, "m.mlir", "func.func @main(%x: tensor<2xcomplex<f32>>) -> tensor<2xcomplex<f32>> "
-                                             "{ return %x : tensor<2xcomplex<f32>> }"), "--from=kernel", "-o", "m.so"),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),
