@@ -367,7 +367,7 @@ OPERANDS = [
     ("Resize", ["", "", integers(2, 3)], "E0307", "there are 2 sizes, must be 4"),
     ("TopK", [integers(99)], "E0304", "k is 99, must be from 0 to the size of dimension 3, 8"),
     ("TopK", [integers(-1)], "E0304", "k is -1, must be from 0 to the size of dimension 3, 8"),
-    ("OneHot", [np.array(-3), zeros(2)], "E0307", "expects a size that is not negative, but it is -3"),
+    ("OneHot", [np.array(-3), zeros(2)], "E0307", f"a dimension is -3, must be 0 to {LIMIT}"),
     ("OneHot", [np.array(3), zeros(5)], "E0307", "values has 5 elements, must have 2"),
     ("OneHot", [np.array(3), zeros(1)], "E0307", "values has 1 elements, must have 2"),
     ("Gather", [integers(99)], "E0307", "index 99 is out of bounds of dimension 0 with size 2"),

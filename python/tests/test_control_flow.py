@@ -67,6 +67,37 @@ def test_a_branch_that_does_not_fit_ends_the_run_that_takes_it(tmp_path):
     assert error.value.node == "/y"
 
 
+def test_the_rank_that_the_model_says_chooses_the_branch(tmp_path):
+    """torch.squeeze(x, 0) of a symbol, as TorchScript's exporter writes it: the rank is a matter of the run."""
+    proto = choice([node("Squeeze", ["x", "zero"], ["t0"])], [node("Identity", ["x"], ["e0"])],
+                   [value("x", FLOAT, "N", 4)], [value("y", FLOAT, None)], ["y"], zero=np.array([0]))
+    compiled = compile_model(proto, tmp_path)
+    np.testing.assert_array_equal(compiled(c=np.array(True), x=floats(1, 4))["y"], floats(1, 4)[0])
+    for c, rows in [(False, 1), (True, 2)]:
+        with pytest.raises(lathe.ModelError) as error:
+            compiled(c=np.array(c), x=floats(rows, 4))
+        assert error.value.code == "E0702"
+
+
+@pytest.mark.parametrize("c", [True, False])
+def test_a_condition_and_a_count_of_unknown_shape(c, tmp_path):
+    """One element of any rank."""
+    proto = choice([node("Exp", ["x"], ["t0"])], [node("Neg", ["x"], ["e0"])], [value("x", FLOAT, "N"), value("n", INT64, "M")],
+                   [value("z", FLOAT, None)], ["y"])
+    proto.graph.input[0].CopyFrom(value("c", BOOL, "C"))
+    body = graph("body", [node("Identity", ["go"], ["on"]), node("Add", ["s", "s"], ["next"])],
+                 [value("i", INT64), value("go", BOOL), value("s", FLOAT, None)], ["on", "next"])
+    proto.graph.node.append(node("Loop", ["n", "", "y"], ["z"], body=body))
+    compiled = compile_model(proto, tmp_path)
+    x = floats(3)
+    got = compiled(c=np.array([c]), x=x, n=np.array([3]))["z"]
+    np.testing.assert_allclose(got, 8 * (np.exp(x) if c else -x), rtol=1e-6)
+    for bad in [{"c": np.array([c, c]), "n": np.array([3])}, {"c": np.array([c]), "n": np.array([3, 3])}]:
+        with pytest.raises(lathe.ModelError) as error:
+            compiled(x=x, **bad)
+        assert error.value.code == "E0702"
+
+
 def test_two_branches_that_do_not_fit_are_an_error(tmp_path):
     proto = choice([node("Reshape", ["x", "three"], ["t0"])], [node("Concat", ["x", "x"], ["e0"], axis=2)],
                    [value("x", FLOAT, 2, 4)], [value("y", FLOAT, None, None)], ["y"], three=np.array([3, 3]))

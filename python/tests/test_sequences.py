@@ -74,6 +74,17 @@ def test_split_of_a_symbol(tmp_path):
     check(proto, tmp_path, {"x": numbers(2, 5)}, {"x": numbers(7, 5)})
 
 
+def test_split_into_parts_of_sizes_that_the_run_tells(tmp_path):
+    proto = model([node("SplitToSequence", ["x", "split"], ["y"], axis=1)], [value("x", FLOAT, "N", "M"), value("split", INT64, 3)],
+                  [sequence("y")])
+    check(proto, tmp_path, {"x": numbers(2, 5), "split": np.array([2, 0, 3])}, {"x": numbers(1, 3), "split": np.array([1, 1, 1])})
+    compiled = compile_model(proto, tmp_path)
+    for split in [(2, 2, 2), (-1, 3, 3)]:
+        with pytest.raises(lathe.ModelError) as error:
+            compiled(x=numbers(2, 5), split=np.array(split))
+        assert error.value.code == "E0702"
+
+
 @pytest.mark.parametrize("axis, new_axis", [(0, 0), (-1, 0), (0, 1), (1, 1), (-1, 1)])
 def test_concat(tmp_path, axis, new_axis):
     nodes = [node("SequenceConstruct", ["a", "b", "a"], ["s"]),

@@ -33,6 +33,9 @@ public:
 private:
   /// `misfit` is set if the branch does not fit the shapes around it.
   LogicalResult convertBranch(Region &body, unsigned number, std::string &misfit);
+  /// If the branches give other ranks, and the model says that a result has that of one of them, says of the
+  /// other in its entry of `misfits` that it does not fit.
+  bool chooseByRank(MutableArrayRef<std::string> misfits);
   /// The other branch does not fit, so that the condition must be `wanted`.
   LogicalResult convertOnly(Region &body, bool wanted, StringRef misfit);
   /// Chooses how result `i` is handed on.
@@ -75,6 +78,28 @@ LogicalResult IfConverter::convertBranch(Region &body, unsigned number, std::str
         llvm::formatv("a branch has {0} outputs, the node {1}", branches[number].size(), count).str());
   }
   return success();
+}
+
+bool IfConverter::chooseByRank(MutableArrayRef<std::string> misfits) {
+  auto rankOf = [&](const LegalValue &value) -> std::optional<int64_t> {
+    if (value.scalars) {
+      return int64_t(value.scalars->shape.size());
+    }
+    return value.isNumeric() && value.tensor ? std::optional(nn::getRank(value.tensor)) : std::nullopt;
+  };
+  for (unsigned i = 0; i < c.node.op->getNumResults(); ++i) {
+    std::optional<int64_t> ranks[] = {rankOf(branches[0][i]), rankOf(branches[1][i])};
+    std::optional<int64_t> declared = c.declaredRank(i);
+    for (unsigned number : {0u, 1u}) {
+      if (declared && ranks[0] && ranks[1] && ranks[0] != ranks[1] && ranks[1 - number] == declared) {
+        misfits[number] =
+            llvm::formatv("result {0} has {1} dimensions, the model says {2}", i, *ranks[number], *declared)
+                .str();
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 void IfConverter::joinScalars(const Scalars &thenScalars, const Scalars &elseScalars) {
@@ -221,7 +246,7 @@ LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
     for (unsigned number : {0u, 1u}) {
       fits[number] = succeeded(convertBranch(*bodies[number], number, misfits[number]));
     }
-    bool ok = fits[0] && fits[1];
+    bool ok = fits[0] && fits[1] && !chooseByRank(misfits);
     for (unsigned i = 0; ok && i < c.node.op->getNumResults(); ++i) {
       ok = succeeded(joinResult(i));
     }
@@ -238,7 +263,7 @@ LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
     return c.error("E0307", "neither branch fits; then: " + misfits[0] + "; else: " + misfits[1]);
   }
   for (unsigned number : {0u, 1u}) {
-    if (fits[number] && !misfits[1 - number].empty()) {
+    if (fits[number] && misfits[number].empty() && !misfits[1 - number].empty()) {
       return convertOnly(*bodies[number], number == 0, misfits[1 - number]);
     }
   }
@@ -272,11 +297,11 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
   }
   Size trip = c.b.getIndexAttr(std::numeric_limits<int64_t>::max());
   if (c.has(0)) {
-    std::optional<Scalars> given = c.scalarsOrRead(0);
-    if (!given || given->elements.size() != 1) {
-      return c.error("E0307", "the number of iterations must have one element");
+    std::optional<Size> given = c.elementOrRead(0, "the number of iterations");
+    if (!given) {
+      return failure();
     }
-    trip = given->elements.front();
+    trip = *given;
   }
   FailureOr<Value> condition = c.toBit(c.one());
   if (c.has(1)) {

@@ -127,7 +127,9 @@ public:
   /// The same for a list of at most `most` elements, whose number only the run may know: `fill` then stands
   /// for those that are missing.
   std::optional<Scalars> shorterListOrRead(unsigned i, int64_t most, int64_t fill, Side side);
-  /// The same for the only element of an operand; reports one that has another number of them.
+  /// The only element of any integer or bool; nothing if it is none, or has another number of them.
+  std::optional<Size> onlyElement(LegalValue &value);
+  /// The same for an operand; reports one that is none.
   std::optional<Size> elementOrRead(unsigned i, llvm::StringRef name);
   mlir::RankedTensorType type(unsigned i) { return llvm::cast<mlir::RankedTensorType>(operand(i).getType()); }
   int64_t rank(unsigned i) { return shapeOf(i).size(); }

@@ -16,12 +16,14 @@ using namespace lathe::onnx;
 using nn::CompareKind;
 
 FailureOr<Value> lathe::onnx::asCondition(LegalizeContext &c, LegalValue &value) {
-  const Scalars *known = c.asScalars(value);
-  std::optional<Scalars> read = known ? std::optional(*known) : c.readScalars(c.asTensor(value));
-  if (!read || read->elements.size() != 1 || !read->elementType.isInteger(1)) {
+  std::optional<Size> element = c.onlyElement(value);
+  Type type = value.scalars  ? value.scalars->elementType
+              : value.tensor ? nn::getElementType(value.tensor)
+                             : Type();
+  if (!element || !type.isInteger(1)) {
     return c.error("E0306", "a condition must be a bool of one element");
   }
-  return c.toBit(read->elements.front());
+  return c.toBit(*element);
 }
 
 namespace {

@@ -127,6 +127,12 @@ static Value cutOff(LegalizeContext &c, Value x, Pads &pads) {
     Size cut = sizes.add(cutLow, cutHigh), size = c.shapeOf(x)[axis];
     if (getConstantIntValue(cut) != 0) {
       Size rest = sizes.sub(size, cut);
+      if (std::optional<int64_t> number = getConstantIntValue(rest); number && *number < 0) {
+        (void)c.error("E0307", llvm::formatv("the pads cut off {0} elements of dimension {1}, which has {2}",
+                                             *getConstantIntValue(cut), axis, *getConstantIntValue(size))
+                                   .str());
+        return x;
+      }
       c.require(sizes.compare(CompareKind::GreaterOrEqual, rest, zero),
                 llvm::formatv("the pads cut off more than dimension {0} has", axis).str());
       x = c.slice(x, int64_t(axis), cutLow, sizes.max(rest, zero));

@@ -121,8 +121,10 @@ static LogicalResult legalizeMultinomial(LegalizeContext &c) {
 
 /// Operand `i` of Dropout, which must be one number, as a tensor of rank 0.
 static Value oneNumber(LegalizeContext &c, unsigned i, StringRef name) {
-  if (nn::areDifferentSizes(c.sizes.product(c.shapeOf(i)), c.one())) {
-    (void)c.error("E0307", name + " must have 1 element");
+  Size count = c.sizes.product(c.shapeOf(i));
+  if (nn::areDifferentSizes(count, c.one())) {
+    (void)c.error(
+        "E0307", llvm::formatv("{0} has {1} elements, must have 1", name, *getConstantIntValue(count)).str());
     return nn::buildScalar(c.b, c.loc, c.elementType(i), 0);
   }
   return c.reshape(c.operand(i), {});

@@ -64,16 +64,28 @@ std::optional<Scalars> LegalizeContext::shorterListOrRead(unsigned i, int64_t mo
   return readScalars(nn::buildReshape(b, loc, filled, {count}));
 }
 
+std::optional<Size> LegalizeContext::onlyElement(LegalValue &value) {
+  const Scalars *known = asScalars(value);
+  std::optional<Scalars> list = known ? std::optional(*known) : std::nullopt;
+  if (!list && value.isNumeric() && value.tensor) {
+    auto type = llvm::cast<RankedTensorType>(value.tensor.getType());
+    bool isOpen = isa<IntegerType>(type.getElementType()) && !type.hasStaticShape();
+    if (isOpen) {
+      // Here, as control flow states nothing of the ops before it.
+      require(sizes.compare(CompareKind::Equal, sizes.product(shapeOf(value.tensor)), one()),
+              "what must be one element has more or fewer");
+    }
+    list = readScalars(isOpen ? reshape(value.tensor, {}) : value.tensor);
+  }
+  return list && list->elements.size() == 1 ? std::optional(list->elements.front()) : std::nullopt;
+}
+
 std::optional<Size> LegalizeContext::elementOrRead(unsigned i, StringRef name) {
-  std::optional<Scalars> list = scalarsOrRead(i);
-  if (!list && isa<IntegerType>(elementType(i)) && !type(i).hasStaticShape()) {
-    list = readScalars(reshape(operand(i), {}));
+  std::optional<Size> element = onlyElement(*inputs[i]);
+  if (!element) {
+    (void)error("E0307", name + " must be one integer");
   }
-  if (list && list->elements.size() == 1) {
-    return list->elements.front();
-  }
-  (void)error("E0307", name + " must be one integer");
-  return std::nullopt;
+  return element;
 }
 
 Size lathe::onnx::toSize(LegalizeContext &c, Value number) {

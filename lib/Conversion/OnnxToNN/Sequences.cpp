@@ -122,15 +122,23 @@ static LogicalResult legalizeLength(LegalizeContext &c) {
 /// The sizes of the parts along a dimension; nothing, after an error, if their number is not known.
 static std::optional<Sizes> getPartSizes(LegalizeContext &c, Size dim) {
   std::optional<int64_t> length = getConstantIntValue(dim);
-  const Scalars *split = c.has(1) ? c.scalars(1) : nullptr;
+  // How many parts there are must be known, how large each is the run may tell.
+  bool isList = c.has(1) && c.rank(1) == 1;
+  std::optional<Scalars> split;
+  if (isList) {
+    split = c.scalarsOrRead(1);
+  } else if (const Scalars *known = c.has(1) ? c.scalars(1) : nullptr) {
+    split = *known;
+  }
   if (c.has(1) && !split) {
     (void)c.unsupported("how a tensor is split into a sequence is not known before the run");
     return std::nullopt;
   }
   if (split && !split->shape.empty()) {
     Size sum = c.b.getIndexAttr(0);
-    for (Size size : split->elements) {
-      sum = c.sizes.add(sum, c.checkedSize(size));
+    for (Size &size : split->elements) {
+      size = c.checkedSize(size);
+      sum = c.sizes.add(sum, size);
     }
     c.require(c.sizes.compare(nn::CompareKind::Equal, sum, dim),
               "the parts are not as long as the dimension");

@@ -28,12 +28,8 @@ static Value countFrom(LegalizeContext &c, double first, Size size) {
 
 /// The one element of operand `i` as a size, which the run may tell.
 static std::optional<Size> readSize(LegalizeContext &c, unsigned i, StringRef name) {
-  std::optional<Scalars> list = c.scalarsOrRead(i);
-  if (!list || list->elements.size() != 1) {
-    (void)c.error("E0307", name + " must be an integer");
-    return std::nullopt;
-  }
-  return c.checkedSize(list->elements.front());
+  std::optional<Size> size = c.elementOrRead(i, name);
+  return size ? std::optional(c.checkedSize(*size)) : std::nullopt;
 }
 
 /// The one element of operand `i` as an f64 tensor of rank 0.
@@ -147,11 +143,11 @@ static LogicalResult legalizeDFT(LegalizeContext &c) {
   SizeArith &sizes = c.sizes;
   Size axis = c.b.getIndexAttr(c.node.version < 20 ? c.intAttr("axis", 1) : -2);
   if (c.has(2)) {
-    std::optional<Scalars> given = c.scalarsOrRead(2);
-    if (!given || given->elements.size() != 1) {
-      return c.error("E0307", "axis must have one element");
+    std::optional<Size> given = c.elementOrRead(2, "axis");
+    if (!given) {
+      return failure();
     }
-    axis = given->elements.front();
+    axis = *given;
   }
   axis = c.axisPosition(axis, rank);
   c.require(sizes.compare(CompareKind::Less, axis, c.b.getIndexAttr(rank - 1)),

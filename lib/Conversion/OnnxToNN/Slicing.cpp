@@ -92,12 +92,14 @@ static std::optional<SliceLists> getLists(LegalizeContext &c, int64_t rank) {
   // One list of known length tells that of all.
   std::optional<int64_t> count;
   Size length;
+  SmallVector<int64_t> lengths;
   for (unsigned i : {1u, 2u, 3u, 4u}) {
     if (i < 3 && !c.has(i)) {
       (void)c.error("E0305", Twine("the input ") + names[i] + " is absent");
       return std::nullopt;
     }
     if (!c.has(i)) {
+      lengths.push_back(count.value_or(ShapedType::kDynamic));
       continue;
     }
     if (c.rank(i) != 1) {
@@ -107,8 +109,17 @@ static std::optional<SliceLists> getLists(LegalizeContext &c, int64_t rank) {
     Size own = c.shapeOf(i).front();
     count = count ? count : getConstantIntValue(own);
     length = length ? length : own;
-    c.require(c.sizes.compare(CompareKind::Equal, own, length),
-              "starts, ends, axes and steps have different numbers of elements");
+    lengths.push_back(getConstantIntValue(own).value_or(ShapedType::kDynamic));
+    if (!getConstantIntValue(own) || !getConstantIntValue(length)) {
+      c.require(c.sizes.compare(CompareKind::Equal, own, length),
+                "starts, ends, axes and steps have different numbers of elements");
+    }
+  }
+  if (llvm::none_of(lengths, ShapedType::isDynamic) && !llvm::all_equal(lengths)) {
+    (void)c.error("E0307", llvm::formatv("starts, ends, axes and steps have {0}, {1}, {2} and {3} elements",
+                                         lengths[0], lengths[1], lengths[2], lengths[3])
+                               .str());
+    return std::nullopt;
   }
   auto read = [&](unsigned i, int64_t fill) -> std::optional<Sizes> {
     std::optional<Scalars> list =

@@ -23,17 +23,17 @@ Sizes lathe::onnx::takeWindow(LegalizeContext &c, Value &filter) {
     }
     return window;
   }
-  SmallVector<int64_t> given = getWindowAttr(c, "kernel_shape", window.size(), 1, 1);
-  for (auto [size, wanted] : llvm::zip_equal(window, given)) {
-    if (nn::areDifferentSizes(size, c.b.getIndexAttr(wanted))) {
-      (void)c.error(
-          "E0304",
-          llvm::formatv("a dimension of kernel_shape is {0}, but that of the filter's window is {1}", wanted,
-                        *getConstantIntValue(size))
-              .str(),
-          "kernel_shape");
-      return window;
-    }
+  std::optional<SmallVector<int64_t>> given = c.intsAttr("kernel_shape"), own = getConstantIntValues(window);
+  if (given && own && *given != *own) {
+    (void)c.error("E0304",
+                  llvm::formatv("kernel_shape is [{0}], but the filter's window is [{1}]",
+                                llvm::make_range(given->begin(), given->end()),
+                                llvm::make_range(own->begin(), own->end()))
+                      .str(),
+                  "kernel_shape");
+    return window;
+  }
+  for (auto [size, wanted] : llvm::zip_equal(window, getWindowAttr(c, "kernel_shape", window.size(), 1, 1))) {
     c.require(c.sizes.compare(nn::CompareKind::Equal, size, c.b.getIndexAttr(wanted)),
               "the filter has another window than kernel_shape");
     size = c.b.getIndexAttr(wanted);
