@@ -85,15 +85,16 @@ Value FusedAttention::keysInside(Value mask) {
   auto times = [&](int64_t factor, int64_t more) {
     return c.sizes.add(c.sizes.mul(batch, c.b.getIndexAttr(factor)), c.b.getIndexAttr(more));
   };
+  bool isWhole = c.sizes.isSame(length, batch);
   auto beside = [&](Size first) {
-    return c.cast(c.reshape(c.slice(mask, 0, first, batch), {batch, c.one(), c.one(), c.one()}),
-                  c.b.getI64Type());
+    Value part = isWhole ? mask : c.slice(mask, 0, first, batch);
+    return c.cast(c.reshape(part, {batch, c.one(), c.one(), c.one()}), c.b.getI64Type());
   };
   Value position = countAlong(c, keys, 3);
   Value keep = c.compare(CompareKind::Less, position, beside(zero));
   // The lengths alone, or followed by positions of padded batches, which only matter where padding was
   // removed.
-  if (c.sizes.isSame(length, batch) || c.sizes.isSame(length, times(3, 2))) {
+  if (isWhole || c.sizes.isSame(length, times(3, 2))) {
     return keep;
   }
   if (c.sizes.isSame(length, times(2, 0))) {

@@ -186,4 +186,5 @@ static LogicalResult legalizeGatherND(LegalizeContext &c) {
 void lathe::onnx::registerGather(LegalizerRegistry &registry) {
   registry.add("Gather", 2, 2, legalizeGather);
   registry.add("GatherND", 2, 2, legalizeGatherND);
+  registry.add("GatherND", 2, 2, legalizeGatherND, kMicrosoft);
 }

@@ -312,10 +312,12 @@ void registerGather(LegalizerRegistry &registry);
 void registerScatter(LegalizerRegistry &registry);
 void registerMatMul(LegalizerRegistry &registry);
 void registerNorms(LegalizerRegistry &registry);
+void registerExperts(LegalizerRegistry &registry);
 void registerFusedNorms(LegalizerRegistry &registry);
 void registerConv(LegalizerRegistry &registry);
 void registerAttention(LegalizerRegistry &registry);
 void registerFusedAttention(LegalizerRegistry &registry);
+void registerGroupQueryAttention(LegalizerRegistry &registry);
 
 void registerLosses(LegalizerRegistry &registry);
 void registerRandom(LegalizerRegistry &registry);

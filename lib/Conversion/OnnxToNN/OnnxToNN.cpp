@@ -343,6 +343,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerScatter(registry);
     registerMatMul(registry);
     registerNorms(registry);
+    registerExperts(registry);
     registerFusedNorms(registry);
     registerConv(registry);
     registerPooling(registry);
@@ -351,6 +352,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerSampling(registry);
     registerAttention(registry);
     registerFusedAttention(registry);
+    registerGroupQueryAttention(registry);
     registerLosses(registry);
     registerRandom(registry);
     registerRearrange(registry);

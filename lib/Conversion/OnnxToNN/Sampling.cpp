@@ -203,6 +203,7 @@ static LogicalResult legalizeAffineGrid(LegalizeContext &c) {
 
 void lathe::onnx::registerSampling(LegalizerRegistry &registry) {
   registry.add("GridSample", 2, 2, legalizeGridSample);
+  registry.add("GridSample", 2, 2, legalizeGridSample, kMicrosoft);
   registry.add("AffineGrid", 2, 2, legalizeAffineGrid);
   registry.add("DeformConv", 3, 5, legalizeDeformConv);
   registry.add("RoiAlign", 3, 3, legalizeRoiAlign);

@@ -336,4 +336,5 @@ void lathe::onnx::registerSlicing(LegalizerRegistry &registry) {
   registry.add("Slice", 1, 5, legalizeSlice);
   registry.add("Split", 1, 2, legalizeSplit);
   registry.add("Trilu", 1, 2, legalizeTrilu);
+  registry.add("Trilu", 1, 2, legalizeTrilu, kMicrosoft);
 }

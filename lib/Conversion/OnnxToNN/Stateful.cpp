@@ -239,7 +239,36 @@ static LogicalResult legalizeFlexAttention(LegalizeContext &c) {
   return c.set(c.cast(c.reshape(result, split), outputType));
 }
 
+//===----------------------------------------------------------------------===//
+// com.microsoft
+//===----------------------------------------------------------------------===//
+
+/// An operator of com.microsoft without what its standard twin lacks: attributes that have these values.
+static LegalizeFn asTwin(std::vector<std::pair<StringLiteral, int64_t>> values, LegalizeFn legalize) {
+  return [values = std::move(values), legalize = std::move(legalize)](LegalizeContext &c) -> LogicalResult {
+    for (auto [name, value] : values) {
+      if (int64_t own = c.intAttr(name, value); own != value) {
+        return c.unsupported(llvm::formatv("{0} = {1}", name, own).str());
+      }
+    }
+    return legalize(c);
+  };
+}
+
 void lathe::onnx::registerStateful(LegalizerRegistry &registry) {
+  registry.add("CausalConvWithState", 2, 4,
+               asTwin({{"ndim", 1},
+                       {"dilation", 1},
+                       {"channels_last", 0},
+                       {"state_window", 0},
+                       {"state_length", 0},
+                       {"state_channels_last", -1},
+                       {"state_update_capacity", 0},
+                       {"input_channels", 0},
+                       {"input_channel_offset", 0}},
+                      legalizeCausalConv),
+               kMicrosoft);
+  registry.add("LinearAttention", 3, 6, asTwin({{"state_window", 0}}, legalizeLinearAttention), kMicrosoft);
   registry.add("CausalConvWithState", 2, 4, legalizeCausalConv);
   registry.add("LinearAttention", 3, 6, legalizeLinearAttention);
   registry.add("FlexAttention", 3, 3, legalizeFlexAttention, kPreview);

@@ -70,3 +70,21 @@ func.func @main(%x: tensor<2x3x10xf32> {lathe.name = "x"}, %w: tensor<10x24xf32>
     : (tensor<2x3x10xf32>, tensor<10x24xf32>, none, tensor<2xi32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// New keys are written where each row has got to, and a query sees those before it.
+// CHECK-LABEL: func.func @main
+// CHECK-COUNT-2: nn.update_cache
+// CHECK:         %[[M:.*]] = nn.compare le %{{.*}}, %{{.*}} : tensor<1x1x1x9xi64>, tensor<2x1x1x1xi64>
+// CHECK:         nn.attention %{{.*}}, %{{.*}}, %{{.*}} mask(%[[M]]) scale({{.*}}) guard_empty
+func.func @main(%q: tensor<2x1x32xf32> {lathe.name = "q"}, %k: tensor<2x1x16xf32> {lathe.name = "k"},
+                %v: tensor<2x1x16xf32> {lathe.name = "v"}, %pk: tensor<2x2x9x8xf32> {lathe.name = "pk"},
+                %pv: tensor<2x2x9x8xf32> {lathe.name = "pv"}, %n: tensor<2xi32> {lathe.name = "n"}) -> tensor<*xf32> {
+  %t = arith.constant dense<9> : tensor<i32>
+  %y = onnx.node "GroupQueryAttention"(%q, %k, %v, %pk, %pv, %n, %t) domain "com.microsoft" version 1
+    {num_heads = 4 : i64, kv_num_heads = 2 : i64} outputs ["y"]
+    : (tensor<2x1x32xf32>, tensor<2x1x16xf32>, tensor<2x1x16xf32>, tensor<2x2x9x8xf32>, tensor<2x2x9x8xf32>,
+       tensor<2xi32>, tensor<i32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
