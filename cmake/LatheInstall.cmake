@@ -25,6 +25,12 @@ endif()
 install(PROGRAMS $<TARGET_FILE:lathe_runtime_shared> DESTINATION lathe/lib RENAME liblathe.so COMPONENT python
   EXCLUDE_FROM_ALL)
 
+get_property(components GLOBAL PROPERTY LATHE_COMPONENTS)
+foreach(component IN LISTS components)
+  install(TARGETS ${component} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime)
+  install(PROGRAMS $<TARGET_FILE:${component}> DESTINATION lathe/lib COMPONENT python EXCLUDE_FROM_ALL)
+endforeach()
+
 install(EXPORT LatheTargets NAMESPACE Lathe:: DESTINATION ${package_dir} COMPONENT runtime)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/LatheConfig.cmake.in ${PROJECT_BINARY_DIR}/LatheConfig.cmake
   INSTALL_DESTINATION ${package_dir})

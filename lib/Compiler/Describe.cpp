@@ -7,6 +7,7 @@
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Compiler/Table.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 #include "lathe/Support/Diagnostics.h"
@@ -67,6 +68,13 @@ void lathe::describeHost(ModelDescription &model, ModuleOp module) {
   if (auto buffers = module->getAttrOfType<IntegerAttr>(codegen::kBufferCountAttr)) {
     model.bufferCount = buffers.getInt();
   }
+  model.services.clear();
+  if (auto services = module->getAttrOfType<ArrayAttr>(codegen::kServicesAttr)) {
+    for (auto service : services.getAsRange<ArrayAttr>()) {
+      model.services.push_back({cast<StringAttr>(service[0]).str(), cast<StringAttr>(service[1]).str(),
+                                unsigned(cast<IntegerAttr>(service[2]).getInt())});
+    }
+  }
   model.places.clear();
   if (auto places = module->getAttrOfType<ArrayAttr>(codegen::kPlacesAttr)) {
     for (Attribute place : places) {
@@ -98,6 +106,11 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
       }
     }
   }
+  if (auto texts = module->getAttrOfType<ArrayAttr>(nn::kTextsAttr)) {
+    for (auto text : texts.getAsRange<StringAttr>()) {
+      model.texts.push_back(text.str());
+    }
+  }
   if (auto bytes = module->getAttrOfType<IntegerAttr>(codegen::kWeightBytesAttr)) {
     model.weightBytes = bytes.getInt();
   }
@@ -114,6 +127,7 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     if (llvm::Error error = describeValue(input, name, argument.getType(), "input" + llvm::Twine(number))) {
       return error;
     }
+    input.dtype = main.getArgAttr(number, nn::kStringAttr) ? LATHE_STRING : input.dtype;
     auto names = main.getArgAttrOfType<ArrayAttr>(number, nn::NNDialect::kDimsAttr);
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(argument.getType()).getShape())) {
       if (!ShapedType::isDynamic(size)) {
@@ -140,6 +154,7 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
             describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
       return error;
     }
+    output.dtype = main.getResultAttr(number, nn::kStringAttr) ? LATHE_STRING : output.dtype;
     FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(operand.get().getType()).getShape())) {
       int64_t dim = ShapedType::isDynamic(size) ? LATHE_DIM_COMPUTED : size;

@@ -99,9 +99,10 @@ private:
 // The records below are written field by field, packed; these hold them to the C declarations.
 static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 &&
               sizeof(lathe_kernel_info) == 16 && sizeof(lathe_variant_info) == 32 &&
-              sizeof(lathe_metadata_info) == 8);
+              sizeof(lathe_metadata_info) == 8 && sizeof(lathe_text_info) == 8 &&
+              sizeof(lathe_service_info) == 16);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
-              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 104 &&
+              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 120 &&
               sizeof(lathe_place_info) == 4);
 
 static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueDescription> values) {
@@ -120,7 +121,7 @@ static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueD
 void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                        llvm::ArrayRef<VariantDescription> variants) {
   TableBuilder builder(module, model.tableName());
-  std::vector<llvm::Constant *> symbols, kernels, places, variantRecords, metadata;
+  std::vector<llvm::Constant *> symbols, kernels, places, variantRecords, texts, services, metadata;
   for (const codegen::Symbol &symbol : model.symbols) {
     symbols.push_back(builder.record({builder.string(symbol.name), builder.u32(0),
                                       builder.u64(uint64_t(symbol.min)), builder.u64(uint64_t(symbol.max))}));
@@ -144,6 +145,13 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
   }
   for (const std::string &nodes : model.places) {
     places.push_back(builder.record({builder.string(nodes)}));
+  }
+  for (const std::string &text : model.texts) {
+    texts.push_back(builder.record({builder.string(text), builder.u32(text.size())}));
+  }
+  for (const ServiceDescription &service : model.services) {
+    services.push_back(builder.record({builder.string(service.name), builder.string(service.argument),
+                                       builder.u32(service.argument.size()), builder.u32(service.operands)}));
   }
   for (const auto &[key, value] : model.metadata) {
     metadata.push_back(builder.record({builder.string(key), builder.string(value)}));
@@ -171,5 +179,9 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  builder.u32(model.bufferCount),
                                  builder.u32(model.places.size()),
                                  builder.array(places),
+                                 builder.u32(texts.size()),
+                                 builder.array(texts),
+                                 builder.u32(services.size()),
+                                 builder.array(services),
                                  builder.u32(0)}));
 }

@@ -108,6 +108,8 @@ def _sizes(options: list[str], tensors: list[TensorInfo],
 
 
 def _random(tensor: TensorInfo, shape: tuple[Any, ...], random: np.random.Generator) -> Array:
+    if tensor.dtype == object:
+        return random.choice(np.array(["a", "b", ""], object), shape)
     if tensor.dtype.kind == "f":
         return random.uniform(-1, 1, shape).astype(tensor.dtype)
     if "mask" in tensor.name.lower():

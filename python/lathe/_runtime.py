@@ -65,6 +65,9 @@ _PROTOTYPES = {
     "lathe_session_prepare": [c_void_p],
     "lathe_session_run": [c_void_p],
     "lathe_session_output": [c_void_p, c_size_t, POINTER(Tensor)],
+    "lathe_session_add_text": [c_void_p, c_char_p, c_size_t, POINTER(c_int64)],
+    "lathe_session_text": [c_void_p, c_int64, POINTER(c_void_p), POINTER(c_size_t)],
+    "lathe_session_clear_texts": [c_void_p],
 }
 
 
@@ -99,7 +102,8 @@ def library() -> ctypes.CDLL:
 
 # The runtime's error codes as those of the compiler's messages (`lathe check --explain CODE`).
 _CODES = {2: "E0002", 3: "E0705", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602", 8: "E0603", 10: "E0702",
-          11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704", 18: "E0704"}
+          11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704", 18: "E0704", 19: "E0704",
+          20: "E0005"}
 
 
 def check(code: int) -> None:

@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 
-from ctypes import POINTER, byref, c_char_p, c_int64, c_void_p, cast, memmove, sizeof
+from ctypes import POINTER, byref, c_char_p, c_int64, c_size_t, c_void_p, cast, memmove, sizeof, string_at
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from . import _runtime as rt
 from .errors import ModelError
 
-# ONNX's numbers of element types.
+# ONNX's numbers of element types. Strings are numbers of texts.
 _DTYPES: dict[int, type[np.generic]] = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
            10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
 # Those that numpy has no type for: they travel as bits, and have the names that ml_dtypes gives them.
@@ -26,6 +26,7 @@ _BITS = {16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8
          22: "int4", 23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2", 27: "float6_e2m3fn",
          28: "float6_e3m2fn"}
 _COMPUTED = -(1 << 63)
+_STRING = 8
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +41,8 @@ class TensorInfo:
         Its ONNX name.
     dtype : numpy.dtype
         The type of its arrays. What numpy has no type for travels as bits: bfloat16 as uint16, floats of 8 bits as uint8,
-        and one element a byte, in the low bits, what is narrower. Arrays of the package ml_dtypes are taken, too.
+        and one element a byte, in the low bits, what is narrower. Arrays of the package ml_dtypes are taken, too. Strings
+        are objects.
     shape : tuple of (int or str)
         Sizes; a symbol is given by its name, a size that only a run tells as "?".
     element : str
@@ -51,6 +53,11 @@ class TensorInfo:
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
     element: str = ""
+
+    @property
+    def _storage(self) -> np.dtype[Any]:
+        """The type of what lies in memory: of strings, numbers of texts."""
+        return np.dtype(np.int64) if self.dtype == object else self.dtype
 
 
 class _Session:
@@ -66,6 +73,28 @@ class _Session:
         self.bound: dict[int, Array] = {}
         #: The numbers of the outputs whose shape a run decides.
         self.computed: list[int] = []
+
+    def add_texts(self, value: Any) -> Any:
+        """Strings as numbers of texts; numbers stay."""
+        array = np.asarray(value)
+        if array.dtype.kind not in "OUS":
+            return value
+        number, numbers = c_int64(), {}
+        for text in array.ravel().tolist():
+            if text not in numbers:
+                data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+                rt.check(rt.library().lathe_session_add_text(self.handle, data, len(data), byref(number)))
+                numbers[text] = number.value
+        return np.fromiter((numbers[text] for text in array.ravel().tolist()), np.int64, array.size).reshape(array.shape)
+
+    def texts(self, numbers: Array) -> Array:
+        """The texts of an array of numbers."""
+        found, which = np.unique(numbers, return_inverse=True)
+        texts, data, size = np.empty(found.size, object), c_void_p(), c_size_t()
+        for i, number in enumerate(found.tolist()):
+            rt.check(rt.library().lathe_session_text(self.handle, number, byref(data), byref(size)))
+            texts[i] = string_at(data, size.value).decode("utf-8", "surrogateescape")
+        return texts[np.ravel(which)].reshape(numbers.shape)
 
 
 class Model:
@@ -121,17 +150,22 @@ class Model:
             self.metadata[(key.value or b"").decode()] = (text.value or b"").decode()
         #: The names of an output's columns, where the model gives maps with these keys.
         self.labels: dict[str, list[str]] = self._lists("lathe.labels.")
-        # Strings are positions in these lists; for an input, all others are the position behind the end.
-        self._words = {name: np.array(words, object) for name, words in self._lists("lathe.words.").items()}
-        self._positions = {name: {word: i for i, word in enumerate(words)}
-                           for name, words in self._lists("lathe.words.", self.inputs).items()}
+        self._strings = [value.name for value in self.outputs if value.dtype == object]
         # Outputs that are sequences are given as tensors "name[0]", "name[1]" ...
+        # or, where the run tells how many there are, as what they hold one behind the other, "name[]", and their shapes.
         prefix = "lathe.sequence."
-        self._sequences = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
+        lengths = {key[len(prefix):]: text for key, text in self.metadata.items() if key.startswith(prefix)}
+        self._sequences = {name: int(text) for name, text in lengths.items() if text != "*"}
+        self._open_sequences = {f"{name}[]": name for name, text in lengths.items() if text == "*"}
+        # Whether an optional holds something is "name?".
+        self._optionals = [key.removeprefix("lathe.optional.") for key in self.metadata if key.startswith("lathe.optional.")]
         # The same for inputs; "name" for an optional has no element if it must be absent.
         prefix = "lathe.elements."
         self._elements = {key[len(prefix):]: int(text) for key, text in self.metadata.items() if key.startswith(prefix)}
+        # Inputs that are maps are "name.keys" and "name.values".
+        self._maps = [key.removeprefix("lathe.map.") for key in self.metadata if key.startswith("lathe.map.")]
         self._numbers = {value.name: i for i, value in enumerate(self.inputs)}
+        self._output_numbers = {value.name: i for i, value in enumerate(self.outputs)}
         # Types that numpy lacks have the arrays of another one.
         self._types = [rt.describe(library.lathe_model_input, self._handle, i, rt.Value()).dtype
                        for i in range(info.input_count)]
@@ -140,13 +174,14 @@ class Model:
         value = rt.describe(function, self._handle, index, rt.Value())
         shape = tuple("?" if size == _COMPUTED else size if size >= 0 else symbols[~size]
                       for size in value.dims[:value.rank])
-        element = _BITS.get(value.dtype, "")
-        dtype = np.dtype(_DTYPES.get(value.dtype, np.uint16 if element == "bfloat16" else np.uint8))
+        element = "string" if value.dtype == _STRING else _BITS.get(value.dtype, "")
+        bits = object if value.dtype == _STRING else np.uint16 if element == "bfloat16" else np.uint8
+        dtype = np.dtype(_DTYPES.get(value.dtype, bits))
         return TensorInfo(value.name.decode(), dtype, shape, element or dtype.name)
 
-    def _lists(self, prefix: str, values: "list[TensorInfo] | None" = None) -> dict[str, list[str]]:
-        """The lists that metadata holds for outputs, or for other values."""
-        names = {value.name for value in (self.outputs if values is None else values)}
+    def _lists(self, prefix: str) -> dict[str, list[str]]:
+        """The lists that metadata holds for outputs."""
+        names = {value.name for value in self.outputs}
         return {key[len(prefix):]: json.loads(text) for key, text in self.metadata.items()
                 if key.startswith(prefix) and key[len(prefix):] in names}
 
@@ -164,15 +199,32 @@ class Model:
             split.update({f"{name}[{i}]": element for i, element in enumerate(elements)})
         return split
 
+    def _split_maps(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with the keys and the values of a map as inputs of their own."""
+        split = dict(inputs)
+        for name in self._maps:
+            if isinstance(content := split.pop(name, None), Mapping):
+                for part, values in (("keys", content.keys()), ("values", content.values())):
+                    info = self.inputs[self._numbers[f"{name}.{part}"]]
+                    split[f"{name}.{part}"] = np.array(list(values), info.dtype)
+        return split
+
     def _join_sequences(self, results: dict[str, Array]) -> dict[str, Any]:
         """The same with the elements of a sequence as one list."""
         joined: dict[str, Any] = {}
         for name, array in results.items():
             sequence, bracket, _ = name.rpartition("[")
-            if bracket and sequence in self._sequences:
+            if name in self._open_sequences:
+                joined[self._open_sequences[name]] = _split(array, results[f"{name}.shape"])
+            elif name.removesuffix(".shape") in self._open_sequences:
+                continue
+            elif bracket and sequence in self._sequences:
                 joined.setdefault(sequence, []).append(array)
             else:
                 joined[name] = array
+        for name in self._optionals:
+            if not joined.pop(f"{name}?"):
+                joined[name] = None
         return {**joined, **{name: [] for name, count in self._sequences.items() if not count}}
 
     def _session(self) -> _Session:
@@ -190,7 +242,7 @@ class Model:
             One mapping from names to tensors, for names that are no Python identifiers.
         **inputs : array_like
             A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place. Strings may be
-            arrays of any string type, or lists.
+            arrays of any string type, or lists; maps are dictionaries.
 
         Returns
         -------
@@ -207,9 +259,9 @@ class Model:
         results = self._bind(session, arguments, inputs)
         rt.check(rt.library().lathe_session_run(session.handle))
         self._collect(session, results)
-        for name, words in self._words.items():
-            results[name] = words[results[name]]
-        return self._join_sequences(results) if self._sequences else results
+        for name in self._strings:
+            results[name] = session.texts(results[name])
+        return self._join_sequences(results) if self._sequences or self._open_sequences or self._optionals else results
 
     def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
         """Binds inputs once, to run again and again: what is written into the arrays is read by the next run.
@@ -232,8 +284,11 @@ class Model:
                 raise TypeError("expects inputs by name, or one mapping of them")
             inputs = {**arguments[0], **inputs}
         library = rt.library()
+        rt.check(library.lathe_session_clear_texts(session.handle))
         if self._elements:
             inputs = self._split_sequences(inputs)
+        if self._maps:
+            inputs = self._split_maps(inputs)
         for name in inputs:
             if name not in self._numbers:
                 known = ", ".join(self._numbers)
@@ -243,8 +298,8 @@ class Model:
             raise ModelError("E0701", f"input {missing[0]!r} is missing")
         for name, value in inputs.items():
             number = self._numbers[name]
-            if name in self._positions:
-                value = _to_positions(value, self._positions[name])
+            if self._types[number] == _STRING:
+                value = session.add_texts(value)
             array = _to_array(value, self.inputs[number])
             session.bound[number] = array  # read by the run, so it has to live
             described = _describe(array, self._types[number])
@@ -258,9 +313,9 @@ class Model:
             if _COMPUTED in shape:
                 rt.check(library.lathe_session_unbind_output(session.handle, number))
                 session.computed.append(number)
-                results[info.name] = np.empty(0, info.dtype)
+                results[info.name] = np.empty(0, info._storage)
                 continue
-            result = np.empty(shape, info.dtype)
+            result = np.empty(shape, info._storage)
             rt.check(library.lathe_session_bind_output(session.handle, number, byref(_describe(result, tensor.dtype))))
             results[info.name] = result
         return results
@@ -271,7 +326,7 @@ class Model:
         for number in session.computed:
             rt.check(rt.library().lathe_session_output(session.handle, number, byref(tensor)))
             info = self.outputs[number]
-            result = np.empty(tuple(tensor.dims[:tensor.rank]), info.dtype)
+            result = np.empty(tuple(tensor.dims[:tensor.rank]), info._storage)
             if result.nbytes:
                 memmove(result.ctypes.data, tensor.data, result.nbytes)
             results[info.name] = result
@@ -286,13 +341,14 @@ class Binding:
     Attributes
     ----------
     outputs : dict of str to numpy.ndarray
-        The outputs, written by each call. One whose shape depends on data is a new array after each. Strings are
-        positions in the list that the model's metadata has for them.
+        The outputs, written by each call. One whose shape depends on data, or of strings, is a new array after each.
     """
 
     def __init__(self, model: Model, session: _Session, outputs: dict[str, Array]) -> None:
         self._model, self._session, self.outputs = model, session, outputs
         self._run, self._handle = rt.library().lathe_session_run, session.handle
+        # What a run writes for those of strings.
+        self._numbers = {name: outputs[name] for name in model._strings}
 
     def __call__(self) -> dict[str, Array]:
         """Runs the model and returns `outputs`."""
@@ -301,29 +357,34 @@ class Binding:
             rt.check(code)
         if self._session.computed:
             self._model._collect(self._session, self.outputs)
+        for name, numbers in self._numbers.items():
+            is_computed = self._model._output_numbers[name] in self._session.computed
+            self.outputs[name] = self._session.texts(self.outputs[name] if is_computed else numbers)
         return self.outputs
 
 
 _NUMBERS = {np.dtype(dtype): number for number, dtype in _DTYPES.items()}
 
 
-def _to_positions(value: Any, positions: dict[str, int]) -> Any:
-    """Strings as their positions in a list; positions stay."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "OUS":
-        return value
-    texts = (text.decode() if isinstance(text, bytes) else str(text) for text in array.ravel().tolist())
-    return np.fromiter((positions.get(text, len(positions)) for text in texts), np.int64, array.size).reshape(array.shape)
+def _split(contents: Array, shapes: Array) -> list[Array]:
+    """What lies one behind the other as arrays of these shapes, which end with -1 where there are fewer dimensions."""
+    arrays, at = [], 0
+    for row in shapes:
+        shape = row[row >= 0]
+        size = int(np.prod(shape))
+        arrays.append(contents[at:at + size].reshape(shape))
+        at += size
+    return arrays
 
 
 def _to_array(value: Any, info: TensorInfo) -> Array:
     """Views `value` as a numpy array of the input's type, copying only what is no array."""
     if not isinstance(value, np.ndarray):
-        value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info.dtype)
-    if value.dtype != info.dtype:
+        value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info._storage)
+    if value.dtype != info._storage:
         if value.dtype.name == info.element:
             return value.view(info.dtype)
-        bits = "" if info.element in ("", info.dtype.name) else f", the bits of {info.element}"
+        bits = "" if info.element in ("", "string", info.dtype.name) else f", the bits of {info.element}"
         raise ModelError("E0702", f"input {info.name!r} has type {value.dtype}, expects {info.dtype}{bits}")
     return value
 

@@ -135,15 +135,16 @@ def test_sizes_that_fit_no_memory_are_refused_by_the_run(tmp_path, sizes):
 
 
 def test_all_unsupported_operators_at_once(tmp_path):
-    nodes = [node("ImageDecoder", ["x"], ["a"], "/first"), node("RegexFullMatch", ["q"], ["b"], "/second", pattern="a*"),
-             node("RegexFullMatch", ["q"], ["c"], "/third", pattern="b*")]
-    graph = model(nodes, [value("x", UINT8, 8), value("q", STRING, 2)],
-                  [value("a", UINT8, 1, 1, 1), value("b", BOOL, 2), value("c", BOOL, 2)])
-    graph.opset_import[0].version = 20
+    nodes = [node("Snpe", ["x"], ["a"], "/first", DLC="model"), node("UnfoldTensor", ["x"], ["b"], "/second", size=2),
+             node("UnfoldTensor", ["x"], ["c"], "/third", size=3)]
+    for unsupported in nodes:
+        unsupported.domain = "com.microsoft"
+    graph = model(nodes, [value("x", FLOAT, 8)], [value("a", FLOAT, 8), value("b", FLOAT, 4, 2), value("c", FLOAT, 2, 3)])
+    graph.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     done = check(tmp_path, graph)
     assert done.returncode == 2
     assert done.stderr.count("error[") == 1
-    for name in ("ImageDecoder", "RegexFullMatch", "/first", "/second", "/third"):
+    for name in ("Snpe", "UnfoldTensor", "/first", "/second", "/third"):
         assert name in done.stderr, done.stderr
 
 

@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 import lathe
 from run_models import BOOL, FLOAT, INT64, compile_model, expected, graph, model, value
@@ -124,8 +124,72 @@ def test_loop_that_appends_as_often_as_data_says(tmp_path):
     proto = growing_loop(3, False)
     proto.graph.initializer.remove(next(i for i in proto.graph.initializer if i.name == "trip"))
     proto.graph.input.append(value("trip", INT64))
-    with pytest.raises(lathe.ModelError, match="how often a loop over sequences runs is not known before the run"):
-        compile_model(proto, tmp_path)
+    check(proto, tmp_path, {"x": numbers(4), "trip": np.array(3)}, {"x": numbers(1), "trip": np.array(300)})
+
+
+def test_loop_of_many_iterations_that_appends(tmp_path):
+    check(growing_loop(1000, False), tmp_path, {"x": numbers(2)})
+
+
+def test_loop_whose_elements_differ_in_rank(tmp_path):
+    """The highest rank is found in the second round."""
+    body = graph("body", [node("SequenceInsert", ["s_in", "y"], ["s1"]), node("SequenceInsert", ["s1", "i", "minus"], ["s_out"]),
+                          node("Identity", ["c_in"], ["c_out"])],
+                 [value("i", INT64), value("c_in", BOOL), sequence("s_in", INT64)], [value("c_out", BOOL), sequence("s_out", INT64)])
+    nodes = [node("SequenceConstruct", ["one"], ["s"]), node("Loop", ["n", "", "s"], ["t"], body=body)]
+    proto = model(nodes, [value("n", INT64), value("y", INT64, "A", "B")], [sequence("t", INT64)], one=np.int64(1), minus=np.int64(-1))
+    y = np.arange(6).reshape(2, 3)
+    check(proto, tmp_path, *({"n": np.array(n), "y": y} for n in (0, 1, 3)))
+    proto.graph.node.append(node("SequenceAt", ["t", "minus"], ["last"]))
+    proto.graph.output.append(value("last", INT64))
+    compiled = compile_model(proto, tmp_path)
+    assert compiled(n=np.array(0), y=y)["last"] == 1
+    with pytest.raises(lathe.ModelError, match="sizes contradict each other") as error:
+        compiled(n=np.array(1), y=y)  # the last one is no scalar, as declared
+    assert error.value.node == "/sequenceat/last"
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_split_in_as_many_parts_as_the_run_says(tmp_path, axis, keepdims):
+    nodes = [node("SplitToSequence", ["x"], ["s"], axis=axis, keepdims=keepdims), node("SequenceLength", ["s"], ["n"]),
+             node("SequenceAt", ["s", "p"], ["e"]), node("ConcatFromSequence", ["s"], ["stacked"], axis=1, new_axis=1)]
+    rank = 2 + keepdims
+    proto = model(nodes, [value("x", FLOAT, "A", "B", "C"), value("p", INT64)],
+                  [sequence("s"), value("n", INT64), value("e", FLOAT, *[None] * rank), value("stacked", FLOAT, *[None] * (rank + 1))])
+    check(proto, tmp_path, {"x": numbers(2, 3, 4), "p": np.array(1)}, {"x": numbers(5, 2, 3), "p": np.array(-2)},
+          {"x": numbers(1, 1, 1), "p": np.array(0)})
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_split_in_parts_of_a_size_that_the_run_says(tmp_path, axis):
+    proto = model([node("SplitToSequence", ["x", "size"], ["y"], axis=axis)], [value("x", FLOAT, "A", 7), value("size", INT64)],
+                  [sequence("y")])
+    check(proto, tmp_path, {"x": numbers(6, 7), "size": np.array(2)}, {"x": numbers(6, 7), "size": np.array(3)},
+          {"x": numbers(2, 7), "size": np.array(7)}, {"x": numbers(1, 7), "size": np.array(100)})
+    with pytest.raises(lathe.ModelError, match="sizes contradict each other"):
+        lathe.load(tmp_path / "m.so")(x=numbers(6, 7), size=np.array(0))
+
+
+def test_split_in_parts_that_the_run_lists(tmp_path):
+    nodes = [node("SplitToSequence", ["x", "sizes"], ["y"]), node("ConcatFromSequence", ["y"], ["z"], axis=0)]
+    proto = model(nodes, [value("x", FLOAT, "A", 3), value("sizes", INT64, "K")], [sequence("y"), value("z", FLOAT, None, 3)])
+    check(proto, tmp_path, {"x": numbers(6, 3), "sizes": np.array([1, 0, 5])}, {"x": numbers(4, 3), "sizes": np.array([4])})
+    with pytest.raises(lathe.ModelError, match="sizes contradict each other"):
+        lathe.load(tmp_path / "m.so")(x=numbers(6, 3), sizes=np.array([1, 2]))
+
+
+def test_positions_that_the_run_says(tmp_path):
+    nodes = [node("SequenceConstruct", ["a", "b"], ["s0"]), node("SequenceInsert", ["s0", "a", "p"], ["s1"]),
+             node("SequenceErase", ["s1", "q"], ["s2"]), node("SequenceAt", ["s1", "q"], ["e"])]
+    proto = model(nodes, [value("a", FLOAT, "N", 2), value("b", FLOAT, "M", 2), value("p", INT64), value("q", INT64)],
+                  [sequence("s1"), sequence("s2"), value("e", FLOAT, None, 2)])
+    ab = {"a": numbers(3, 2), "b": numbers(4, 2)}
+    check(proto, tmp_path, *({**ab, "p": np.array(p), "q": np.array(q)} for p in range(-2, 3) for q in range(-3, 3)))
+    compiled = lathe.load(tmp_path / "m.so")
+    for p, q in [(3, 0), (-3, 0), (0, 3), (0, -4)]:
+        with pytest.raises(lathe.ModelError, match="sizes contradict each other"):
+            compiled(**ab, p=np.array(p), q=np.array(q))
 
 
 @pytest.mark.parametrize("present", [True, False])
@@ -144,13 +208,9 @@ def test_optional(tmp_path, present):
 
 
 @pytest.mark.parametrize("nodes, message", [
-    ([node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "i"], ["y"])],
-     "the position in a sequence is not known before the run"),
     ([node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "five"], ["y"])],
      "position 5 is out of bounds of 1 elements"),
     ([node("SequenceConstruct", ["x"], ["s"]), node("Neg", ["s"], ["y"])], "input 0 is a sequence"),
-    ([node("SplitToSequence", ["x"], ["s"]), node("SequenceLength", ["s"], ["y"])],
-     "into how many parts a tensor is split is not known"),
     ([node("SequenceLength", ["x"], ["y"])], "input 0 is no sequence"),
     ([node("Optional", [], ["o"], type=helper.make_tensor_type_proto(FLOAT, ["N"])),
       node("OptionalGetElement", ["o"], ["y"])], "the optional is empty")])
@@ -165,8 +225,34 @@ def test_sequence_of_a_branch_that_data_takes(tmp_path):
                    for name, count in [("then", 1), ("else", 2)]]
     proto = model([node("If", ["c"], ["y"], then_branch=then, else_branch=other)], [value("x", FLOAT, "N"), value("c", BOOL)],
                   [sequence("y")])
-    with pytest.raises(lathe.ModelError, match="a value is no tensor of numbers"):
-        compile_model(proto, tmp_path)
+    check(proto, tmp_path, {"x": numbers(3), "c": np.array(True)}, {"x": numbers(4), "c": np.array(False)})
+
+
+@pytest.mark.parametrize("is_sequence", [False, True])
+def test_optional_that_data_fills(tmp_path, is_sequence):
+    kind = helper.make_tensor_type_proto(FLOAT, ["N"])
+    kind = helper.make_sequence_type_proto(kind) if is_sequence else kind
+    empty = graph("then", [node("Optional", [], ["none"], type=kind)], [], ["none"])
+    content = [node("SequenceConstruct", ["x", "x"], ["s"]), node("Optional", ["s"], ["some"])] if is_sequence else \
+        [node("Neg", ["x"], ["n"]), node("Optional", ["n"], ["some"])]
+    nodes = [node("If", ["c"], ["o"], then_branch=empty, else_branch=graph("else", content, [], ["some"])),
+             node("OptionalHasElement", ["o"], ["has"])]
+    outputs = [helper.make_value_info("o", helper.make_optional_type_proto(kind)), value("has", BOOL)]
+    compiled = compile_model(model(nodes, [value("x", FLOAT, "N"), value("c", BOOL)], outputs, opset=18), tmp_path)
+    x = numbers(3)
+    result = compiled(x=x, c=np.array(True))
+    assert result["o"] is None and not result["has"]
+    result = compiled(x=x, c=np.array(False))
+    assert result["has"] and list(result) == ["o", "has"]
+    np.testing.assert_array_equal(result["o"], [x, x] if is_sequence else -x)
+
+
+def test_strings_in_sequences_of_unknown_length(tmp_path):
+    nodes = [node("SplitToSequence", ["x"], ["s"], keepdims=0), node("SequenceInsert", ["s", "e", "p"], ["y"])]
+    proto = model(nodes, [value("x", TensorProto.STRING, "N"), value("e", TensorProto.STRING), value("p", INT64)],
+                  [sequence("y", TensorProto.STRING)])
+    result = compile_model(proto, tmp_path)(x=["a", "b"], e=np.array("c", object), p=np.array(-1))
+    assert [text.item() for text in result["y"]] == ["a", "c", "b"]
 
 
 def test_sequence_as_input(tmp_path):

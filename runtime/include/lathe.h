@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define LATHE_API_MAJOR 1
-#define LATHE_API_MINOR 1
+#define LATHE_API_MINOR 2
 
 #if defined(__GNUC__)
 #define LATHE_API __attribute__((visibility("default")))
@@ -72,7 +72,9 @@ typedef enum lathe_error_code {
   LATHE_ERROR_DEADLINE = 15,    /* the session's timeout has passed */
   LATHE_ERROR_HOST = 16,        /* the host's parallel_for failed */
   LATHE_ERROR_INTERNAL = 17,    /* compiled code contradicts its own table */
-  LATHE_ERROR_LOOP = 18         /* a loop of the model did not end within the session's loop_limit */
+  LATHE_ERROR_LOOP = 18,        /* a loop of the model did not end within the session's loop_limit */
+  LATHE_ERROR_DATA = 19,        /* data that an operator cannot read: a text that is no number */
+  LATHE_ERROR_COMPONENT = 20    /* a part of the runtime that the model needs is not there */
 } lathe_error_code;
 
 /* Of this thread's last call that failed; "" and LATHE_OK before. The text lives until the thread's next
@@ -280,6 +282,22 @@ LATHE_API lathe_error_code lathe_session_output(const lathe_session_t *session, 
 LATHE_API const int64_t *lathe_session_symbols(const lathe_session_t *session);
 /* Bytes held by the session: arena, buffers, unbound outputs and copies of inputs. */
 LATHE_API uint64_t lathe_session_memory(const lathe_session_t *session);
+
+/* -- Texts
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* An element of a LATHE_STRING tensor is the int64_t number of a text. Equal texts have equal numbers. A
+ * session knows the texts of its model, those that were added, and after a run those that the run made. */
+
+/* The number of a text. Those that a run made are forgotten. Since API 1.2 */
+LATHE_API lathe_error_code lathe_session_add_text(lathe_session_t *session, const char *text, size_t bytes,
+                                                  int64_t *number);
+/* The text of a number, which is not terminated by 0. It lives until the next run, text that is added or
+ * cleared, or close. Since API 1.2 */
+LATHE_API lathe_error_code lathe_session_text(const lathe_session_t *session, int64_t number,
+                                              const char **text, size_t *bytes);
+/* Forgets all texts but those of the model. Since API 1.2 */
+LATHE_API lathe_error_code lathe_session_clear_texts(lathe_session_t *session);
 
 /* -- Profile
  * ------------------------------------------------------------------------------------------------------- */

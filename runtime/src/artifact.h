@@ -51,12 +51,21 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
 /* The bytes that every table has: those of ABI 1.1. */
 enum { LATHE_TABLE_MIN_BYTES = offsetof(struct lathe_table, buffer_count) };
 
-/* Fields that tables of ABI 1.1 do not have. */
+/* Those of ABI 1.2. */
+enum { LATHE_TABLE_BYTES_1_2 = offsetof(struct lathe_table, texts) };
+
+/* Fields that older tables do not have. */
 static inline uint32_t lathe_table_buffer_count(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? table->buffer_count : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_2 ? table->buffer_count : 0;
 }
 static inline uint32_t lathe_table_place_count(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? table->place_count : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_2 ? table->place_count : 0;
+}
+static inline uint32_t lathe_table_text_count(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? table->text_count : 0;
+}
+static inline uint32_t lathe_table_service_count(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? table->service_count : 0;
 }
 
 /* What stands `offset` bytes from the table. */

@@ -24,6 +24,8 @@ static struct dtype describe(uint32_t dtype) {
     return (struct dtype){"i32", 4};
   case LATHE_INT64:
     return (struct dtype){"i64", 8};
+  case LATHE_STRING:
+    return (struct dtype){"string", 8};
   case LATHE_BOOL:
     return (struct dtype){"bool", 1};
   case LATHE_FLOAT16:

@@ -283,6 +283,9 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
     return code;
   }
   count_output_dims(model);
+  if (!options->inspect_only && (code = lathe_model_load_services(model))) {
+    return code;
+  }
   log_text(model, LATHE_LOG_INFO, "opened \"%s\", variant %s", name,
            model->variant ? model->variant->isa : "none");
   return LATHE_OK;
@@ -401,6 +404,9 @@ static lathe_error_code attach_table(lathe_model_t *model, const void *weights, 
   }
   atomic_store(&model->weights_state, LATHE_WEIGHTS_GOOD);
   count_output_dims(model);
+  if (!options->inspect_only && (code = lathe_model_load_services(model))) {
+    return code;
+  }
   if (!weights && table->weight_bytes && options->weights_path) {
     return open_weights(model, options->weights_path);
   }
@@ -462,6 +468,7 @@ void lathe_close(lathe_model_t *model) {
   if (model->weights_map.data) {
     munmap(model->weights_map.data, model->weights_map.bytes);
   }
+  lathe_model_unload_services(model);
   lathe_unload(model->library);
   lathe_allocator allocator = model->allocator;
   lathe_release(&allocator, model, sizeof *model);

@@ -7,9 +7,13 @@
 #include "artifact.h"
 #include "error.h"
 #include "lathe.h"
+#include "lathe/component.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
+
+/* The optional parts of the runtime that there are. */
+enum { LATHE_COMPONENTS = 2 };
 
 enum lathe_weights_state { LATHE_WEIGHTS_UNCHECKED = 0, LATHE_WEIGHTS_GOOD = 1 };
 
@@ -36,6 +40,9 @@ struct lathe_model {
   struct lathe_weights_map weights_map;
   uint32_t output_dim_count;           /* of all outputs together */
   struct lathe_artifact_header header; /* zero for a linked table */
+  lathe_component_fn *services;        /* [service_count], or null */
+  void *component_libraries[LATHE_COMPONENTS];
+  const struct lathe_component *components[LATHE_COMPONENTS]; /* in them; null: not loaded */
 };
 
 /* The default allocator, for null. */
@@ -55,6 +62,10 @@ lathe_error_code lathe_load(int fd, const char *name, const struct lathe_elf_vie
 void lathe_unload(void *library);
 /* Maps weights of a file for large pages; null when there are too few of them, or it cannot be done. */
 const uint8_t *lathe_map_weights(int fd, uint64_t offset, uint64_t bytes, struct lathe_weights_map *map);
+
+/* Loads the components that the model asks for, and finds its services in them. */
+lathe_error_code lathe_model_load_services(lathe_model_t *model);
+void lathe_model_unload_services(lathe_model_t *model);
 
 /* Compares the weights with their sums unless that was done before. Any thread may call it. */
 lathe_error_code lathe_model_check_weights(lathe_model_t *model);

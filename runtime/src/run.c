@@ -172,6 +172,9 @@ lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t num
   case LATHE_FAULT_LOOP:
     return lathe_fail_at(LATHE_ERROR_LOOP, nodes, "a loop did not end within %lld iterations %s",
                          (long long)session->loop_limit, place);
+  case LATHE_FAULT_SERVICE:
+    snprintf(why, sizeof why, "%s", lathe_last_error());
+    return lathe_fail_at(lathe_last_error_code(), nodes, "%s %s", why, place);
   default:
     return lathe_fail_at(LATHE_ERROR_INTERNAL, nodes, "compiled code returned the unknown fault %u %s", fault,
                          place);
@@ -205,6 +208,7 @@ lathe_error_code lathe_session_run(lathe_session_t *session) {
     return code;
   }
   lathe_session_copy_inputs(session);
+  lathe_session_begin_texts(session);
   ++session->run;
   session->deadline_ns = 0;
   if (session->timeout_ns) {
@@ -222,7 +226,8 @@ lathe_error_code lathe_session_run(lathe_session_t *session) {
                             .workers = session->workers,
                             .output_dims = session->output_dims,
                             .reserve = lathe_session_reserve,
-                            .loop_limit = session->loop_limit};
+                            .loop_limit = session->loop_limit,
+                            .service = lathe_session_serve};
   lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
   uint32_t before = lathe_enter_float_state();
   int32_t fault = run(&call);

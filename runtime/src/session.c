@@ -151,6 +151,7 @@ void lathe_session_close(lathe_session_t *session) {
   lathe_release(&allocator, session->results.data, session->results.bytes);
   lathe_release(&allocator, session->copies.data, session->copies.bytes);
   lathe_session_release_buffers(session);
+  lathe_session_release_texts(session);
   lathe_close(session->model);
   lathe_release(&allocator, session, session->bytes);
 }
@@ -194,7 +195,9 @@ uint64_t lathe_session_memory(const lathe_session_t *session) {
   if (!session) {
     return 0;
   }
-  uint64_t bytes = session->arena.bytes + session->results.bytes + session->copies.bytes;
+  const struct lathe_texts *texts = &session->texts;
+  uint64_t bytes = session->arena.bytes + session->results.bytes + session->copies.bytes +
+                   texts->entries.bytes + texts->index.bytes + texts->chunk_bytes;
   for (uint32_t i = 0; i < lathe_table_buffer_count(session->model->table); ++i) {
     bytes += session->buffers[i].bytes;
   }

@@ -6,6 +6,7 @@
 
 #include "model.h"
 #include "pool.h"
+#include "texts.h"
 
 struct lathe_bound_input {
   const uint8_t *data; /* never null once bound */
@@ -15,12 +16,6 @@ struct lathe_bound_input {
   uint64_t bytes;
   uint64_t copy_offset; /* into lathe_session.copies */
   bool bound, copied;
-};
-
-/* Memory that only grows. */
-struct lathe_buffer {
-  uint8_t *data;
-  uint64_t bytes;
 };
 
 enum lathe_output_place { LATHE_OUTPUT_OWN = 0, LATHE_OUTPUT_TENSOR, LATHE_OUTPUT_MEMORY };
@@ -66,6 +61,7 @@ struct lathe_session {
   int64_t loop_limit;
   lathe_error_code reserve_error; /* why the last lathe_session_reserve gave nothing */
   bool dims_from_run;             /* of any output */
+  struct lathe_texts texts;
 
   uint64_t run;
   lathe_profile_record *records;
@@ -96,6 +92,14 @@ void lathe_session_release_owner(struct lathe_bound_input *input);
 /* The lathe_parallel_for_fn of all sessions; `context` is the session. */
 int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
                                    int64_t count, int64_t grain);
+/* The lathe_service_fn of all sessions; `context` is the session. */
+int32_t lathe_session_serve(void *context, int64_t service, const void *const *pointers,
+                            const int64_t *counts);
+/* Forgets the texts of the last run; what services add to and read from; and gives back their memory. */
+void lathe_session_begin_texts(lathe_session_t *session);
+int64_t lathe_session_add_run_text(void *context, const char *text, size_t count);
+const char *lathe_session_run_text(void *context, int64_t number, size_t *count);
+void lathe_session_release_texts(lathe_session_t *session);
 /* Turns the number that compiled code returned into an error. */
 lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t number);
 

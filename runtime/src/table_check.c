@@ -183,6 +183,48 @@ static bool check_places(struct walk *walk) {
   return true;
 }
 
+static bool check_bytes(struct walk *walk, int32_t offset, uint32_t bytes) {
+  uint64_t room;
+  const char *text = reach(walk, offset, LATHE_SECTION_CONSTANTS, 1, &room);
+  return (text && bytes <= room) || fail(walk, "a text in its table lies outside its constants");
+}
+
+static bool check_texts(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  uint32_t count = lathe_table_text_count(table);
+  const struct lathe_text_info *texts = count ? array(walk, table->texts, count, sizeof *texts, 4) : NULL;
+  if (count && !texts) {
+    return fail(walk, "its list of texts lies outside its constants");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!check_bytes(walk, texts[i].text, texts[i].bytes)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool check_services(struct walk *walk) {
+  enum { MAX_OPERANDS = 16 };
+  const struct lathe_table *table = walk->table;
+  uint32_t count = lathe_table_service_count(table);
+  const struct lathe_service_info *services =
+      count ? array(walk, table->services, count, sizeof *services, 4) : NULL;
+  if (count && !services) {
+    return fail(walk, "its list of services lies outside its constants");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!check_string(walk, services[i].name) ||
+        !check_bytes(walk, services[i].argument, services[i].argument_bytes)) {
+      return false;
+    }
+    if (services[i].operand_count > MAX_OPERANDS) {
+      return fail(walk, "a service in its table has an impossible number of operands");
+    }
+  }
+  return true;
+}
+
 static bool check_metadata(struct walk *walk) {
   const struct lathe_table *table = walk->table;
   const struct lathe_metadata_info *items =
@@ -212,7 +254,9 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
     return "its table has another magic number";
   }
   if (table->abi_major != LATHE_ABI_MAJOR || table->abi_minor > LATHE_ABI_MINOR ||
-      table->bytes < (table->abi_minor >= 2 ? sizeof *table : LATHE_TABLE_MIN_BYTES)) {
+      table->bytes < (table->abi_minor >= 3   ? sizeof *table
+                      : table->abi_minor == 2 ? LATHE_TABLE_BYTES_1_2
+                                              : LATHE_TABLE_MIN_BYTES)) {
     return "its table is of another runtime ABI";
   }
   if (room < table->bytes) {
@@ -226,7 +270,7 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
       check_values(&walk, table->inputs, table->input_count, /*input=*/true, seen) &&
       check_values(&walk, table->outputs, table->output_count, /*input=*/false, seen) &&
       check_symbols(&walk, seen) && check_kernels(&walk) && check_places(&walk) && check_variants(&walk) &&
-      check_metadata(&walk)) {
+      check_texts(&walk) && check_services(&walk) && check_metadata(&walk)) {
     return NULL;
   }
   return walk.why;

@@ -65,6 +65,15 @@ TestModel &TestModel::place(const char *nodes) {
   return *this;
 }
 
+TestModel &TestModel::text(std::string bytes) {
+  texts.push_back(std::move(bytes));
+  return *this;
+}
+TestModel &TestModel::service(const char *name, const char *argument, uint32_t operands) {
+  services.push_back({name, argument, operands});
+  return *this;
+}
+
 lathe_table *TestModel::build() {
   auto *table = reinterpret_cast<lathe_table *>(take(sizeof(lathe_table)));
   Writer writer{reinterpret_cast<char *>(table)};
@@ -109,6 +118,20 @@ lathe_table *TestModel::build() {
   table->places = writer.offset(placeInfos);
   for (size_t i = 0; i < places.size(); ++i) {
     placeInfos[i] = {writer.string(places[i])};
+  }
+  auto *textInfos = reinterpret_cast<lathe_text_info *>(take(texts.size() * sizeof(lathe_text_info)));
+  table->text_count = uint32_t(texts.size());
+  table->texts = writer.offset(textInfos);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    textInfos[i] = {writer.string(texts[i]), uint32_t(texts[i].size())};
+  }
+  auto *serviceInfos =
+      reinterpret_cast<lathe_service_info *>(take(services.size() * sizeof(lathe_service_info)));
+  table->service_count = uint32_t(services.size());
+  table->services = writer.offset(serviceInfos);
+  for (size_t i = 0; i < services.size(); ++i) {
+    serviceInfos[i] = {writer.string(services[i].name), writer.string(services[i].argument),
+                       uint32_t(services[i].argument.size()), services[i].operands};
   }
   table->buffer_count = bufferCount;
   auto *variant = reinterpret_cast<lathe_variant_info *>(take(sizeof(lathe_variant_info)));

@@ -25,6 +25,8 @@ public:
   TestModel &slots(uint32_t count);
   TestModel &buffers(uint32_t count);
   TestModel &place(const char *nodes);
+  TestModel &text(std::string bytes);
+  TestModel &service(const char *name, const char *argument, uint32_t operands);
 
   /// The table; it stays valid to the end of the process.
   lathe_table *build();
@@ -46,7 +48,12 @@ private:
   std::vector<Symbol> symbols;
   std::vector<Value> inputs, outputs;
   std::vector<std::pair<std::string, std::string>> kernels;
-  std::vector<std::string> places;
+  std::vector<std::string> places, texts;
+  struct Service {
+    std::string name, argument;
+    uint32_t operands;
+  };
+  std::vector<Service> services;
   uint32_t slotCount = 0, bufferCount = 0;
 };
 

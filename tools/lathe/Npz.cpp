@@ -149,14 +149,17 @@ Expected<Array> parseNpy(StringRef path, StringRef bytes) {
     return malformed(path, "its header is not one of a plain array");
   }
   const NumpyType *type = find_if(numpyTypes, [&](const NumpyType &t) { return t.name == descr; });
-  if (type == std::end(numpyTypes)) {
+  StringRef width = descr;
+  bool isString = width.consume_front("<U") && !width.getAsInteger(10, array.width) && array.width >= 0 &&
+                  array.width < int64_t(1) << 32;
+  if (type == std::end(numpyTypes) && !isString) {
     return malformed(path, "arrays of type " + quoteText(descr) + " cannot be read");
   }
   if (fortran && array.dims.size() > 1) {
     return malformed(path, "the array is in Fortran order").help("save it with numpy.ascontiguousarray");
   }
-  array.dtype = type->dtype;
-  int64_t size = lathe_dtype_bytes(type->dtype);
+  array.dtype = isString ? uint32_t(LATHE_STRING) : type->dtype;
+  int64_t size = isString ? 4 * array.width : int64_t(lathe_dtype_bytes(array.dtype));
   for (int64_t dim : array.dims) {
     if (MulOverflow<int64_t>(size, dim, size)) {
       return malformed(path, "the product of its dimensions overflows");
@@ -348,12 +351,13 @@ Expected<std::vector<Array>> lathe::readNpz(StringRef path) {
 }
 
 static Expected<std::string> npyHeader(const ArrayView &array) {
-  StringRef type = numpyName(array.dtype);
+  std::string type =
+      array.dtype == LATHE_STRING ? "<U" + std::to_string(array.width) : numpyName(array.dtype).str();
   if (type.empty()) {
     return modelError(ErrorCode::E0703, "numpy has no type for " + quoteText(array.name) + ", which is " +
                                             lathe_dtype_name(array.dtype));
   }
-  std::string dict = ("{'descr': '" + type + "', 'fortran_order': False, 'shape': (").str();
+  std::string dict = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (";
   dict += join(map_range(array.dims, [](int64_t dim) { return std::to_string(dim); }), ", ");
   dict += array.dims.size() == 1 ? ",), }" : "), }";
   // The data begins at a multiple of 64.

@@ -39,6 +39,9 @@ struct Array {
   uint32_t dtype = 0; // enum lathe_dtype
   std::vector<int64_t> dims;
   AlignedBytes bytes;
+  /// Of LATHE_STRING as numpy has it: so many UTF-32 code points for each element, 0 behind its end. -1:
+  /// numbers.
+  int64_t width = -1;
 };
 
 /// Whether numpy has no such element type: arrays then are of unsigned integers with the same bits.
@@ -56,6 +59,8 @@ struct ArrayView {
   uint32_t dtype;
   llvm::ArrayRef<int64_t> dims;
   llvm::ArrayRef<char> bytes;
+  /// As of an Array.
+  int64_t width = -1;
 };
 llvm::Error writeNpy(llvm::StringRef path, const ArrayView &array);
 /// Uncompressed, with the time stamps of 1980: equal arrays give equal bytes.

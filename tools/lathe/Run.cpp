@@ -6,6 +6,7 @@
 
 #include "Commands.h"
 #include "Session.h"
+#include "Texts.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/APFloat.h"
@@ -13,6 +14,7 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cmath>
+#include <deque>
 
 using namespace llvm;
 using namespace lathe;
@@ -112,7 +114,7 @@ Statistics statisticsOf(uint32_t dtype, ArrayRef<char> bytes) {
 
 void printValue(StringRef direction, StringRef name, uint32_t dtype, ArrayRef<int64_t> dims,
                 ArrayRef<char> bytes) {
-  Statistics s = statisticsOf(dtype, bytes);
+  Statistics s = dtype == LATHE_STRING ? Statistics() : statisticsOf(dtype, bytes);
   errs() << direction << ' ' << quoteText(name) << ' ' << describe(dtype, dims);
   if (s.count > 0) {
     errs() << format(": min %.6g, mean %.6g, max %.6g", s.least, s.sum / double(s.count), s.greatest);
@@ -136,12 +138,17 @@ Error runModel(const RunOptions &options) {
     return error;
   }
   std::vector<ArrayView> outputs;
+  std::deque<std::vector<uint32_t>> characters;
   for (size_t i = 0; i < (*session)->info().output_count; ++i) {
     Expected<ArrayView> output = (*session)->output(i);
     if (!output) {
       return output.takeError();
     }
     printValue("output", output->name, output->dtype, output->dims, output->bytes);
+    if (output->dtype == LATHE_STRING &&
+        !toCharacters((*session)->handle(), *output, characters.emplace_back())) {
+      return runtimeError(options.session.model);
+    }
     outputs.push_back(std::move(*output));
   }
   if (!options.outputs.empty()) {

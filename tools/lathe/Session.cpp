@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Session.h"
+#include "Texts.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
@@ -79,7 +80,10 @@ static ErrorCode codeOf(lathe_error_code code) {
   case LATHE_ERROR_DEADLINE:
   case LATHE_ERROR_HOST:
   case LATHE_ERROR_LOOP:
+  case LATHE_ERROR_DATA:
     return ErrorCode::E0704;
+  case LATHE_ERROR_COMPONENT:
+    return ErrorCode::E0005;
   default:
     return ErrorCode::E0900;
   }
@@ -280,6 +284,12 @@ Error Session::makeRandomInputs(const SessionOptions &options) {
     }
     array.bytes = AlignedBytes(size_t(bytes));
     fillRandom(array, random);
+    if (int64_t number; value.dtype == LATHE_STRING) {
+      if (lathe_session_add_text(session, "a", 1, &number) != LATHE_OK) {
+        return runtimeError(path);
+      }
+      fill<int64_t>(array, [&] { return number; });
+    }
     arrays.push_back(std::move(array));
   }
   return Error::success();
@@ -328,7 +338,10 @@ Error Session::bind() {
         .file(path)
         .help("--inputs all.npz, --input NAME=FILE.npy, or --random");
   }
-  for (const Array &array : arrays) {
+  for (Array &array : arrays) {
+    if (array.width >= 0 && !toNumbers(session, array)) {
+      return runtimeError(path);
+    }
     size_t index = lathe_model_find_input(modelHandle, array.name.c_str());
     if (index == SIZE_MAX) {
       return modelError(ErrorCode::E0701, "the model has no input " + quoteText(array.name))

@@ -34,6 +34,12 @@ struct KernelDescription {
   unsigned layers = 1;
 };
 
+/// A function of a component of the runtime, and what the model says about a use of it.
+struct ServiceDescription {
+  std::string name, argument;
+  unsigned operands = 0;
+};
+
 /// Everything in the table but the code.
 struct ModelDescription {
   std::string name;
@@ -48,6 +54,9 @@ struct ModelDescription {
   std::vector<KernelDescription> kernels;
   /// The nodes of places outside of kernels where a run may end, one a line.
   std::vector<std::string> places;
+  /// What elements of tensors of strings stand for.
+  std::vector<std::string> texts;
+  std::vector<ServiceDescription> services;
   std::vector<std::pair<std::string, std::string>> metadata;
 
   /// `lathe_model_<symbolId>`.

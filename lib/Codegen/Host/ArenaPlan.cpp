@@ -5,6 +5,7 @@
 
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -128,7 +129,7 @@ LogicalResult ArenaPlan::findResults(Block &block) {
   for (auto [index, operand] : llvm::enumerate(block.getTerminator()->getOperands())) {
     Value root = getRoot(operand);
     Operation *op = root.getDefiningOp();
-    if (!op || !isa<kernel::LaunchOp, nn::LayerCallOp>(op) || op->getBlock() != &block ||
+    if (!op || !isa<kernel::LaunchOp, nn::LayerCallOp, nn::ServiceOp>(op) || op->getBlock() != &block ||
         !resultOf.try_emplace(root, index).second) {
       return block.getTerminator()->emitError()
              << "result " << index << " is not computed by a kernel of its own";
@@ -190,7 +191,7 @@ void ArenaPlan::placeLoop(nn::LoopOp loop) {
 
 LogicalResult ArenaPlan::place(Block &block, nn::ShapeTracker &shapes, SymbolTable &symbols) {
   for (Operation &op : block) {
-    if (isa<kernel::LaunchOp, nn::LayerCallOp>(op)) {
+    if (isa<kernel::LaunchOp, nn::LayerCallOp, nn::ServiceOp>(op)) {
       for (OpResult result : op.getResults()) {
         if (failed(placeRoot(result, shapes))) {
           return failure();

@@ -11,6 +11,7 @@
 #include "KernelEntries.h"
 #include "lathe/Codegen/Host/ArenaPlan.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 #include "lathe/abi.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -33,7 +34,8 @@ enum CallField {
   Workers,
   OutputDims,
   Reserve,
-  LoopLimit
+  LoopLimit,
+  Service
 };
 
 /// What all functions of a module share.
@@ -44,6 +46,8 @@ struct ModuleState {
   llvm::StringMap<int64_t> kernelIndex; // of lathe_table.kernels
   /// lathe_table.places, numbered in the order in which they are found.
   llvm::MapVector<mlir::Location, int64_t> places;
+  /// lathe_table.services: name, argument and number of operands.
+  llvm::MapVector<std::tuple<mlir::StringAttr, mlir::StringAttr, unsigned>, int64_t> services;
   int64_t slotCount = 0, bufferCount = 0;
 
   explicit ModuleState(mlir::ModuleOp module) : module(module), symbols(module) {}
@@ -67,6 +71,7 @@ private:
   llvm::LogicalResult emitReturn(mlir::func::ReturnOp op);
   llvm::LogicalResult emitLaunch(kernel::LaunchOp launch);
   llvm::LogicalResult emitLayerCall(nn::LayerCallOp layer);
+  llvm::LogicalResult emitService(nn::ServiceOp op);
   void emitReserveResult(Emit &emit, mlir::Value root, int64_t place);
   llvm::LogicalResult emitReadIndex(nn::ReadIndexOp op);
   void emitCheckedSize(nn::CheckedSizeOp op);

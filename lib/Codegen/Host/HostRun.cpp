@@ -90,6 +90,7 @@ int64_t HostFunction::maxArguments() {
   source.walk([&](kernel::LaunchOp launch) {
     most = std::max<int64_t>(most, launch.getNumOperands() + launch.getNumResults());
   });
+  source.walk([&](nn::ServiceOp op) { most = std::max<int64_t>(most, 2 * (op.getInputs().size() + 1)); });
   return most;
 }
 
@@ -120,6 +121,9 @@ LogicalResult HostFunction::emitOp(Operation &op) {
   }
   if (auto layer = dyn_cast<nn::LayerCallOp>(op)) {
     return emitLayerCall(layer);
+  }
+  if (auto service = dyn_cast<nn::ServiceOp>(op)) {
+    return emitService(service);
   }
   if (auto choice = dyn_cast<nn::IfOp>(op)) {
     return emitIf(choice);
@@ -301,6 +305,45 @@ LogicalResult HostFunction::emitLayerCall(nn::LayerCallOp layer) {
                                      TypeRange{builder.getI32Type()}, operands)
                     .getResult(0);
   branchOnFault(layer.getLoc(), fault, fault);
+  return success();
+}
+
+/// Hands over the addresses of operands and result, then their numbers of elements.
+LogicalResult HostFunction::emitService(nn::ServiceOp op) {
+  Emit emit{builder, op.getLoc()};
+  int64_t place = placeOf(op.getLoc()), position = 0;
+  emitReserveResult(emit, op.getResult(), place);
+  SmallVector<Value> tensors(op.getInputs());
+  tensors.push_back(op.getResult());
+  for (Value tensor : tensors) {
+    FailureOr<Value> pointer = getPointer(tensor);
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(tensor);
+    if (failed(pointer) || failed(dims)) {
+      return op.emitError("the shape or the place of an operand is not known");
+    }
+    Value count = emit.constant(1);
+    for (OpFoldResult dim : *dims) {
+      std::optional<int64_t> size = getConstantIntValue(dim);
+      count = emit.multiplyBytes(count, size ? emit.constant(*size)
+                                             : emit.fromIndex(mapping.lookup(cast<Value>(dim))));
+    }
+    emit.store(*pointer, argumentBuffer, position);
+    emit.store(count, argumentBuffer, tensors.size() + position++);
+  }
+  int64_t next = state.services.size();
+  int64_t number =
+      state.services.insert({{op.getNameAttr(), op.getArgumentAttr(), op.getInputs().size()}, next})
+          .first->second;
+  Type i32 = builder.getI32Type();
+  auto type = LLVM::LLVMFunctionType::get(i32, {emit.ptr(), emit.i64(), emit.ptr(), emit.ptr()});
+  Value fault =
+      LLVM::CallOp::create(builder, op.getLoc(), type,
+                           ValueRange{emit.load(emit.ptr(), call, Service), context, emit.constant(number),
+                                      argumentBuffer, emit.at(argumentBuffer, tensors.size())})
+          .getResult();
+  auto shifted =
+      LLVM::ConstantOp::create(builder, op.getLoc(), i32, builder.getI32IntegerAttr(int32_t(place << 8)));
+  branchOnFault(op.getLoc(), fault, LLVM::OrOp::create(builder, op.getLoc(), fault, shifted));
   return success();
 }
 

@@ -71,6 +71,14 @@ struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
     if (state.bufferCount) {
       getOperation()->setAttr(kBufferCountAttr, builder.getI64IntegerAttr(state.bufferCount));
     }
+    SmallVector<Attribute> services;
+    for (auto &[service, number] : state.services) {
+      auto [name, argument, operands] = service;
+      services.push_back(builder.getArrayAttr({name, argument, builder.getI64IntegerAttr(operands)}));
+    }
+    if (!services.empty()) {
+      getOperation()->setAttr(kServicesAttr, builder.getArrayAttr(services));
+    }
     if (!state.places.empty()) {
       auto toAttribute = [](auto &place) { return Attribute(place.first); };
       getOperation()->setAttr(kPlacesAttr,

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Inputs that are sequences or optionals.
+/// Inputs that are sequences, optionals or maps.
 
 #include "Arguments.h"
+#include "Legalizer.h"
 
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
@@ -30,11 +31,12 @@ private:
   /// The value of type `type` that an input called `name` is: new arguments, and nodes that make one of them.
   FailureOr<Value> make(const std::string &name, Type type, Location loc);
   FailureOr<Value> makeTensor(const std::string &name, Type type, Location loc);
+  FailureOr<Value> makeMap(const std::string &name, MapType type, Location loc);
   /// What the option for `name` says, which is used up then; nothing without one.
   std::optional<std::string> takeOption(StringRef name);
   /// The number of elements of `name`; nothing, after an error, if the option gives none.
   std::optional<int64_t> takeCount(StringRef name, Location loc);
-  Value makeNode(StringRef op, ValueRange inputs, Type type, Location loc);
+  Value makeNode(StringRef op, ValueRange inputs, Type type, Location loc, StringRef domain = "");
   void addMetadata(const std::string &key, int64_t count);
 
   func::FuncOp main;
@@ -70,10 +72,10 @@ std::optional<int64_t> ArgumentExpander::takeCount(StringRef name, Location loc)
   return count;
 }
 
-Value ArgumentExpander::makeNode(StringRef op, ValueRange inputs, Type type, Location loc) {
+Value ArgumentExpander::makeNode(StringRef op, ValueRange inputs, Type type, Location loc, StringRef domain) {
   constexpr int64_t kVersion = 15;
-  return NodeOp::create(builder, loc, TypeRange{type}, op, /*domain=*/"", kVersion,
-                        builder.getDictionaryAttr({}), builder.getStrArrayAttr({""}),
+  return NodeOp::create(builder, loc, TypeRange{type}, op, domain, kVersion, builder.getDictionaryAttr({}),
+                        builder.getStrArrayAttr({""}),
                         /*subgraphs=*/ArrayAttr(), inputs, /*bodiesCount=*/0)
       ->getResult(0);
 }
@@ -110,7 +112,32 @@ FailureOr<Value> ArgumentExpander::makeTensor(const std::string &name, Type type
   return Value(main.front().addArgument(type, loc));
 }
 
+/// A map is its keys and its values, equally many.
+FailureOr<Value> ArgumentExpander::makeMap(const std::string &name, MapType type, Location loc) {
+  auto values = dyn_cast<TensorType>(type.getValue());
+  if (!values) {
+    return emitError(loc) << "[E0308] input \"" << name << "\" has type " << type
+                          << ", but the values of maps must be numbers or strings";
+  }
+  SmallVector<Value> parts;
+  for (auto [part, element] : {std::pair(StringRef("keys"), type.getKey()),
+                               std::pair(StringRef("values"), values.getElementType())}) {
+    attributes.push_back(builder.getDictionaryAttr(
+        {builder.getNamedAttr(OnnxDialect::kNameAttr, builder.getStringAttr(name + "." + part)),
+         builder.getNamedAttr(OnnxDialect::kDimsAttr, builder.getStrArrayAttr({name + ".size"}))}));
+    parts.push_back(main.front().addArgument(RankedTensorType::get({ShapedType::kDynamic}, element), loc));
+  }
+  auto module = main->getParentOfType<ModuleOp>();
+  NamedAttrList entries(module->getAttrOfType<DictionaryAttr>(OnnxDialect::kMetadataAttr));
+  entries.set("lathe.map." + name, builder.getStringAttr("1"));
+  module->setAttr(OnnxDialect::kMetadataAttr, entries.getDictionary(main.getContext()));
+  return makeNode("Map", parts, type, loc, kOwnDomain);
+}
+
 FailureOr<Value> ArgumentExpander::make(const std::string &name, Type type, Location loc) {
+  if (auto map = dyn_cast<MapType>(type)) {
+    return makeMap(name, map, loc);
+  }
   if (auto optional = dyn_cast<OptionalType>(type)) {
     auto *none = llvm::find(options, name + "=none");
     if (none == options.end()) {
@@ -144,13 +171,13 @@ LogicalResult ArgumentExpander::expand(SmallVectorImpl<std::string> &rest) {
   builder.setInsertionPointToStart(&main.front());
   Block &block = main.front();
   unsigned count = block.getNumArguments();
-  bool hasLists =
-      llvm::any_of(block.getArgumentTypes(), [](Type type) { return isa<OptionalType, SequenceType>(type); });
+  bool hasLists = llvm::any_of(block.getArgumentTypes(),
+                               [](Type type) { return isa<OptionalType, SequenceType, MapType>(type); });
   for (unsigned i = 0; hasLists && i < count; ++i) {
     BlockArgument argument = block.getArgument(i);
     auto name = main.getArgAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr);
     FailureOr<Value> value;
-    if (isa<OptionalType, SequenceType>(argument.getType())) {
+    if (isa<OptionalType, SequenceType, MapType>(argument.getType())) {
       value = make(name ? name.str() : "", argument.getType(), argument.getLoc());
       if (failed(value)) {
         return failure();

@@ -5,6 +5,7 @@
 /// If and Loop.
 
 #include "Loops.h"
+#include "OpenSequences.h"
 
 #include "lathe/Dialect/NN/IR/NNHost.h"
 
@@ -38,6 +39,13 @@ private:
   bool chooseByRank(MutableArrayRef<std::string> misfits);
   /// The other branch does not fit, so that the condition must be `wanted`.
   LogicalResult convertOnly(Region &body, bool wanted, StringRef misfit);
+  /// Takes results apart that are sequences or optionals in a branch: into an open sequence's tensors, and
+  /// whether there is something.
+  LogicalResult takeApart();
+  LogicalResult takeSequenceApart(unsigned i, SmallVector<LegalValue> (&parts)[2]);
+  void takeTensorApart(unsigned i, SmallVector<LegalValue> (&parts)[2]);
+  /// Puts the joined parts together as the node's results.
+  void putTogether();
   /// Chooses how result `i` is handed on.
   LogicalResult joinResult(unsigned i);
   void joinScalars(const Scalars &thenScalars, const Scalars &elseScalars);
@@ -49,13 +57,20 @@ private:
     Type elementType;
     SmallVector<int64_t> shape;  // of the tensor, or of the scalars
     SmallVector<int64_t> places; // a number, or ~i of index results
-    bool isTensor = false;
+    bool isTensor = false, isString = false;
     int64_t firstIndex = 0;
+  };
+
+  /// What a result of the node is made of.
+  struct Recipe {
+    bool isSequence = false, isOptional = false;
   };
 
   LegalizeContext &c;
   Value condition;
   nn::IfOp choice;
+  SmallVector<Recipe> recipes;
+  SmallVector<LegalValue> results; // the joined parts
   SmallVector<LegalValue> branches[2];
   SmallVector<Joined> joined;
   SmallVector<Value> tensors[2], indices[2];
@@ -102,6 +117,104 @@ bool IfConverter::chooseByRank(MutableArrayRef<std::string> misfits) {
   return false;
 }
 
+/// A sequence without elements, or the other branch's form, stands for what is not there.
+LogicalResult IfConverter::takeSequenceApart(unsigned i, SmallVector<LegalValue> (&parts)[2]) {
+  std::optional<ElementForm> forms[2];
+  for (unsigned number : {0u, 1u}) {
+    LegalValue &value = branches[number][i];
+    if (value.isEmptyOptional) {
+      value.elements = std::make_shared<const std::vector<LegalValue>>();
+    }
+    OpBuilder::InsertionGuard guard(c.b);
+    c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+    forms[number] = getElementForm(c, value);
+    if (!forms[number]) {
+      return failure();
+    }
+  }
+  ElementForm form = forms[0]->type ? *forms[0] : *forms[1];
+  form.rank = std::max(forms[0]->rank, forms[1]->rank);
+  if (!form.type) {
+    return c.unsupported(llvm::formatv("result {0} is an empty sequence in both branches", i));
+  }
+  for (unsigned number : {0u, 1u}) {
+    OpBuilder::InsertionGuard guard(c.b);
+    c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+    LegalValue open = makeOpen(c, branches[number][i], form);
+    Value shapes = std::exchange(open.shapes, Value());
+    parts[number].push_back(open);
+    parts[number].emplace_back().tensor = shapes;
+  }
+  return success(!c.hasFailed());
+}
+
+/// In the place of a tensor that is not there stands one without elements, or a zero.
+void IfConverter::takeTensorApart(unsigned i, SmallVector<LegalValue> (&parts)[2]) {
+  for (unsigned number : {0u, 1u}) {
+    LegalValue value = branches[number][i];
+    value.presence = Size();
+    if (value.isEmptyOptional) {
+      LegalValue other = branches[1 - number][i];
+      value = LegalValue();
+      value.isString = std::exchange(other.isString, false);
+      other.presence = Size();
+      OpBuilder::InsertionGuard guard(c.b);
+      c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+      Value tensor = other.tensor;
+      Type element = tensor ? nn::getElementType(tensor) : other.scalars->elementType;
+      int64_t rank = tensor ? nn::getRank(tensor) : int64_t(other.scalars->shape.size());
+      value.tensor = c.expand(nn::buildScalar(c.b, c.loc, element, 0), Sizes(rank, c.b.getIndexAttr(0)));
+    }
+    parts[number].push_back(std::move(value));
+  }
+}
+
+LogicalResult IfConverter::takeApart() {
+  SmallVector<LegalValue> parts[2];
+  for (unsigned i = 0; i < c.node.op->getNumResults(); ++i) {
+    const LegalValue *values[] = {&branches[0][i], &branches[1][i]};
+    Recipe &recipe = recipes.emplace_back();
+    for (const LegalValue *value : values) {
+      recipe.isSequence |= value->isSequence();
+      recipe.isOptional |= value->isEmptyOptional || value->presence;
+    }
+    if (values[0]->isEmptyOptional && values[1]->isEmptyOptional) {
+      return c.unsupported(llvm::formatv("result {0} is an empty optional in both branches", i));
+    }
+    for (unsigned number : {0u, 1u}) {
+      if (recipe.isOptional) {
+        Size presence = values[number]->isEmptyOptional ? Size(c.b.getIndexAttr(0))
+                        : values[number]->presence      ? values[number]->presence
+                                                        : c.one();
+        parts[number].emplace_back().scalars = Scalars{c.b.getI1Type(), {}, {presence}};
+      }
+    }
+    if (recipe.isSequence) {
+      if (failed(takeSequenceApart(i, parts))) {
+        return failure();
+      }
+    } else {
+      takeTensorApart(i, parts);
+    }
+  }
+  branches[0] = std::move(parts[0]);
+  branches[1] = std::move(parts[1]);
+  return success();
+}
+
+void IfConverter::putTogether() {
+  const LegalValue *next = results.begin();
+  for (auto [i, recipe] : llvm::enumerate(recipes)) {
+    Size presence = recipe.isOptional ? (next++)->scalars->elements.front() : Size();
+    LegalValue value = *next++;
+    if (recipe.isSequence) {
+      value.shapes = (next++)->tensor;
+    }
+    value.presence = presence;
+    (void)c.setLegal(i, std::move(value));
+  }
+}
+
 void IfConverter::joinScalars(const Scalars &thenScalars, const Scalars &elseScalars) {
   Joined &result = joined.emplace_back();
   result.elementType = thenScalars.elementType;
@@ -119,6 +232,10 @@ void IfConverter::joinScalars(const Scalars &thenScalars, const Scalars &elseSca
 LogicalResult IfConverter::joinTensors(unsigned i) {
   Value values[2];
   Sizes dims[2];
+  bool isString = std::exchange(branches[0][i].isString, false);
+  if (std::exchange(branches[1][i].isString, false) != isString) {
+    return c.error("E0306", llvm::formatv("result {0} is of strings in one branch alone", i).str());
+  }
   for (unsigned number : {0u, 1u}) {
     OpBuilder::InsertionGuard guard(c.b);
     c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
@@ -137,6 +254,7 @@ LogicalResult IfConverter::joinTensors(unsigned i) {
   Joined &result = joined.emplace_back();
   result.elementType = nn::getElementType(values[0]);
   result.isTensor = true;
+  result.isString = isString;
   for (auto [thenDim, elseDim] : llvm::zip_equal(dims[0], dims[1])) {
     std::optional<int64_t> thenNumber = getConstantIntValue(thenDim);
     if (thenNumber && thenNumber == getConstantIntValue(elseDim)) {
@@ -158,6 +276,9 @@ LogicalResult IfConverter::joinTensors(unsigned i) {
 }
 
 LogicalResult IfConverter::joinResult(unsigned i) {
+  if (branches[0][i].isString || branches[1][i].isString) {
+    return joinTensors(i);
+  }
   const Scalars *thenScalars = c.asScalars(branches[0][i]), *elseScalars = c.asScalars(branches[1][i]);
   if (thenScalars && elseScalars && thenScalars->elements.size() <= kMaxJoinedScalars &&
       thenScalars->shape == elseScalars->shape && thenScalars->elementType == elseScalars->elementType) {
@@ -191,18 +312,20 @@ LogicalResult IfConverter::finish() {
   choice = {};
   c.b.setInsertionPointAfter(final);
   unsigned tensor = 0;
-  for (auto [i, result] : llvm::enumerate(joined)) {
+  for (const Joined &result : joined) {
     LegalValue value;
     if (result.isTensor) {
       value.tensor = final.getResult(tensor++);
+      value.isString = result.isString;
     } else {
       value.scalars = Scalars{result.elementType, result.shape, {}};
       for (int64_t k = 0; k < ShapedType::getNumElements(result.shape); ++k) {
         value.scalars->elements.push_back(final.getResult(shapes.size() + result.firstIndex + k));
       }
     }
-    (void)c.setLegal(i, std::move(value));
+    results.push_back(std::move(value));
   }
+  putTogether();
   return success(!c.hasFailed());
 }
 
@@ -246,8 +369,8 @@ LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
     for (unsigned number : {0u, 1u}) {
       fits[number] = succeeded(convertBranch(*bodies[number], number, misfits[number]));
     }
-    bool ok = fits[0] && fits[1] && !chooseByRank(misfits);
-    for (unsigned i = 0; ok && i < c.node.op->getNumResults(); ++i) {
+    bool ok = fits[0] && fits[1] && !chooseByRank(misfits) && succeeded(takeApart());
+    for (unsigned i = 0; ok && i < branches[0].size(); ++i) {
       ok = succeeded(joinResult(i));
     }
     ok = ok && succeeded(finish());
@@ -290,6 +413,34 @@ static LogicalResult legalizeIf(LegalizeContext &c) {
 // Loop
 //===----------------------------------------------------------------------===//
 
+FailureOr<Iteration> lathe::onnx::convertIteration(LegalizeContext &c, Region &body, size_t carried,
+                                                   Size iteration, ArrayRef<LegalValue> values) {
+  // In the body the condition holds.
+  SmallVector<LegalValue> arguments(2);
+  arguments[0].scalars = Scalars{c.b.getI64Type(), {}, {iteration}};
+  arguments[1].scalars = Scalars{c.b.getI1Type(), {}, {c.one()}};
+  llvm::append_range(arguments, values);
+  FailureOr<SmallVector<LegalValue>> yielded = c.bodies->convert(body, arguments);
+  if (failed(yielded)) {
+    return failure();
+  }
+  size_t results = c.node.op->getNumResults();
+  if (yielded->size() != 1 + results) {
+    return c.error(
+        "E0305",
+        llvm::formatv("the body has {0} outputs, must have {1}", yielded->size(), 1 + results).str());
+  }
+  FailureOr<Value> next = asCondition(c, yielded->front());
+  if (failed(next)) {
+    return failure();
+  }
+  Iteration made{*next, {}, {}};
+  ArrayRef<LegalValue> rest = ArrayRef(*yielded).drop_front();
+  llvm::append_range(made.carried, rest.take_front(carried));
+  llvm::append_range(made.scans, rest.drop_front(carried));
+  return made;
+}
+
 static LogicalResult legalizeLoop(LegalizeContext &c) {
   Region *body = c.subgraph("body");
   if (!body) {
@@ -323,32 +474,14 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
         "E0305", llvm::formatv("{0} values are carried, but there are {1} outputs", carried, results).str());
   }
   if (needsUnrolling(inits, *body)) {
-    return unrollLoop(c, trip, inits, *body);
+    std::optional<bool> isUnrolled = unrollLoop(c, trip, inits, *body);
+    if (isUnrolled) {
+      return success(*isUnrolled);
+    }
+    return legalizeOpenLoop(c, trip, *condition, inits, *body);
   }
-  auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) -> FailureOr<Iteration> {
-    // In the body the condition holds.
-    SmallVector<LegalValue> arguments(2);
-    arguments[0].scalars = Scalars{c.b.getI64Type(), {}, {iteration}};
-    arguments[1].scalars = Scalars{c.b.getI1Type(), {}, {c.one()}};
-    llvm::append_range(arguments, values);
-    FailureOr<SmallVector<LegalValue>> yielded = c.bodies->convert(*body, arguments);
-    if (failed(yielded)) {
-      return failure();
-    }
-    if (yielded->size() != 1 + results) {
-      return c.error(
-          "E0305",
-          llvm::formatv("the body has {0} outputs, must have {1}", yielded->size(), 1 + results).str());
-    }
-    FailureOr<Value> next = asCondition(c, yielded->front());
-    if (failed(next)) {
-      return failure();
-    }
-    Iteration made{*next, {}, {}};
-    ArrayRef<LegalValue> rest = ArrayRef(*yielded).drop_front();
-    llvm::append_range(made.carried, rest.take_front(carried));
-    llvm::append_range(made.scans, rest.drop_front(carried));
-    return made;
+  auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) {
+    return convertIteration(c, *body, carried, iteration, values);
   };
   FailureOr<LoopResults> loop = buildLoop(c, trip, *condition, inits, iterate);
   if (failed(loop)) {
@@ -357,8 +490,8 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
   for (auto [i, value] : llvm::enumerate(loop->carried)) {
     (void)c.setLegal(i, std::move(value));
   }
-  for (auto [i, tensor] : llvm::enumerate(loop->scans)) {
-    (void)c.set(carried + i, tensor);
+  for (auto [i, value] : llvm::enumerate(loop->scans)) {
+    (void)c.setLegal(carried + i, std::move(value));
   }
   return success(!c.hasFailed());
 }

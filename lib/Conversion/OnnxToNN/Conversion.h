@@ -22,7 +22,7 @@ class Conversion : public BodyConverter {
 public:
   Conversion(mlir::func::FuncOp main, const LegalizerRegistry &registry)
       : main(main), registry(registry), builder(main.getContext()), tracker(builder), sizes(builder),
-        scopes(1), vocabulary(main) {}
+        scopes(1) {}
   ~Conversion() override { destroyAbandoned(); }
 
   mlir::LogicalResult run();
@@ -32,6 +32,8 @@ public:
   llvm::FailureOr<llvm::SmallVector<LegalValue>>
   tryConvert(mlir::Region &body, llvm::ArrayRef<LegalValue> arguments, std::string &misfit) override;
   void abandon(mlir::Operation *op) override;
+  /// Within a body, what is made of an outer value stays there.
+  LegalValue *find(mlir::Value value) override;
 
 private:
   /// Converts a node at the builder's insertion point.
@@ -41,21 +43,12 @@ private:
   mlir::LogicalResult verifyNew(mlir::Operation *before, NodeOp node);
   /// The ops before the insertion point and after `before`.
   llvm::SmallVector<mlir::Operation *> getNew(mlir::Operation *before);
-  /// What is known of a value, or null. Within a body, what is made of an outer value stays there.
-  LegalValue *find(mlir::Value value);
   void destroyAbandoned();
   void bindStrings(ConstantOp constant) {
-    if (LegalValue value = vocabulary.bind(builder, constant); value.isKnown()) {
+    if (LegalValue value = lathe::onnx::bindStrings(builder, texts, constant); value.isKnown()) {
       scopes.back()[constant.getResult()] = std::move(value);
     }
   }
-  /// Adds to what the artifact says about the model.
-  void addMetadata(const llvm::Twine &key, const std::string &text);
-  /// The tensors that a result of the model becomes, and their names.
-  mlir::LogicalResult convertResult(LegalValue value, const std::string &name,
-                                    llvm::SmallVectorImpl<mlir::Value> &results,
-                                    llvm::SmallVectorImpl<std::string> &names);
-  mlir::LogicalResult convertReturn();
   /// How much was found wrong or not supported so far.
   size_t countProblems() const {
     size_t count = unsupportedForms.size() + errors;
@@ -64,6 +57,7 @@ private:
     }
     return count;
   }
+  mlir::LogicalResult convertResults();
   mlir::LogicalResult reportUnsupported();
   void eraseOld();
   /// Writes down the symbols' bounds where no pass drops them.
@@ -79,7 +73,7 @@ private:
   std::deque<llvm::DenseMap<mlir::Value, LegalValue>> scopes;
   llvm::SmallVector<mlir::Operation *> abandoned;
   size_t convertedBodies = 0;
-  Vocabulary vocabulary;
+  Texts texts;
   /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
   std::map<std::string, llvm::SmallVector<std::string>> unknownOps;
   llvm::SmallVector<std::string> unsupportedForms;

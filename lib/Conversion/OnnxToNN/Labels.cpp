@@ -19,45 +19,52 @@ using namespace lathe::onnx;
 using nn::CompareKind;
 
 namespace {
-/// A list of an operator's attributes, of numbers or of strings.
+/// A list of an operator's attributes, of numbers or of strings, which are numbers of texts.
 struct List {
   DenseElementsAttr numbers;
-  std::vector<std::string> words;
+  bool isString = false;
 
-  int64_t size() const { return numbers ? numbers.getNumElements() : words.size(); }
+  int64_t size() const { return numbers.getNumElements(); }
+  Type type() const { return numbers.getElementType(); }
 };
 } // namespace
-
-/// The elements of a tensor attribute, in whatever form it holds them; nothing for one of another type.
-static std::optional<List> toList(ElementsAttr attribute) {
-  if (auto strings = dyn_cast<DenseStringElementsAttr>(attribute)) {
-    List list;
-    for (StringRef text : strings.getValues<StringRef>()) {
-      list.words.push_back(text.str());
-    }
-    return list;
-  }
-  DenseElementsAttr dense = toDense(attribute);
-  return dense ? std::optional(List{dense, {}}) : std::nullopt;
-}
 
 template <typename T>
 static List toList(LegalizeContext &c, ArrayRef<T> numbers, Type element) {
   auto type = RankedTensorType::get({int64_t(numbers.size())}, element);
-  return {DenseElementsAttr::get(type, numbers), {}};
+  return {DenseElementsAttr::get(type, numbers)};
+}
+
+static List toList(LegalizeContext &c, ArrayRef<std::string> words) {
+  List list = toList(c, ArrayRef<int64_t>(numberTexts(c, words)), c.b.getI64Type());
+  list.isString = true;
+  return list;
+}
+
+/// The elements of a tensor attribute, in whatever form it holds them; nothing for one of another type.
+static std::optional<List> toList(LegalizeContext &c, ElementsAttr attribute) {
+  if (auto strings = dyn_cast<DenseStringElementsAttr>(attribute)) {
+    std::vector<std::string> words;
+    for (StringRef text : strings.getValues<StringRef>()) {
+      words.push_back(text.str());
+    }
+    return toList(c, words);
+  }
+  DenseElementsAttr dense = toDense(attribute);
+  return dense ? std::optional(List{dense}) : std::nullopt;
 }
 
 /// The one list of `keys_*` or `values_*` that is there; nothing, after an error, if there is not one.
 static std::optional<List> getList(LegalizeContext &c, StringRef prefix) {
   std::optional<List> list;
   if (std::optional<std::vector<std::string>> words = c.stringsAttr((prefix + "_strings").str())) {
-    list = List{{}, std::move(*words)};
+    list = toList(c, *words);
   } else if (std::optional<SmallVector<int64_t>> integers = c.intsAttr((prefix + "_int64s").str())) {
     list = toList(c, ArrayRef<int64_t>(*integers), c.b.getI64Type());
   } else if (std::optional<ArrayRef<float>> floats = c.floatsAttr((prefix + "_floats").str())) {
     list = toList(c, *floats, c.b.getF32Type());
   } else if (ElementsAttr tensor = c.tensorAttr((prefix + "_tensor").str())) {
-    list = toList(tensor);
+    list = toList(c, tensor);
   }
   if (!list || list->size() == 0) {
     (void)c.error("E0303", "there are no " + prefix, prefix);
@@ -68,23 +75,20 @@ static std::optional<List> getList(LegalizeContext &c, StringRef prefix) {
 
 /// The value for what is not among the keys, of the type of `values`.
 static std::optional<List> getDefault(LegalizeContext &c, const List &values) {
-  if (!values.numbers) {
-    if (ElementsAttr tensor = c.tensorAttr("default_tensor")) {
-      return toList(tensor);
-    }
-    return List{{}, {c.stringAttr("default_string").value_or("_Unused").str()}};
-  }
-  Type element = values.numbers.getElementType();
   if (ElementsAttr tensor = c.tensorAttr("default_tensor")) {
-    return toList(tensor);
+    return toList(c, tensor);
   }
+  if (values.isString) {
+    return toList(c, c.stringAttr("default_string").value_or("_Unused").str());
+  }
+  Type element = values.type();
   auto type = RankedTensorType::get({1}, element);
   if (isa<FloatType>(element)) {
     auto number = c.b.getFloatAttr(element, c.floatAttr("default_float", -0.0));
-    return List{DenseElementsAttr::get(type, Attribute(number)), {}};
+    return List{DenseElementsAttr::get(type, Attribute(number))};
   }
   auto number = c.b.getIntegerAttr(element, c.intAttr("default_int64", -1));
-  return List{DenseElementsAttr::get(type, Attribute(number)), {}};
+  return List{DenseElementsAttr::get(type, Attribute(number))};
 }
 
 /// The positions of numbers in order, the last of those that are equal alone; NaN at the end.
@@ -132,19 +136,13 @@ static Value buildConstant(LegalizeContext &c, DenseElementsAttr value) {
 static Value buildPositions(LegalizeContext &c, const List &keys) {
   LegalValue &x = c.legal(0);
   int64_t count = keys.size();
-  if (!keys.numbers) {
-    if (!x.words) {
-      (void)c.error("E0306", "the keys are strings, but X is not");
-      return Value();
-    }
-    return findWords(c, x, keys.words);
-  }
-  if (!x.isNumeric()) {
-    (void)c.error("E0306", "the keys are numbers, but X is not");
+  if (keys.isString != x.isString) {
+    (void)c.error("E0306", keys.isString ? "the keys are strings, but X is not"
+                                         : "the keys are numbers, but X is not");
     return Value();
   }
-  Value numbers = c.operand(0);
-  Type element = keys.numbers.getElementType();
+  Value numbers = x.isString ? x.tensor : c.operand(0);
+  Type element = keys.type();
   if (nn::getElementType(numbers) != element) {
     (void)c.error("E0306", llvm::formatv("X has elements of type {0}, but the keys have {1}",
                                          nn::getElementType(numbers), element)
@@ -162,19 +160,12 @@ static Value buildPositions(LegalizeContext &c, const List &keys) {
 /// Result 0 is the value at each position; the last one is the default.
 static LogicalResult setValues(LegalizeContext &c, Value positions, const List &values,
                                const List &otherwise) {
-  if (!values.numbers) {
-    LegalValue result;
-    std::vector<std::string> words = values.words;
-    words.push_back(otherwise.words.front());
-    result.tensor = positions;
-    result.words = std::make_shared<const std::vector<std::string>>(std::move(words));
-    return c.setLegal(0, result);
-  }
   SmallVector<Attribute> table = llvm::to_vector(values.numbers.getValues<Attribute>());
   table.push_back(*otherwise.numbers.getValues<Attribute>().begin());
   auto type = RankedTensorType::get({int64_t(table.size())}, values.numbers.getElementType());
-  return c.set(nn::buildGather(c.b, c.loc, buildConstant(c, DenseElementsAttr::get(type, table)), positions,
-                               /*axis=*/0));
+  Value result = nn::buildGather(c.b, c.loc, buildConstant(c, DenseElementsAttr::get(type, table)), positions,
+                                 /*axis=*/0);
+  return values.isString ? setStrings(c, 0, result) : c.set(result);
 }
 
 static LogicalResult mapValues(LegalizeContext &c, const List &keys, const List &values) {
@@ -183,8 +174,8 @@ static LogicalResult mapValues(LegalizeContext &c, const List &keys, const List 
                    llvm::formatv("there are {0} keys, but {1} values", keys.size(), values.size()).str());
   }
   std::optional<List> otherwise = getDefault(c, values);
-  bool fits = otherwise && otherwise->size() == 1 && bool(otherwise->numbers) == bool(values.numbers) &&
-              (!values.numbers || otherwise->numbers.getElementType() == values.numbers.getElementType());
+  bool fits = otherwise && otherwise->size() == 1 && otherwise->isString == values.isString &&
+              otherwise->type() == values.type();
   if (!fits) {
     return c.error("E0304", "default_tensor must be one element of the values' type", "default_tensor");
   }
@@ -204,8 +195,8 @@ static LogicalResult legalizeLabelEncoder(LegalizeContext &c) {
     if (!classes || classes->empty()) {
       return c.error("E0303", "classes_strings is missing", "classes_strings");
     }
-    List words{{}, *classes}, numbers = countUp(c, classes->size());
-    return c.legal(0).words ? mapValues(c, words, numbers) : mapValues(c, numbers, words);
+    List words = toList(c, *classes), numbers = countUp(c, classes->size());
+    return c.legal(0).isString ? mapValues(c, words, numbers) : mapValues(c, numbers, words);
   }
   std::optional<List> keys = getList(c, "keys"), values = getList(c, "values");
   return keys && values ? mapValues(c, *keys, *values) : failure();
@@ -217,10 +208,10 @@ static LogicalResult legalizeCategoryMapper(LegalizeContext &c) {
   if (std::optional<SmallVector<int64_t>> integers = c.intsAttr("cats_int64s")) {
     numbers = toList(c, ArrayRef<int64_t>(*integers), c.b.getI64Type());
   }
-  if (!words || words->numbers || !numbers) {
+  if (!words || !words->isString || !numbers) {
     return c.error("E0303", "both cats_strings and cats_int64s must be there", "cats_strings");
   }
-  return c.legal(0).words ? mapValues(c, *words, *numbers) : mapValues(c, *numbers, *words);
+  return c.legal(0).isString ? mapValues(c, *words, *numbers) : mapValues(c, *numbers, *words);
 }
 
 /// A column for each category: 1 where it is that of the element.
@@ -229,20 +220,13 @@ static LogicalResult legalizeOneHotEncoder(LegalizeContext &c) {
   if (!categories) {
     return failure();
   }
-  int64_t count = categories->size();
-  Value x, columns;
-  if (!categories->numbers) {
-    x = buildPositions(c, *categories);
-    columns = x ? buildConstant(c, countUp(c, count).numbers) : x;
-  } else if (c.legal(0).isNumeric()) {
-    x = c.cast(c.operand(0), c.b.getI64Type());
-    columns = buildConstant(c, categories->numbers);
-  } else {
-    return c.error("E0306", "the categories are numbers, but X is not");
+  bool isString = c.legal(0).isString;
+  if (isString != categories->isString) {
+    return c.error("E0306", isString ? "the categories are numbers, but X is not"
+                                     : "the categories are strings, but X is not");
   }
-  if (!x) {
-    return failure();
-  }
+  Value x = isString ? c.legal(0).tensor : c.cast(c.operand(0), c.b.getI64Type());
+  Value columns = buildConstant(c, categories->numbers);
   Sizes dims = c.shapeOf(x);
   dims.push_back(c.one());
   Value isCategory = c.compare(CompareKind::Equal, c.reshape(x, dims), columns);

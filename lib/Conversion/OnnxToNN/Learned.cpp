@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Learned.h"
+#include "Strings.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -142,15 +143,12 @@ std::optional<ClassLabels> lathe::onnx::getClassLabels(LegalizeContext &c, Strin
 }
 
 LogicalResult lathe::onnx::setLabels(LegalizeContext &c, const ClassLabels &labels, Value classes) {
-  if (!labels.words.empty()) {
-    LegalValue result;
-    result.tensor = classes;
-    result.words = std::make_shared<const std::vector<std::string>>(labels.words);
-    return c.setLegal(0, result);
-  }
-  bool areCounted = llvm::all_of(llvm::enumerate(labels.integers),
+  SmallVector<int64_t> numbers = labels.words.empty() ? labels.integers : numberTexts(c, labels.words);
+  bool areCounted = llvm::all_of(llvm::enumerate(numbers),
                                  [](auto label) { return label.value() == int64_t(label.index()); });
-  return c.set(0, areCounted ? classes
-                             : nn::buildGather(c.b, c.loc, buildTable(c, labels.integers, c.b.getI64Type()),
-                                               classes, /*axis=*/0));
+  Value result =
+      areCounted ? classes
+                 : nn::buildGather(c.b, c.loc, buildTable(c, ArrayRef<int64_t>(numbers), c.b.getI64Type()),
+                                   classes, /*axis=*/0);
+  return labels.words.empty() ? c.set(0, result) : setStrings(c, 0, result);
 }

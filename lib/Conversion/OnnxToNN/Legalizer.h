@@ -42,19 +42,26 @@ inline constexpr int64_t kMaxReads = 64;
 struct LegalValue {
   mlir::Value tensor;
   std::optional<Scalars> scalars;
-  /// For strings that come from a list: the tensor holds positions in it.
-  std::shared_ptr<const std::vector<std::string>> words;
-  /// Whether they may be others, too, as those of inputs are: the position behind the end of the list.
-  bool isOpen = false;
+  /// For strings: the tensor holds numbers of texts.
+  bool isString = false;
   /// For a map with the same keys in every row: the keys of the columns, as texts.
   std::shared_ptr<const std::vector<std::string>> labels;
   /// For a sequence: its elements.
   std::shared_ptr<const std::vector<LegalValue>> elements;
+  /// For a sequence whose length only the run tells (OpenSequences.h): the tensor holds the contents of all
+  /// elements, this their shapes.
+  mlir::Value shapes;
+  /// For a map: its keys, of which the tensor holds the values.
+  mlir::Value keys;
+  bool hasStringKeys = false;
   /// For an optional that holds nothing.
   bool isEmptyOptional = false;
+  /// For one of which only the run tells whether it holds what is above: 1 if it does. Null for all others.
+  Size presence;
 
   bool isKnown() const { return tensor || scalars || elements || isEmptyOptional; }
-  bool isNumeric() const { return !words && !elements && !isEmptyOptional; }
+  bool isSequence() const { return elements || shapes; }
+  bool isNumeric() const { return !isString && !isSequence() && !keys && !isEmptyOptional && !presence; }
 };
 
 /// One `onnx.node`, whatever its dialect's op looks like.
@@ -64,6 +71,8 @@ struct NodeView {
   mlir::DictionaryAttr attributes;
   mlir::Operation *op = nullptr;
 };
+
+class Texts;
 
 /// Converts the bodies of control flow, whose nodes are legalized like those around them.
 class BodyConverter {
@@ -78,6 +87,8 @@ public:
   /// `misfit` then says what does not.
   virtual llvm::FailureOr<llvm::SmallVector<LegalValue>>
   tryConvert(mlir::Region &body, llvm::ArrayRef<LegalValue> arguments, std::string &misfit) = 0;
+  /// What is known of a value of the graph, or null.
+  virtual LegalValue *find(mlir::Value value) = 0;
   /// Takes an op with regions out of the function. It lives on for a while: others remember what is in it.
   virtual void abandon(mlir::Operation *op) = 0;
 };
@@ -87,14 +98,15 @@ public:
 class LegalizeContext {
 public:
   LegalizeContext(mlir::OpBuilder &builder, nn::ShapeTracker &tracker, SizeArith &sizes, NodeView node,
-                  llvm::SmallVector<LegalValue *> inputs, unsigned numResults,
+                  Texts &texts, llvm::SmallVector<LegalValue *> inputs, unsigned numResults,
                   BodyConverter *bodies = nullptr)
-      : b(builder), loc(node.op->getLoc()), sizes(sizes), node(node), bodies(bodies), tracker(tracker),
-        inputs(std::move(inputs)), results(numResults) {}
+      : b(builder), loc(node.op->getLoc()), sizes(sizes), texts(texts), node(node), bodies(bodies),
+        tracker(tracker), inputs(std::move(inputs)), results(numResults) {}
 
   mlir::OpBuilder &b;
   mlir::Location loc;
   SizeArith &sizes;
+  Texts &texts;
   const NodeView node;
   BodyConverter *const bodies;
 
@@ -263,8 +275,8 @@ public:
     LegalizeFn legalize;
     /// Whether operands may be strings, sequences and optionals, too.
     bool takesAny = false;
-    /// Whether elements are only moved, so that strings may stand for numbers.
-    bool movesStrings = false;
+    /// Whether operands may be numbers of texts, because elements are only moved, or not looked at.
+    bool movesStrings = false, measuresStrings = false;
   };
 
   /// `minInputs` operands must be there, not more than `maxInputs` may.
@@ -288,6 +300,12 @@ public:
       entries[(domain + "|" + opType).str()].movesStrings = true;
     }
   }
+  /// The same of operators whose results are no strings.
+  void measureStrings(llvm::ArrayRef<llvm::StringRef> opTypes) {
+    for (llvm::StringRef opType : opTypes) {
+      entries[("|" + opType).str()].measuresStrings = true;
+    }
+  }
 
 private:
   llvm::StringMap<Entry> entries;
@@ -295,6 +313,8 @@ private:
 
 inline constexpr llvm::StringLiteral kMicrosoft = "com.microsoft";
 inline constexpr llvm::StringLiteral kMachineLearning = "ai.onnx.ml";
+/// Of nodes that no file can hold: they stand for how inputs are given.
+inline constexpr llvm::StringLiteral kOwnDomain = "lathe";
 inline constexpr llvm::StringLiteral kPreview = "ai.onnx.preview";
 inline constexpr llvm::StringLiteral kTraining = "ai.onnx.preview.training";
 
@@ -324,14 +344,17 @@ void registerRandom(LegalizerRegistry &registry);
 void registerRearrange(LegalizerRegistry &registry);
 void registerSignal(LegalizerRegistry &registry);
 void registerStateful(LegalizerRegistry &registry);
+void registerGradient(LegalizerRegistry &registry);
 void registerTraining(LegalizerRegistry &registry);
 
 void registerControl(LegalizerRegistry &registry);
 void registerSelection(LegalizerRegistry &registry);
 void registerNgrams(LegalizerRegistry &registry);
+void registerImages(LegalizerRegistry &registry);
 void registerStrings(LegalizerRegistry &registry);
 void registerFeatures(LegalizerRegistry &registry);
 void registerLabels(LegalizerRegistry &registry);
+void registerMaps(LegalizerRegistry &registry);
 void registerLinearModels(LegalizerRegistry &registry);
 void registerSequences(LegalizerRegistry &registry);
 void registerSupportVectors(LegalizerRegistry &registry);

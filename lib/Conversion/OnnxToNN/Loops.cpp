@@ -33,6 +33,7 @@ namespace {
 struct Carried {
   LegalValue init;
   bool asScalars = false;
+  bool isString = false;
   Sizes dims;               // of the tensor's init
   SmallVector<bool> isOpen; // per dimension
 };
@@ -79,6 +80,7 @@ private:
   Iteration iteration;
   SmallVector<Value> nextTensors, nextIndices, initTensors, initIndices;
   SmallVector<SmallVector<LoopDim>> shapes;
+  SmallVector<bool> stringScans;
 };
 
 } // namespace
@@ -90,7 +92,8 @@ LogicalResult LoopConverter::start(ArrayRef<LegalValue> inits) {
   for (const LegalValue &init : inits) {
     Carried &value = carried.emplace_back();
     value.init = init;
-    const Scalars *scalars = c.asScalars(value.init);
+    value.isString = std::exchange(value.init.isString, false);
+    const Scalars *scalars = value.isString ? nullptr : c.asScalars(value.init);
     // Narrower integers wrap around where an index value does not.
     value.asScalars = scalars && scalars->elements.size() <= kMaxCarriedScalars &&
                       (scalars->elementType.isInteger(64) || scalars->elementType.isInteger(1));
@@ -186,6 +189,7 @@ LogicalResult LoopConverter::buildBody() {
     LegalValue &argument = arguments.emplace_back();
     if (!value.asScalars) {
       argument.tensor = block.getArgument(tensor++);
+      argument.isString = value.isString;
       index += llvm::count(value.isOpen, true);
       continue;
     }
@@ -203,6 +207,9 @@ LogicalResult LoopConverter::buildBody() {
 }
 
 FailureOr<bool> LoopConverter::compareTensor(Carried &value, LegalValue &next) {
+  if (std::exchange(next.isString, false) != value.isString) {
+    return c.error("E0306", "a carried value is of strings at first or after an iteration, but not both");
+  }
   Value tensor = c.asTensor(next), init = c.asTensor(value.init);
   if (nn::getElementType(tensor) != nn::getElementType(init)) {
     return c.error("E0306", llvm::formatv("a carried value has elements {0} at first, {1} after an iteration",
@@ -259,6 +266,7 @@ LogicalResult LoopConverter::finishScans() {
   Block &block = loop.getBody().front();
   Value isFirst;
   for (LegalValue &scan : iteration.scans) {
+    stringScans.push_back(std::exchange(scan.isString, false));
     Value tensor = c.asTensor(scan);
     SmallVector<LoopDim> &dims = shapes.emplace_back();
     dims.push_back({}); // the iterations
@@ -323,6 +331,7 @@ FailureOr<LoopResults> LoopConverter::finish() {
     LegalValue &result = results.carried.emplace_back();
     if (!value.asScalars) {
       result.tensor = final.getResult(tensor++);
+      result.isString = value.isString;
       index += llvm::count(value.isOpen, true);
       continue;
     }
@@ -331,8 +340,10 @@ FailureOr<LoopResults> LoopConverter::finish() {
       element = final.getResult(index++);
     }
   }
-  for (; tensor < shapes.size(); ++tensor) {
-    results.scans.push_back(final.getResult(tensor));
+  for (bool isString : stringScans) {
+    LegalValue &result = results.scans.emplace_back();
+    result.tensor = final.getResult(tensor++);
+    result.isString = isString;
   }
   return results;
 }

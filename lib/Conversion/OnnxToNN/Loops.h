@@ -25,8 +25,7 @@ using IterationFn =
 
 /// The results of a loop.
 struct LoopResults {
-  llvm::SmallVector<LegalValue> carried;
-  llvm::SmallVector<mlir::Value> scans;
+  llvm::SmallVector<LegalValue> carried, scans;
 };
 
 /// Builds an `nn.loop` of at most `trip` iterations, which starts only if `condition` holds.
@@ -37,12 +36,22 @@ struct LoopResults {
 llvm::FailureOr<LoopResults> buildLoop(LegalizeContext &c, Size trip, mlir::Value condition,
                                        llvm::ArrayRef<LegalValue> inits, IterationFn body);
 
-/// Whether a loop has to do with sequences or optionals, which do not exist while a model runs.
+/// Whether a loop has to do with sequences or optionals. Where it is known how often it runs, its iterations
+/// may stand one behind the other.
 bool needsUnrolling(llvm::ArrayRef<LegalValue> inits, mlir::Region &body);
 
-/// A `Loop` as its iterations one behind the other.
-llvm::LogicalResult unrollLoop(LegalizeContext &c, Size trip, llvm::ArrayRef<LegalValue> inits,
+/// A `Loop` as its iterations one behind the other; whether that went well. Nothing if it is not known how
+/// often it runs, or that is too often.
+std::optional<bool> unrollLoop(LegalizeContext &c, Size trip, llvm::ArrayRef<LegalValue> inits,
                                mlir::Region &body);
+
+/// What one iteration of a `Loop` yields: whether to go on, `carried` values, and scan outputs.
+llvm::FailureOr<Iteration> convertIteration(LegalizeContext &c, mlir::Region &body, size_t carried,
+                                            Size iteration, llvm::ArrayRef<LegalValue> values);
+
+/// A `Loop` that carries sequences, as open ones.
+llvm::LogicalResult legalizeOpenLoop(LegalizeContext &c, Size trip, mlir::Value condition,
+                                     llvm::ArrayRef<LegalValue> inits, mlir::Region &body);
 
 /// An operand or yielded value of one element as a condition.
 llvm::FailureOr<mlir::Value> asCondition(LegalizeContext &c, LegalValue &value);

@@ -58,29 +58,20 @@ private:
 
 LogicalResult NgramCounter::readPool() {
   LegalValue &x = c.legal(0);
+  std::optional<SmallVector<int64_t>> integers;
   if (std::optional<std::vector<std::string>> words = c.stringsAttr("pool_strings")) {
-    if (!x.words) {
+    if (!x.isString) {
       return c.error("E0306", "pool_strings is there, but X holds no strings", "pool_strings");
     }
-    std::map<std::string, int64_t> numbers;
-    std::vector<std::string> list;
-    for (const std::string &word : *words) {
-      auto [entry, isNew] = numbers.try_emplace(word, list.size());
-      if (isNew) {
-        list.push_back(word);
-      }
-      pool.push_back(entry->second);
+    integers = numberTexts(c, *words);
+  } else {
+    integers = c.intsAttr("pool_int64s");
+    if (!integers) {
+      return c.error("E0303", "there is neither pool_int64s nor pool_strings", "pool_int64s");
     }
-    tokens = list.size();
-    ids = findWords(c, x, list);
-    return success();
-  }
-  std::optional<SmallVector<int64_t>> integers = c.intsAttr("pool_int64s");
-  if (!integers) {
-    return c.error("E0303", "there is neither pool_int64s nor pool_strings", "pool_int64s");
-  }
-  if (!x.isNumeric() || !isa<IntegerType>(c.elementType(0))) {
-    return c.error("E0306", "pool_int64s is there, but X holds no integers", "pool_int64s");
+    if (!x.isNumeric() || !isa<IntegerType>(c.elementType(0))) {
+      return c.error("E0306", "pool_int64s is there, but X holds no integers", "pool_int64s");
+    }
   }
   SmallVector<int64_t> sorted = *integers;
   llvm::sort(sorted);
@@ -89,7 +80,7 @@ LogicalResult NgramCounter::readPool() {
     pool.push_back(llvm::lower_bound(sorted, token) - sorted.begin());
   }
   tokens = sorted.size();
-  ids = find(c.cast(c.operand(0), c.b.getI64Type()), sorted);
+  ids = find(x.isString ? x.tensor : c.cast(c.operand(0), c.b.getI64Type()), sorted);
   return success();
 }
 

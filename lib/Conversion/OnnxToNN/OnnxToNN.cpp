@@ -3,14 +3,15 @@
 
 #include "Arguments.h"
 #include "Conversion.h"
+#include "Results.h"
 #include "Windows.h"
 
 #include "lathe/Conversion/Passes.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Verifier.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/JSON.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -23,15 +24,6 @@ namespace lathe {
 
 /// The most node names listed for one operator.
 static constexpr size_t kMaxListed = 8;
-
-/// A list of texts as JSON.
-static std::string toJson(const std::vector<std::string> &texts) {
-  llvm::json::Array list;
-  for (const std::string &text : texts) {
-    list.push_back(llvm::json::fixUTF8(text));
-  }
-  return llvm::formatv("{0}", llvm::json::Value(std::move(list))).str();
-}
 
 /// The name of a node, or of what it computes.
 static std::string describe(NodeOp node) {
@@ -70,8 +62,9 @@ void Conversion::convertNode(NodeOp node) {
   }
   sizes.setLoc(node.getLoc());
   NodeView view{node.getOpType(), domain, {}, int64_t(node.getVersion()), node.getNodeAttrs(), node};
-  std::optional<StringList> strings = entry->movesStrings ? takeStrings(inputs) : std::nullopt;
-  LegalizeContext context(builder, tracker, sizes, view, inputs, node.getNumResults(), this);
+  SmallVector<LegalValue *> none;
+  StringOperands strings(entry->movesStrings || entry->measuresStrings ? inputs : none);
+  LegalizeContext context(builder, tracker, sizes, view, texts, inputs, node.getNumResults(), this);
   unsigned present = inputs.size();
   for (unsigned i = 0; i < entry->minInputs; ++i) {
     if (!context.has(i)) {
@@ -87,9 +80,10 @@ void Conversion::convertNode(NodeOp node) {
   for (auto [i, input] : llvm::enumerate(inputs)) {
     if (input && !entry->takesAny && !input->isNumeric()) {
       (void)context.unsupported(llvm::formatv("input {0} is {1}", i,
-                                              input->words      ? "a tensor of strings"
-                                              : input->elements ? "a sequence"
-                                                                : "an optional that is empty"));
+                                              input->isString       ? "a tensor of strings"
+                                              : input->isSequence() ? "a sequence"
+                                              : input->keys         ? "a map"
+                                                                    : "an optional"));
     }
   }
   Block *block = builder.getInsertionBlock();
@@ -119,8 +113,8 @@ void Conversion::convertNode(NodeOp node) {
     return;
   }
   for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
-    if (strings && value.isKnown()) {
-      strings->give(context, value);
+    if (strings && entry->movesStrings && value.isKnown()) {
+      makeStrings(context, value);
     }
     if (value.isKnown()) {
       scopes.back()[result] = std::move(value);
@@ -166,77 +160,13 @@ LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
   return emitError(node.getLoc()) << "[E0307] the operands do not fit: " << text;
 }
 
-void Conversion::addMetadata(const Twine &key, const std::string &text) {
-  auto module = main->getParentOfType<ModuleOp>();
-  NamedAttrList entries(module->getAttrOfType<DictionaryAttr>(OnnxDialect::kMetadataAttr));
-  entries.set(key.str(), builder.getStringAttr(text));
-  module->setAttr(OnnxDialect::kMetadataAttr, entries.getDictionary(main.getContext()));
-}
-
-LogicalResult Conversion::convertResult(LegalValue value, const std::string &name,
-                                        SmallVectorImpl<Value> &results,
-                                        SmallVectorImpl<std::string> &names) {
-  if (value.elements) {
-    // Its elements are results of their own.
-    addMetadata("lathe.sequence." + name, std::to_string(value.elements->size()));
-    for (auto [i, element] : llvm::enumerate(*value.elements)) {
-      if (failed(convertResult(element, name + "[" + std::to_string(i) + "]", results, names))) {
-        return failure();
-      }
-    }
-    return success();
-  }
-  if (value.isEmptyOptional) {
-    return emitError(main.getLoc())
-           << "[E0308] result \"" << name
-           << "\" is an optional that is empty, but results must be tensors or sequences";
-  }
-  if (value.isOpen) {
-    return emitError(main.getLoc())
-           << "[E0308] result \"" << name
-           << "\" holds strings of an input, of which only those that the model names are known";
-  }
-  if (value.words) {
-    // The artifact gives positions in a list that it holds.
-    addMetadata("lathe.words." + name, toJson(*value.words));
-    value.words = nullptr;
-  }
-  if (value.labels) {
-    addMetadata("lathe.labels." + name, toJson(*value.labels));
-  }
+LogicalResult Conversion::convertResults() {
+  builder.setInsertionPoint(main.front().getTerminator());
   NodeView view;
   view.op = main.front().getTerminator();
-  LegalizeContext context(builder, tracker, sizes, view, {&value}, 0);
   sizes.setLoc(view.op->getLoc());
-  results.push_back(context.operand(0));
-  names.push_back(name);
-  return success();
-}
-
-LogicalResult Conversion::convertReturn() {
-  auto terminator = cast<func::ReturnOp>(main.front().getTerminator());
-  SmallVector<Value> results;
-  SmallVector<std::string> names;
-  builder.setInsertionPoint(terminator);
-  for (auto [i, operand] : llvm::enumerate(terminator.getOperands())) {
-    LegalValue *known = find(operand);
-    if (!known) {
-      return emitError(main.getLoc()) << "[E0308] a result of the model is of type " << operand.getType();
-    }
-    auto name = main.getResultAttrOfType<StringAttr>(i, OnnxDialect::kNameAttr);
-    if (failed(convertResult(*known, name ? name.str() : "", results, names))) {
-      return failure();
-    }
-  }
-  terminator.getOperandsMutable().assign(results);
-  main.setAllResultAttrs(SmallVector<DictionaryAttr>(main.getNumResults(), builder.getDictionaryAttr({})));
-  main.setFunctionType(builder.getFunctionType(main.getArgumentTypes(), ValueRange(results).getTypes()));
-  for (auto [i, name] : llvm::enumerate(names)) {
-    if (!name.empty()) {
-      main.setResultAttr(i, nn::NNDialect::kNameAttr, builder.getStringAttr(name));
-    }
-  }
-  return success();
+  LegalizeContext context(builder, tracker, sizes, view, texts, {}, 0);
+  return lathe::onnx::convertResults(context, main, [&](Value value) { return find(value); });
 }
 
 LogicalResult Conversion::reportUnsupported() {
@@ -280,10 +210,8 @@ LogicalResult Conversion::run() {
     value.tensor = argument;
     if (main.getArgAttr(argument.getArgNumber(), kStringsAttr)) {
       main.removeArgAttr(argument.getArgNumber(), builder.getStringAttr(kStringsAttr));
-      value.words = vocabulary.get();
-      value.isOpen = true;
-      auto name = main.getArgAttrOfType<StringAttr>(argument.getArgNumber(), nn::NNDialect::kNameAttr);
-      addMetadata("lathe.words." + (name ? name.getValue() : ""), toJson(*value.words));
+      main.setArgAttr(argument.getArgNumber(), nn::kStringAttr, builder.getUnitAttr());
+      value.isString = true;
     }
   }
   SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
@@ -299,7 +227,7 @@ LogicalResult Conversion::run() {
       bindStrings(strings);
     }
   }
-  if (failed(reportUnsupported()) || errors || failed(convertReturn())) {
+  if (failed(reportUnsupported()) || errors || failed(convertResults())) {
     return failure();
   }
   sizes.replaceAliases();
@@ -358,14 +286,17 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
     registerRearrange(registry);
     registerSignal(registry);
     registerStateful(registry);
+    registerGradient(registry);
     registerTraining(registry);
     registerControl(registry);
     registerSelection(registry);
     registerFeatures(registry);
     registerLabels(registry);
+    registerMaps(registry);
     registerLinearModels(registry);
     registerSequences(registry);
     registerNgrams(registry);
+    registerImages(registry);
     registerStrings(registry);
     registerSupportVectors(registry);
     registerTrees(registry);

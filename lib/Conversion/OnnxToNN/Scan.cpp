@@ -118,7 +118,8 @@ FailureOr<LoopResults> ScanConverter::build(ArrayRef<LegalValue> states, ArrayRe
   if (failed(results)) {
     return failure();
   }
-  for (auto [scan, axis, direction] : llvm::zip_equal(results->scans, outputAxes, outputDirections)) {
+  for (auto [result, axis, direction] : llvm::zip_equal(results->scans, outputAxes, outputDirections)) {
+    Value &scan = result.tensor;
     if (direction == 1) {
       Sizes dims = c.shapeOf(scan), offsets(dims.size(), c.b.getIndexAttr(0));
       SmallVector<int64_t> strides(dims.size(), 1);
@@ -176,9 +177,7 @@ static LogicalResult legalizeBatchedScan(LegalizeContext &c, Region &body, int64
       return failure();
     }
     Iteration made{c.toBit(c.one()), {}, results->carried};
-    for (Value value : results->scans) {
-      made.scans.emplace_back().tensor = value;
-    }
+    llvm::append_range(made.scans, results->scans);
     return made;
   };
   for (Value operand : operands) {
@@ -193,7 +192,7 @@ static LogicalResult legalizeBatchedScan(LegalizeContext &c, Region &body, int64
     return failure();
   }
   for (auto [i, value] : llvm::enumerate(results->scans)) {
-    (void)c.set(i, value);
+    (void)c.setLegal(i, std::move(value));
   }
   return success(!c.hasFailed());
 }
@@ -244,7 +243,7 @@ LogicalResult lathe::onnx::legalizeScan(LegalizeContext &c) {
     (void)c.setLegal(i, std::move(value));
   }
   for (auto [i, value] : llvm::enumerate(results->scans)) {
-    (void)c.set(stateCount + i, value);
+    (void)c.setLegal(stateCount + i, std::move(value));
   }
   return success(!c.hasFailed());
 }

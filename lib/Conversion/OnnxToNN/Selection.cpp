@@ -5,7 +5,7 @@
 /// Operators that pick elements by their values: what they find is counted, the count is read as a size, and
 /// the result has that size.
 
-#include "Legalizer.h"
+#include "Strings.h"
 
 #include "lathe/Dialect/NN/IR/NNSelection.h"
 
@@ -58,8 +58,10 @@ static LogicalResult legalizeCompress(LegalizeContext &c) {
   return c.set(nn::buildGather(c.b, c.loc, x, indices, axis));
 }
 
+/// Of strings, the order of their bytes is looked up first.
 static LogicalResult legalizeUnique(LegalizeContext &c) {
-  Value x = c.operand(0);
+  bool isString = c.legal(0).isString;
+  Value x = isString ? c.legal(0).tensor : c.operand(0);
   int64_t axis = c.intAttr("axis", 0);
   if (!c.hasAttr("axis")) {
     x = c.reshape(x, {c.sizes.product(c.shapeOf(x))});
@@ -71,14 +73,16 @@ static LogicalResult legalizeUnique(LegalizeContext &c) {
   SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(0, rank));
   perm.erase(perm.begin() + axis);
   perm.insert(perm.begin(), axis);
-  Value rows = c.transpose(x, perm);
+  Value keys = isString ? buildService(c, "text.order", x, c.b.getI64Type(), c.shapeOf(x)) : x;
+  Value rows = c.transpose(keys, perm);
   Sizes dims = c.shapeOf(rows);
   rows = c.reshape(rows, {dims.front(), c.sizes.product(ArrayRef<Size>(dims).drop_front())});
   SmallVector<Type> types(6, c.b.getI64Type());
   auto unique = nn::createInferred<nn::UniqueOp>(c.b, c.loc, types, rows, c.intAttr("sorted", 1) != 0);
   Size count = readSize(c, unique.getCount());
   Value first = c.slice(unique.getFirst(), 0, c.b.getIndexAttr(0), count);
-  (void)c.set(0, nn::buildGather(c.b, c.loc, x, first, axis));
+  Value distinct = nn::buildGather(c.b, c.loc, x, first, axis);
+  (void)(isString ? setStrings(c, 0, distinct) : c.set(0, distinct));
   (void)c.set(1, first);
   (void)c.set(2, unique.getInverse());
   return c.set(3, c.slice(unique.getCounts(), 0, c.b.getIndexAttr(0), count));
@@ -127,6 +131,6 @@ static LogicalResult legalizeNonMaxSuppression(LegalizeContext &c) {
 void lathe::onnx::registerSelection(LegalizerRegistry &registry) {
   registry.add("NonZero", 1, 1, legalizeNonZero);
   registry.add("Compress", 2, 2, legalizeCompress);
-  registry.add("Unique", 1, 1, legalizeUnique);
+  registry.addForAny("Unique", 1, 1, legalizeUnique);
   registry.add("NonMaxSuppression", 2, 5, legalizeNonMaxSuppression);
 }

@@ -3,9 +3,10 @@
 
 /// \file
 /// Sequences and optionals. They exist while a model is compiled: a sequence is the list of its elements, and
-/// an optional is what it holds, or nothing.
+/// an optional is what it holds, or nothing. Where a length or a position is only known to the run, a
+/// sequence becomes an open one.
 
-#include "Legalizer.h"
+#include "OpenSequences.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/ADT/STLExtras.h"
@@ -35,31 +36,41 @@ static const Elements *getElements(LegalizeContext &c, unsigned i) {
   return value.elements.get();
 }
 
-/// The number that operand `i` is, or `otherwise` where it is absent; nothing, after an error, if it is not
-/// known.
-static std::optional<int64_t> getNumber(LegalizeContext &c, unsigned i, int64_t otherwise, StringRef name) {
+/// The position that operand `i` is, or `otherwise` where it is absent; nothing after an error.
+static std::optional<Size> getPosition(LegalizeContext &c, unsigned i, int64_t otherwise) {
   if (!c.has(i)) {
-    return otherwise;
+    return Size(c.b.getIndexAttr(otherwise));
   }
-  const Scalars *scalars = c.scalars(i);
-  std::optional<int64_t> number = scalars && scalars->elements.size() == 1
-                                      ? getConstantIntValue(scalars->elements.front())
-                                      : std::nullopt;
-  if (!number) {
-    (void)c.unsupported("the " + name + " in a sequence is not known before the run");
+  std::optional<Scalars> scalars = c.listOrRead(i, 1);
+  if (!scalars || scalars->elements.size() != 1) {
+    (void)c.error("E0307", "a position must have one element");
+    return std::nullopt;
   }
-  return number;
+  return scalars->elements.front();
 }
 
 /// A position among `count` elements, which may count from their end; nothing after an error.
-static std::optional<int64_t> getPosition(LegalizeContext &c, unsigned i, int64_t otherwise, int64_t count) {
-  std::optional<int64_t> position = getNumber(c, i, otherwise, "position");
-  if (position && (*position < -count || *position >= count)) {
+static std::optional<int64_t> checkPosition(LegalizeContext &c, int64_t position, int64_t count) {
+  if (position < -count || position >= count) {
     (void)c.error("E0307",
-                  llvm::formatv("position {0} is out of bounds of {1} elements", *position, count).str());
+                  llvm::formatv("position {0} is out of bounds of {1} elements", position, count).str());
     return std::nullopt;
   }
-  return position && *position < 0 ? *position + count : position;
+  return position < 0 ? position + count : position;
+}
+
+/// Operand 0 as an open sequence whose elements have up to `rank` dimensions, also if it has none; nothing
+/// after an error.
+static std::optional<LegalValue> openOperand(LegalizeContext &c, int64_t rank, Type type, bool isString) {
+  std::optional<ElementForm> form = getElementForm(c, c.legal(0));
+  if (!form) {
+    return std::nullopt;
+  }
+  if (!form->type) {
+    *form = {type, 0, isString};
+  }
+  form->rank = std::max(form->rank, rank);
+  return makeOpen(c, c.legal(0), *form);
 }
 
 static LogicalResult legalizeConstruct(LegalizeContext &c) {
@@ -73,7 +84,39 @@ static LogicalResult legalizeConstruct(LegalizeContext &c) {
   return setSequence(c, 0, std::move(elements));
 }
 
+/// The same where the run tells the length or the position.
+static LogicalResult insertOpen(LegalizeContext &c, std::optional<Size> position) {
+  LegalValue &element = c.legal(1);
+  if (element.isSequence() || element.isEmptyOptional || element.presence) {
+    return c.unsupported("what is inserted in a sequence of unknown length is no tensor");
+  }
+  LegalValue numbers = element;
+  numbers.isString = false;
+  Value tensor = c.asTensor(numbers);
+  std::optional<LegalValue> sequence =
+      openOperand(c, nn::getRank(tensor), nn::getElementType(tensor), element.isString);
+  if (!sequence) {
+    return failure();
+  }
+  Size count = getLength(c, *sequence);
+  if (position) {
+    // One place more than there are elements; negative ones count from the last element.
+    Size isNegative = c.sizes.compare(nn::CompareKind::Less, *position, c.b.getIndexAttr(0));
+    Size last = c.sizes.select(isNegative, count, c.sizes.add(count, c.one()));
+    count = resolvePosition(c, *position, last);
+  }
+  return c.setLegal(0, insertElement(c, *sequence, count, element));
+}
+
 static LogicalResult legalizeInsert(LegalizeContext &c) {
+  std::optional<Size> given = c.has(2) ? getPosition(c, 2, 0) : std::nullopt;
+  if (c.hasFailed()) {
+    return failure();
+  }
+  std::optional<int64_t> number = given ? getConstantIntValue(*given) : std::nullopt;
+  if (c.legal(0).shapes || (given && !number)) {
+    return insertOpen(c, given);
+  }
   const Elements *elements = getElements(c, 0);
   if (!elements) {
     return failure();
@@ -81,10 +124,7 @@ static LogicalResult legalizeInsert(LegalizeContext &c) {
   // There is a place behind the last element, too; counted from the end, the last place is before the last
   // one.
   int64_t count = elements->size();
-  std::optional<int64_t> position = getNumber(c, 2, count, "position");
-  if (!position) {
-    return failure();
-  }
+  std::optional<int64_t> position = given ? number : count;
   if (*position < -count || *position > count) {
     return c.error("E0307",
                    llvm::formatv("position {0} is out of bounds of {1} elements", *position, count).str());
@@ -95,8 +135,16 @@ static LogicalResult legalizeInsert(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeErase(LegalizeContext &c) {
-  const Elements *elements = getElements(c, 0);
-  std::optional<int64_t> position = elements ? getPosition(c, 1, -1, elements->size()) : std::nullopt;
+  std::optional<Size> given = getPosition(c, 1, -1);
+  std::optional<int64_t> number = given ? getConstantIntValue(*given) : std::nullopt;
+  if (given && (c.legal(0).shapes || !number)) {
+    std::optional<LegalValue> sequence = openOperand(c, 0, c.b.getF32Type(), /*isString=*/false);
+    return sequence ? c.setLegal(
+                          0, eraseElement(c, *sequence, resolvePosition(c, *given, getLength(c, *sequence))))
+                    : failure();
+  }
+  const Elements *elements = given ? getElements(c, 0) : nullptr;
+  std::optional<int64_t> position = elements ? checkPosition(c, *number, elements->size()) : std::nullopt;
   if (!position) {
     return failure();
   }
@@ -106,34 +154,33 @@ static LogicalResult legalizeErase(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeAt(LegalizeContext &c) {
-  const Elements *elements = getElements(c, 0);
-  std::optional<int64_t> position = elements ? getPosition(c, 1, 0, elements->size()) : std::nullopt;
+  std::optional<Size> given = getPosition(c, 1, 0);
+  std::optional<int64_t> number = given ? getConstantIntValue(*given) : std::nullopt;
+  if (given && (c.legal(0).shapes || !number)) {
+    std::optional<LegalValue> sequence = openOperand(c, 0, c.b.getF32Type(), /*isString=*/false);
+    if (!sequence) {
+      return failure();
+    }
+    int64_t highest = cast<RankedTensorType>(sequence->shapes.getType()).getDimSize(1);
+    return c.setLegal(0, getElement(c, *sequence, resolvePosition(c, *given, getLength(c, *sequence)),
+                                    std::min(c.declaredRank(0).value_or(highest), highest)));
+  }
+  const Elements *elements = given ? getElements(c, 0) : nullptr;
+  std::optional<int64_t> position = elements ? checkPosition(c, *number, elements->size()) : std::nullopt;
   return position ? c.setLegal(0, (*elements)[*position]) : failure();
 }
 
 static LogicalResult legalizeLength(LegalizeContext &c) {
-  const Elements *elements = getElements(c, 0);
-  if (!elements) {
-    return failure();
+  if (!c.legal(0).isSequence()) {
+    return c.error("E0306", "input 0 is no sequence");
   }
-  return c.setScalars({c.b.getI64Type(), {}, {c.b.getIndexAttr(elements->size())}});
+  return c.setScalars({c.b.getI64Type(), {}, {getLength(c, c.legal(0))}});
 }
 
-/// The sizes of the parts along a dimension; nothing, after an error, if their number is not known.
-static std::optional<Sizes> getPartSizes(LegalizeContext &c, Size dim) {
+/// The sizes of the parts along a dimension, `split` those that are given; nothing if their number is not
+/// known, or after an error.
+static std::optional<Sizes> getPartSizes(LegalizeContext &c, Size dim, std::optional<Scalars> split) {
   std::optional<int64_t> length = getConstantIntValue(dim);
-  // How many parts there are must be known, how large each is the run may tell.
-  bool isList = c.has(1) && c.rank(1) == 1;
-  std::optional<Scalars> split;
-  if (isList) {
-    split = c.scalarsOrRead(1);
-  } else if (const Scalars *known = c.has(1) ? c.scalars(1) : nullptr) {
-    split = *known;
-  }
-  if (c.has(1) && !split) {
-    (void)c.unsupported("how a tensor is split into a sequence is not known before the run");
-    return std::nullopt;
-  }
   if (split && !split->shape.empty()) {
     Size sum = c.b.getIndexAttr(0);
     for (Size &size : split->elements) {
@@ -146,7 +193,6 @@ static std::optional<Sizes> getPartSizes(LegalizeContext &c, Size dim) {
   }
   std::optional<int64_t> each = split ? getConstantIntValue(split->elements.front()) : 1;
   if (!length || !each) {
-    (void)c.unsupported("into how many parts a tensor is split is not known before the run");
     return std::nullopt;
   }
   if (*each < 1) {
@@ -171,15 +217,27 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
     return failure();
   }
   Value x = c.operand(0);
-  std::optional<Sizes> sizes = getPartSizes(c, c.shapeOf(x)[axis]);
-  if (!sizes) {
+  std::optional<Scalars> split = c.has(1) ? c.scalarsOrRead(1) : std::nullopt;
+  bool isList = c.has(1) && !split, keepDim = c.has(1) || c.intAttr("keepdims", 1) != 0;
+  std::optional<Sizes> sizes = isList ? std::nullopt : getPartSizes(c, c.shapeOf(x)[axis], split);
+  if (c.hasFailed() || !c.unsupportedReason().empty()) {
     return failure();
+  }
+  if (isList && axis != 0) {
+    return c.unsupported(
+        "a tensor is split along another dimension than the first in an unknown number of parts");
+  }
+  if (isList) {
+    return c.setLegal(0, splitAtFront(c, x, c.operand(1)));
+  }
+  if (!sizes) {
+    return c.setLegal(0, splitEvenly(c, x, axis, split ? split->elements.front() : c.one(), keepDim));
   }
   Elements elements;
   Size first = c.b.getIndexAttr(0);
   for (Size size : *sizes) {
     Value part = c.slice(x, axis, first, size);
-    if (!c.has(1) && c.intAttr("keepdims", 1) == 0) {
+    if (!keepDim) {
       Sizes dims = c.shapeOf(part);
       dims.erase(dims.begin() + axis);
       part = c.reshape(part, dims);
@@ -191,8 +249,12 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeConcat(LegalizeContext &c) {
-  const Elements *elements = getElements(c, 0);
   std::optional<int64_t> given = c.intAttr("axis");
+  if (c.legal(0).shapes && given) {
+    Value joined = concatElements(c, c.legal(0), *given, c.intAttr("new_axis", 0) != 0);
+    return joined ? c.set(joined) : failure();
+  }
+  const Elements *elements = getElements(c, 0);
   if (!elements || !given) {
     return elements ? c.error("E0303", "axis is missing", "axis") : failure();
   }
@@ -229,6 +291,10 @@ static LogicalResult legalizeConcat(LegalizeContext &c) {
 /// The body is there once for each element; other inputs than sequences are the same for all.
 static LogicalResult legalizeMap(LegalizeContext &c) {
   Region *body = c.subgraph("body");
+  if (body &&
+      llvm::any_of(llvm::seq(0u, c.numInputs()), [&](unsigned i) { return c.has(i) && c.legal(i).shapes; })) {
+    return c.unsupported("a sequence whose length is not known before the run; use Loop and SequenceAt");
+  }
   const Elements *first = body ? getElements(c, 0) : nullptr;
   if (!first) {
     return failure();
@@ -277,11 +343,19 @@ static LogicalResult legalizeOptional(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeHasElement(LegalizeContext &c) {
-  int64_t has = c.has(0) && !c.legal(0).isEmptyOptional;
-  return c.setScalars({c.b.getI1Type(), {}, {c.b.getIndexAttr(has)}});
+  Size has = c.b.getIndexAttr(c.has(0) && !c.legal(0).isEmptyOptional);
+  if (c.has(0) && c.legal(0).presence) {
+    has = c.legal(0).presence;
+  }
+  return c.setScalars({c.b.getI1Type(), {}, {has}});
 }
 
 static LogicalResult legalizeGetElement(LegalizeContext &c) {
+  if (c.legal(0).presence) {
+    LegalValue value = c.legal(0);
+    c.require(std::exchange(value.presence, Size()), "the optional is empty");
+    return c.setLegal(0, std::move(value));
+  }
   return c.legal(0).isEmptyOptional ? c.error("E0307", "the optional is empty") : c.forward(0);
 }
 

@@ -4,7 +4,7 @@
 /// \file
 /// Shapes as values, constants and conversions.
 
-#include "Legalizer.h"
+#include "Strings.h"
 
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
@@ -204,11 +204,21 @@ static LogicalResult legalizeCast(LegalizeContext &c) {
   if (!c.hasAttr("to")) {
     return c.error("E0303", "to is missing", "to");
   }
+  constexpr int64_t kString = 8;
+  if (c.intAttr("to") == kString) {
+    return castToStrings(c);
+  }
   Type type = c.typeAttr("to", Type());
-  return type ? castTo(c, type) : failure();
+  return !type ? failure() : c.legal(0).isString ? castFromStrings(c, type) : castTo(c, type);
 }
 
-static LogicalResult legalizeCastLike(LegalizeContext &c) { return castTo(c, c.elementType(1)); }
+static LogicalResult legalizeCastLike(LegalizeContext &c) {
+  if (c.legal(1).isString) {
+    return castToStrings(c);
+  }
+  Type type = c.elementType(1);
+  return c.legal(0).isString ? castFromStrings(c, type) : castTo(c, type);
+}
 
 static LogicalResult legalizeIdentity(LegalizeContext &c) { return c.forward(0); }
 
@@ -217,7 +227,7 @@ void lathe::onnx::registerShape(LegalizerRegistry &registry) {
   registry.add("Size", 1, 1, legalizeSize);
   registry.add("ConstantOfShape", 1, 1, legalizeConstantOfShape);
   registry.add("Range", 3, 3, legalizeRange);
-  registry.add("Cast", 1, 1, legalizeCast);
-  registry.add("CastLike", 2, 2, legalizeCastLike);
+  registry.addForAny("Cast", 1, 1, legalizeCast);
+  registry.addForAny("CastLike", 2, 2, legalizeCastLike);
   registry.addForAny("Identity", 1, 1, legalizeIdentity);
 }

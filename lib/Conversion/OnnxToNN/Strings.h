@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Strings, which compiled models do not have: tensors of strings are positions in lists that are known. A
-/// string of an input that the model names nowhere is only known to be another one.
+/// Strings. A tensor of strings is one of i64 numbers of texts: those that the model names are numbered here,
+/// a session numbers those of its inputs and those that its runs make. Equal texts have equal numbers, so
+/// that what moves and compares strings works on integers; what looks into them is a service of the runtime's
+/// component "text".
 
 #ifndef LATHE_CONVERSION_ONNXTONN_STRINGS_H
 #define LATHE_CONVERSION_ONNXTONN_STRINGS_H
@@ -14,39 +16,54 @@
 
 namespace lathe::onnx {
 
-/// All strings that a model names, sorted: in constants, and in the attributes of its nodes.
-class Vocabulary {
+/// The texts that a model names, numbered in the order in which they are asked for.
+class Texts {
 public:
-  explicit Vocabulary(mlir::Operation *main);
-  std::shared_ptr<const std::vector<std::string>> get() const { return words; }
-  /// The value of a constant of strings, or one that is not known.
-  LegalValue bind(mlir::OpBuilder &builder, ConstantOp constant) const;
+  int64_t number(llvm::StringRef text);
+  llvm::ArrayRef<std::string> get() const { return texts; }
 
 private:
-  std::shared_ptr<const std::vector<std::string>> words;
+  std::vector<std::string> texts;
+  llvm::StringMap<int64_t> numbers;
 };
 
-/// What the positions that a node moves stand for.
-struct StringList {
-  std::shared_ptr<const std::vector<std::string>> words;
-  bool isOpen = false;
-  /// The operands without their words.
-  std::vector<std::unique_ptr<LegalValue>> positions;
+/// The value of a constant of strings, or one that is not known.
+LegalValue bindStrings(mlir::OpBuilder &builder, Texts &texts, ConstantOp constant);
 
-  /// Makes strings of the positions in `value`.
-  void give(LegalizeContext &c, LegalValue &value) const;
+/// The numbers of some texts.
+llvm::SmallVector<int64_t> numberTexts(LegalizeContext &c, llvm::ArrayRef<std::string> list);
+
+/// Operands without strings: in their place stand numbers.
+class StringOperands {
+public:
+  explicit StringOperands(llvm::SmallVectorImpl<LegalValue *> &operands);
+  /// Whether there are any.
+  explicit operator bool() const { return !numbers.empty(); }
+
+private:
+  std::vector<std::unique_ptr<LegalValue>> numbers;
 };
 
-/// Puts positions in the place of operands that are strings, if all of these have the same list; of others,
-/// positions (of a Gather) are numbers anyway. Nothing if there are no strings, or several lists.
-std::optional<StringList> takeStrings(llvm::SmallVectorImpl<LegalValue *> &operands);
+/// Makes strings of the numbers in `value`.
+void makeStrings(LegalizeContext &c, LegalValue &value);
 
-/// Where each element of `x`, strings, stands in `list` (the last of those that are equal), as i64; behind
-/// its end where it does not.
-mlir::Value findWords(LegalizeContext &c, const LegalValue &x, llvm::ArrayRef<std::string> list);
+/// Result `i` is a tensor of strings.
+llvm::LogicalResult setStrings(LegalizeContext &c, unsigned i, mlir::Value numbers);
+
+/// What service `name` makes of `inputs`, strings as numbers.
+mlir::Value buildService(LegalizeContext &c, llvm::StringRef name, mlir::ValueRange inputs,
+                         mlir::Type element, llvm::ArrayRef<Size> dims, llvm::StringRef argument = "");
 
 /// Equal of two tensors of strings.
 llvm::LogicalResult compareStrings(LegalizeContext &c);
+
+/// The numbers of type `type` that strings `x` say, and numbers as strings.
+mlir::Value parseStrings(LegalizeContext &c, mlir::Value x, mlir::Type type);
+mlir::Value printNumbers(LegalizeContext &c, mlir::Value x);
+
+/// Casts from and to strings.
+llvm::LogicalResult castFromStrings(LegalizeContext &c, mlir::Type type);
+llvm::LogicalResult castToStrings(LegalizeContext &c);
 
 } // namespace lathe::onnx
 

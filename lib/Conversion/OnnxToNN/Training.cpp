@@ -121,14 +121,8 @@ static LogicalResult legalizeMomentum(LegalizeContext &c) {
   });
 }
 
-static LogicalResult legalizeGradient(LegalizeContext &c) {
-  return c.unsupported("derivatives of the graph are not computed; export the graph of a training step, in "
-                       "which they are nodes");
-}
-
 void lathe::onnx::registerTraining(LegalizerRegistry &registry) {
   registry.add("Adagrad", 2, LegalizerRegistry::kAny, legalizeAdagrad, kTraining);
   registry.add("Adam", 2, LegalizerRegistry::kAny, legalizeAdam, kTraining);
   registry.add("Momentum", 2, LegalizerRegistry::kAny, legalizeMomentum, kTraining);
-  registry.add("Gradient", 1, LegalizerRegistry::kAny, legalizeGradient, kTraining);
 }

@@ -18,7 +18,7 @@ using namespace lathe::onnx;
 static constexpr int64_t kMaxUnrolled = 256;
 
 bool lathe::onnx::needsUnrolling(ArrayRef<LegalValue> inits, Region &body) {
-  if (!llvm::all_of(inits, [](const LegalValue &init) { return init.isNumeric(); })) {
+  if (!llvm::all_of(inits, [](const LegalValue &init) { return init.isNumeric() || init.isString; })) {
     return true;
   }
   bool found = false;
@@ -38,20 +38,13 @@ static std::optional<bool> getCondition(LegalizeContext &c, LegalValue &value) {
   return number ? std::optional(*number != 0) : std::nullopt;
 }
 
-LogicalResult lathe::onnx::unrollLoop(LegalizeContext &c, Size trip, ArrayRef<LegalValue> inits,
-                                      Region &body) {
-  std::optional<int64_t> count = getConstantIntValue(trip);
-  std::optional<bool> goesOn = c.has(1) ? getCondition(c, c.legal(1)) : true;
-  if (!count || !goesOn) {
-    return c.unsupported("how often a loop over sequences runs is not known before the run");
-  }
+static LogicalResult unroll(LegalizeContext &c, int64_t count, bool starts, ArrayRef<LegalValue> inits,
+                            Region &body) {
+  std::optional<bool> goesOn = starts;
   SmallVector<LegalValue> values(inits);
   size_t carried = inits.size(), results = c.node.op->getNumResults();
   SmallVector<SmallVector<Value>> scans(results - carried);
-  for (int64_t i = 0; *goesOn && i < *count; ++i) {
-    if (i == kMaxUnrolled) {
-      return c.unsupported(llvm::formatv("a loop over sequences runs more than {0} times", kMaxUnrolled));
-    }
+  for (int64_t i = 0; *goesOn && i < count; ++i) {
     SmallVector<LegalValue> arguments(2);
     arguments[0].scalars = Scalars{c.b.getI64Type(), {}, {c.b.getIndexAttr(i)}};
     arguments[1].scalars = Scalars{c.b.getI1Type(), {}, {c.one()}};
@@ -89,4 +82,14 @@ LogicalResult lathe::onnx::unrollLoop(LegalizeContext &c, Size trip, ArrayRef<Le
     (void)c.set(carried + i, nn::buildConcat(c.b, c.loc, scan, /*axis=*/0));
   }
   return success(!c.hasFailed());
+}
+
+std::optional<bool> lathe::onnx::unrollLoop(LegalizeContext &c, Size trip, ArrayRef<LegalValue> inits,
+                                            Region &body) {
+  std::optional<int64_t> count = getConstantIntValue(trip);
+  std::optional<bool> starts = c.has(1) ? getCondition(c, c.legal(1)) : true;
+  if (!count || !starts || *count > kMaxUnrolled) {
+    return std::nullopt;
+  }
+  return succeeded(unroll(c, *count, *starts, inits, body));
 }

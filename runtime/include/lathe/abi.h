@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define LATHE_ABI_MAJOR 1
-#define LATHE_ABI_MINOR 2
+#define LATHE_ABI_MINOR 3
 #define LATHE_TABLE_MAGIC "LATHETBL"
 
 /* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
@@ -47,6 +47,11 @@ typedef void (*lathe_cost_fn)(const void *args, struct lathe_cost *cost);
  * such memory, and the run ends with LATHE_FAULT_MEMORY. Since ABI 1.2. */
 typedef void *(*lathe_reserve_fn)(void *context, int64_t buffer, int64_t bytes, int64_t keep);
 
+/* Calls service number `service` of lathe_table.services. `pointers` has the addresses of its operands, then
+ * that of its result, `counts` the number of elements of each. Returns 0 or a lathe_fault. Since ABI 1.3. */
+typedef int32_t (*lathe_service_fn)(void *context, int64_t service, const void *const *pointers,
+                                    const int64_t *counts);
+
 /* Why compiled code gave up. The number returned by tasks and by run is `fault | (place << 8)`: a place below
  * lathe_table.kernel_count is a kernel, those from there on are lathe_table.places. */
 enum lathe_fault {
@@ -57,7 +62,8 @@ enum lathe_fault {
   LATHE_FAULT_DEADLINE = 4, /* raised by the runtime's parallel_for, never by a kernel */
   LATHE_FAULT_HOST = 5,     /* raised by a host's own parallel_for */
   LATHE_FAULT_MEMORY = 6,   /* lathe_call.reserve gave none. Since ABI 1.2 */
-  LATHE_FAULT_LOOP = 7      /* a loop ran lathe_call.loop_limit times and did not end. Since ABI 1.2 */
+  LATHE_FAULT_LOOP = 7,     /* a loop ran lathe_call.loop_limit times and did not end. Since ABI 1.2 */
+  LATHE_FAULT_SERVICE = 8   /* lathe_call.service refused its operands. Since ABI 1.3 */
 };
 
 /* What one run works on. All tensors are dense, row-major and aligned to their element; arena and weights are
@@ -77,6 +83,8 @@ struct lathe_call {
   int64_t *output_dims;     /* as layout() wrote them; run writes those that were LATHE_DIM_COMPUTED */
   lathe_reserve_fn reserve; /* its first argument is `context`, too */
   int64_t loop_limit;       /* the most iterations of a loop */
+  /* Since ABI 1.3. */
+  lathe_service_fn service; /* its first argument is `context`, too */
 };
 
 /* Computes, once per combination of symbol values, the arena layout and the shapes of all outputs.
@@ -89,7 +97,9 @@ typedef int32_t (*lathe_run_fn)(const struct lathe_call *call);
 
 /* Element types carry the numbers of ONNX's TensorProto.DataType. An element narrower than a byte takes one:
  * its bits are the low ones, the others are 0, signed integers' too. (ONNX files pack two of 4 bits, or four
- * of 2, into a byte; here any element has an address and dimensions have strides.) */
+ * of 2, into a byte; here any element has an address and dimensions have strides.) An element of a
+ * LATHE_STRING tensor is the int64_t number of a text: one of lathe_table.texts, or behind them one that the
+ * session knows. Equal texts have equal numbers. Since ABI 1.3. */
 enum lathe_dtype {
   LATHE_FLOAT32 = 1,
   LATHE_UINT8 = 2,
@@ -98,6 +108,7 @@ enum lathe_dtype {
   LATHE_INT16 = 5,
   LATHE_INT32 = 6,
   LATHE_INT64 = 7,
+  LATHE_STRING = 8,
   LATHE_BOOL = 9,
   LATHE_FLOAT16 = 10,
   LATHE_FLOAT64 = 11,
@@ -186,6 +197,21 @@ struct lathe_place_info {
   int32_t nodes; /* the ONNX nodes at fault, separated by '\n' */
 };
 
+/* Of lathe_table.texts: bytes in UTF-8, any of them 0. Since ABI 1.3. */
+struct lathe_text_info {
+  int32_t text;
+  uint32_t bytes;
+};
+
+/* A function of an optional part of the runtime: "text.split" is one of the component "text". Since ABI 1.3.
+ */
+struct lathe_service_info {
+  int32_t name;
+  int32_t argument; /* what the model says about this use: bytes as of a text */
+  uint32_t argument_bytes;
+  uint32_t operand_count;
+};
+
 /* Counts and offsets of the arrays described above; an offset of 0 is an empty array. */
 struct lathe_table {
   char magic[8];
@@ -199,6 +225,11 @@ struct lathe_table {
   /* Since ABI 1.2: only where `bytes` says that they are there. */
   uint32_t buffer_count, place_count; /* of lathe_call.reserve; of places */
   int32_t places;
+  /* Since ABI 1.3: the same. */
+  uint32_t text_count; /* 0 in tables of ABI 1.2 */
+  int32_t texts;
+  uint32_t service_count;
+  int32_t services;
   uint32_t reserved;
 };
 

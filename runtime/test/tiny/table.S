@@ -9,14 +9,14 @@
 MODEL_NAME:
 table:
         .ascii "LATHETBL"
-        .short 1, 2
-        .long 104
+        .short 1, 3
+        .long 120
         .quad MODEL_ID
         .quad WEIGHT_BYTES
         .long graph - table
         .long 1, 1, 1, 1, 1, 2, 1
         .long inputs - table, outputs - table, symbols - table, kernels - table, variants - table, metadata - table
-        .long 0, 0, 0, 0
+        .long 0, 0, 0, 0, 0, 0, 0, 0
 symbols:
         .long symbol_b - table, 0
         .quad 0, 1000

@@ -73,11 +73,11 @@ func.func @main(%x: tensor<2x3xf32> {lathe.name = "x"}, %z: tensor<2x4xf32> {lat
 // Everything unsupported is one error; what depends on it is not named again.
 // expected-error @+4 {{[E0301] 4 nodes are not supported}}
 // expected-note @+3 {{Frobnicate of domain my.domain: 1 node, "f"}}
-// expected-note @+2 {{StringSplit: 2 nodes, "a", "b"}}
+// expected-note @+2 {{Blur of domain my.domain: 2 nodes, "a", "b"}}
 // expected-note @+1 {{Reshape "r": data-dependent shape: the rank of the result is the number of elements of a shape}}
 func.func @main(%x: tensor<2x3xf32> {lathe.name = "x"}, %t: tensor<?xi64> {lathe.name = "t"}) -> tensor<*xf32> {
-  %a = onnx.node "StringSplit"(%x) version 20 {} outputs ["a"] : (tensor<2x3xf32>) -> tensor<*xi64>
-  %b = onnx.node "StringSplit"(%x) version 20 {} outputs ["b"] : (tensor<2x3xf32>) -> tensor<*xi64>
+  %a = onnx.node "Blur"(%x) domain "my.domain" version 1 {} outputs ["a"] : (tensor<2x3xf32>) -> tensor<*xi64>
+  %b = onnx.node "Blur"(%x) domain "my.domain" version 1 {} outputs ["b"] : (tensor<2x3xf32>) -> tensor<*xi64>
   %f = onnx.node "Frobnicate"(%x) domain "my.domain" version 1 {} outputs ["f"] : (tensor<2x3xf32>) -> tensor<*xf32>
   %r = onnx.node "Reshape"(%x, %t) version 17 {} outputs ["r"] : (tensor<2x3xf32>, tensor<?xi64>) -> tensor<*xf32>
   %y = onnx.node "Add"(%f, %r) version 17 {} outputs ["y"] : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>

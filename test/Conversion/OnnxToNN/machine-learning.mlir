@@ -18,13 +18,15 @@ func.func @main(%x: tensor<?x2xf32> {lathe.name = "x"}) -> (tensor<*xi64>, tenso
 
 // -----
 
-// Strings that a model makes are positions in a list, which the artifact holds.
-// CHECK:       module attributes {lathe.metadata = {lathe.words.y = "[\22a\22,\22b\22,\22c\22]"}}
+// Strings are numbers of texts, which the artifact holds.
+// CHECK:       module attributes {nn.texts = ["a", "b", "c"]}
 // CHECK-LABEL: func.func @main
-// CHECK-SAME:    -> (tensor<3xi64> {nn.name = "y"})
+// CHECK-SAME:    -> (tensor<3xi64> {nn.name = "y", nn.string})
 // CHECK:         %[[F:.*]] = nn.find %{{.*}}, %{{.*}} : tensor<3xi64>, tensor<2xi64> -> tensor<3xi64>
 // CHECK:         %[[P:.*]] = nn.gather %{{.*}}, %[[F]]
-// CHECK:         return %[[P]] : tensor<3xi64>
+// CHECK:         %[[T:.*]] = arith.constant dense<[0, 1, 2]> : tensor<3xi64>
+// CHECK:         %[[L:.*]] = nn.gather %[[T]], %[[P]]
+// CHECK:         return %[[L]] : tensor<3xi64>
 func.func @main(%x: tensor<3xi64> {lathe.name = "x"}) -> (tensor<3x!onnx.string> {lathe.name = "y"}) {
   %y = onnx.node "LabelEncoder"(%x) domain "ai.onnx.ml" version 2 {
       keys_int64s = array<i64: 5, 3>, values_strings = ["a", "b"], default_string = "c"} outputs ["y"]
@@ -47,11 +49,11 @@ func.func @main(%x: tensor<3x2xf32> {lathe.name = "x"}) -> (!onnx.unknown {lathe
 // -----
 
 // expected-error @+2 {{[E0308] 1 node is not supported}}
-// expected-note @+1 {{Shape "y": input 0 is a tensor of strings}}
+// expected-note @+1 {{Neg "y": input 0 is a tensor of strings}}
 func.func @main(%x: tensor<3xi64> {lathe.name = "x"}) -> tensor<*xi64> {
   %w = onnx.node "LabelEncoder"(%x) domain "ai.onnx.ml" version 2 {
       keys_int64s = array<i64: 5>, values_strings = ["a"]} outputs ["w"] : (tensor<3xi64>) -> tensor<3x!onnx.string>
-  %y = onnx.node "Shape"(%w) version 17 {} outputs ["y"] : (tensor<3x!onnx.string>) -> tensor<*xi64>
+  %y = onnx.node "Neg"(%w) version 13 {} outputs ["y"] : (tensor<3x!onnx.string>) -> tensor<*xi64>
   return %y : tensor<*xi64>
 }
 
@@ -97,12 +99,13 @@ func.func @main(%x: tensor<?x2xf32> {lathe.name = "x"}) -> tensor<*xf32> {
 
 // -----
 
-// An input of strings is positions among those that the model names; one more is any other.
-// CHECK:       module attributes {lathe.metadata = {lathe.words.x = "[\22_Unused\22,\22a\22,\22b\22]"}}
+// Keys are found by their numbers.
+// CHECK:       module attributes {nn.texts = ["b", "a"]}
 // CHECK-LABEL: func.func @main
-// CHECK-SAME:    %[[X:.*]]: tensor<3xi64> {nn.dims = [""], nn.name = "x"}
-// CHECK:         %[[T:.*]] = arith.constant dense<[2, 1, 0, 2]> : tensor<4xi64>
-// CHECK:         %[[P:.*]] = nn.gather %[[T]], %[[X]]
+// CHECK-SAME:    %[[X:.*]]: tensor<3xi64> {nn.dims = [""], nn.name = "x", nn.string}
+// CHECK:         %[[K:.*]] = arith.constant dense<[0, 1]> : tensor<2xi64>
+// CHECK:         %[[F:.*]] = nn.find %[[X]], %[[K]]
+// CHECK:         %[[P:.*]] = nn.gather %{{.*}}, %[[F]]
 // CHECK:         %[[V:.*]] = arith.constant dense<[5, 7, -1]> : tensor<3xi64>
 // CHECK:         nn.gather %[[V]], %[[P]]
 func.func @main(%x: tensor<3x!onnx.string> {lathe.name = "x"}) -> tensor<*xi64> {

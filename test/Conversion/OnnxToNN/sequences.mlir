@@ -35,3 +35,28 @@ func.func @main(%a: tensor<2xf32> {lathe.name = "a"}) -> (!onnx.optional<tensor<
   %o = onnx.node "Optional"() version 15 {} outputs ["o"] : () -> !onnx.optional<tensor<*xf32>>
   return %o : !onnx.optional<tensor<*xf32>>
 }
+
+// -----
+
+// How many parts there are only the run knows: their contents one behind the other, and their shapes.
+// CHECK:       module attributes {lathe.metadata = {lathe.sequence.y = "*"}}
+// CHECK-LABEL: func.func @main
+// CHECK-SAME:    -> (tensor<?xf32> {nn.name = "y[]"}, tensor<?x2xi64> {nn.name = "y[].shape"}, tensor<i64> {nn.name = "n"})
+func.func @main(%a: tensor<?x3xf32> {lathe.name = "a"}, %split: tensor<i64> {lathe.name = "split"})
+    -> (!onnx.seq<tensor<*xf32>> {lathe.name = "y"}, tensor<*xi64> {lathe.name = "n"}) {
+  %y = onnx.node "SplitToSequence"(%a, %split) version 11 {} outputs ["y"]
+    : (tensor<?x3xf32>, tensor<i64>) -> !onnx.seq<tensor<*xf32>>
+  %n = onnx.node "SequenceLength"(%y) version 11 {} outputs ["n"] : (!onnx.seq<tensor<*xf32>>) -> tensor<*xi64>
+  return %y, %n : !onnx.seq<tensor<*xf32>>, tensor<*xi64>
+}
+
+// -----
+
+// expected-error @+2 {{[E0308] 1 node is not supported}}
+// expected-note @+1 {{SplitToSequence "y": a tensor is split along another dimension than the first in an unknown number of parts}}
+func.func @main(%a: tensor<?x3xf32> {lathe.name = "a"}, %split: tensor<?xi64> {lathe.name = "split"})
+    -> (!onnx.seq<tensor<*xf32>> {lathe.name = "y"}) {
+  %y = onnx.node "SplitToSequence"(%a, %split) version 11 {axis = 1 : i64} outputs ["y"]
+    : (tensor<?x3xf32>, tensor<?xi64>) -> !onnx.seq<tensor<*xf32>>
+  return %y : !onnx.seq<tensor<*xf32>>
+}

@@ -29,6 +29,8 @@ inline constexpr llvm::StringLiteral kSlotCountAttr = "lathe.slot_count";
 /// The same for lathe_table.buffer_count, and the locations of lathe_table.places, where there are any.
 inline constexpr llvm::StringLiteral kBufferCountAttr = "lathe.buffer_count";
 inline constexpr llvm::StringLiteral kPlacesAttr = "lathe.places";
+/// The same for lathe_table.services: an array of name, argument and number of operands.
+inline constexpr llvm::StringLiteral kServicesAttr = "lathe.services";
 
 /// A symbol of the model, in the order of lathe_call.symbols.
 struct Symbol {

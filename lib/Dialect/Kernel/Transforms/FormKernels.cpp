@@ -15,6 +15,7 @@
 #include "lathe/Dialect/Kernel/Transforms/SizeRelations.h"
 #include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -269,7 +270,7 @@ private:
         if (auto loop = dyn_cast<nn::LoopOp>(op)) {
           copyNextValues(loop);
         }
-        if (isa<nn::LoopOp, nn::YieldOp, nn::ReadIndexOp>(op)) {
+        if (isa<nn::LoopOp, nn::YieldOp, nn::ReadIndexOp, nn::ServiceOp>(op)) {
           for (OpOperand &operand : op.getOpOperands()) {
             // Small constants are part of the kernels that read them, and of nothing else.
             if (isa<RankedTensorType>(operand.get().getType()) &&
@@ -299,7 +300,7 @@ private:
     for (OpOperand &operand : blocks.front()->getTerminator()->getOpOperands()) {
       Value source = getRenamed(operand.get());
       Operation *producer = source.getDefiningOp();
-      bool computed = producer && (owner.contains(producer) || isa<nn::LayerCallOp>(producer));
+      bool computed = producer && (owner.contains(producer) || isa<nn::LayerCallOp, nn::ServiceOp>(producer));
       if (!computed || !taken.insert(source).second) {
         copy(operand);
       }

@@ -11,6 +11,7 @@
 #include "lathe/Dialect/NN/IR/NNSampling.h"
 #include "lathe/Dialect/NN/IR/NNScatter.h"
 #include "lathe/Dialect/NN/IR/NNSelection.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -113,6 +114,9 @@ void NNDialect::initialize() {
       ,
 #define GET_OP_LIST
 #include "lathe/Dialect/NN/IR/NNScatterOps.cpp.inc"
+      ,
+#define GET_OP_LIST
+#include "lathe/Dialect/NN/IR/NNServiceOps.cpp.inc"
       >();
   registerAttributes();
 }

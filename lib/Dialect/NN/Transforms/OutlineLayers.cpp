@@ -14,6 +14,7 @@
 
 #include "lathe/Dialect/NN/IR/NNControl.h"
 #include "lathe/Dialect/NN/IR/NNHost.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 
@@ -102,14 +103,15 @@ private:
 
   /// Some ops are equal to no other. Those of several results, for instances are wired by their ops' only
   /// results; those with sizes that depend on data, for the arena of a layer is a function of symbols; and
-  /// those that the host program reads, in a body or as a size: it would have to before the layer is done.
+  /// those that the host program reads, in a body, as a size or for a service: it would have to before the
+  /// layer is done.
   static bool canRepeat(Operation *op) {
     return op->getNumResults() == 1 &&
            llvm::all_of(
                op->getOperands(),
                [](Value operand) { return !operand.getType().isIndex() || isKnownFromSymbols(operand); }) &&
            llvm::all_of(op->getUsers(), [&](Operation *user) {
-             return user->getBlock() == op->getBlock() && !isa<ReadIndexOp, IfOp, LoopOp>(user);
+             return user->getBlock() == op->getBlock() && !isa<ReadIndexOp, IfOp, LoopOp, ServiceOp>(user);
            });
   }
 
