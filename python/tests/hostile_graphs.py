@@ -203,7 +203,7 @@ def loop_whose_condition_is_a_float():
     return loop(body(outputs=[value("w", None), value("w", None)]))
 
 
-@case("E0307", "iterations must have one element")
+@case("E0307", "the number of iterations must be one integer")
 def loop_of_two_trip_counts():
     return loop(body(), trips=[3, 4])
 
