@@ -57,6 +57,12 @@ def test_the_mask_read_by_index(load, reference, batch, sequence):
     assert compare(result, reference(batch, sequence))["max_abs"] <= TOLERANCE
 
 
+@pytest.mark.parametrize("batch,sequence", [(1, 1), (3, 16), (1, 128), (2, 512)])
+def test_the_operators_of_onnx_runtimes_optimizer(load, reference, batch, sequence):
+    result = load("minilm_fused", 1)(make_inputs(batch, sequence))["last_hidden_state"]
+    assert compare(result, reference(batch, sequence))["max_abs"] <= TOLERANCE
+
+
 @pytest.fixture(scope="module")
 def for_both_targets(zoo, tmp_path_factory):
     """A function from a model's name to an artifact for both targets, the IR verified after every pass, and the report."""
@@ -77,6 +83,15 @@ def test_all_attention_is_fused_and_one_layer_compiled(for_both_targets, name):
     assert remarks(report, "nn-fuse-attention", "missed") == []
     (layers,) = remarks(report, "nn-outline-layers", "passed")
     assert layers.startswith("6 equal layers compiled once")
+
+
+def test_fused_operators_become_the_same_layers(zoo, tmp_path):
+    """What is there beside them: the mask is made of the number of words, which are counted, by two kernels more."""
+    plain, fused = (compile_with_report(zoo[name], tmp_path / f"{name}.so") for name in ("minilm", "minilm_fused"))
+    (layers,) = remarks(fused, "nn-outline-layers", "passed")
+    assert layers.startswith("6 equal layers compiled once")
+    assert warnings_about_code(fused) == []
+    assert fused["numbers"]["kernels"] <= plain["numbers"]["kernels"] + 2
 
 
 @pytest.mark.parametrize("name", ["minilm", "minilm_gather_nd"])

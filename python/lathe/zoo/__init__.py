@@ -26,10 +26,11 @@ def minilm_folder() -> pathlib.Path:
 
 
 def build_models(folder: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
-    """Writes the models that are not there yet and returns their paths by name: minilm, minilm_gather_nd, magika."""
+    """Writes the models that are not there yet and returns their paths by name: minilm, minilm_gather_nd, minilm_fused,
+    magika."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.onnx" for name in ("minilm", "minilm_gather_nd", "magika")}
+    paths = {name: folder / f"{name}.onnx" for name in ("minilm", "minilm_gather_nd", "minilm_fused", "magika")}
 
     def write(path: pathlib.Path, action: Callable[[pathlib.Path], object]) -> None:
         # Beside and renamed: an interrupted build leaves no half a model.
@@ -40,7 +41,7 @@ def build_models(folder: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
 
     write(paths["magika"], lambda part: shutil.copyfile(
         package_folder("magika") / "models" / "standard_v3_3" / "model.onnx", part))
-    if not (paths["minilm"].exists() and paths["minilm_gather_nd"].exists()):
+    if not all(path.exists() for path in paths.values()):
         import onnx
 
         from .minilm import build, read_safetensors
@@ -48,4 +49,5 @@ def build_models(folder: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
         weights = read_safetensors(minilm_folder() / "model.safetensors")
         write(paths["minilm"], lambda part: onnx.save(build(weights), part))
         write(paths["minilm_gather_nd"], lambda part: onnx.save(build(weights, mask="gather_nd"), part))
+        write(paths["minilm_fused"], lambda part: onnx.save(build(weights, fused=True), part))
     return paths

