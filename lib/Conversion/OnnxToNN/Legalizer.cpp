@@ -105,10 +105,15 @@ Sizes LegalizeContext::shapeOf(Value tensor) {
   FailureOr<ArrayRef<OpFoldResult>> dims = tracker.getDims(tensor);
   if (llvm::failed(dims)) {
     (void)error("E0307", "the shapes of the operands do not fit each other");
-    // The rank is right, so nobody indexes out of bounds.
-    return Sizes(nn::getRank(tensor), one());
+    dims = ArrayRef<OpFoldResult>();
   }
-  return llvm::map_to_vector(*dims, [&](Size size) { return sizes.resolve(size); });
+  Sizes resolved = llvm::map_to_vector(*dims, [&](Size size) { return sizes.resolve(size); });
+  if (failed) {
+    // An op whose shape cannot be inferred has no dimensions. Whoever counts on some finds them.
+    constexpr int64_t enough = 16;
+    resolved.resize(std::max(nn::getRank(tensor), enough), one());
+  }
+  return resolved;
 }
 
 //===----------------------------------------------------------------------===//
@@ -170,7 +175,11 @@ Value LegalizeContext::binary(nn::BinaryKind kind, Value lhs, Value rhs) {
   if (isCommutative && nn::getRank(lhs) < nn::getRank(rhs)) {
     std::swap(lhs, rhs);
   }
-  return nn::buildBinary(b, loc, kind, lhs, rhs);
+  Value result = nn::buildBinary(b, loc, kind, lhs, rhs);
+  if (nn::getRank(result) < std::max(nn::getRank(lhs), nn::getRank(rhs))) {
+    (void)error("E0307", "the shapes of the operands do not fit each other");
+  }
+  return result;
 }
 
 /// If `size` is the minimum of `symbol` and a number above 1, that number.
@@ -234,6 +243,12 @@ Value LegalizeContext::expand(Value x, ArrayRef<Size> dims) {
 }
 
 Value LegalizeContext::transpose(Value x, ArrayRef<int64_t> perm) {
+  if (nn::getRank(x) != int64_t(perm.size())) {
+    (void)error(
+        "E0307",
+        llvm::formatv("an operand has {0} dimensions, must have {1}", nn::getRank(x), perm.size()).str());
+    return x;
+  }
   return isIdentityPermutation(perm) ? x : nn::buildTranspose(b, loc, x, perm);
 }
 
@@ -243,6 +258,12 @@ Value LegalizeContext::reduce(nn::ReduceKind kind, Value x, ArrayRef<int64_t> ax
 
 Value LegalizeContext::slice(Value x, int64_t axis, Size offset, Size size) {
   Sizes sliceSizes = shapeOf(x);
+  if (axis >= int64_t(sliceSizes.size())) {
+    (void)error("E0307", llvm::formatv("an operand has {0} dimensions, must have at least {1}",
+                                       sliceSizes.size(), axis + 1)
+                             .str());
+    return x;
+  }
   Sizes offsets(sliceSizes.size(), b.getIndexAttr(0));
   offsets[axis] = offset;
   sliceSizes[axis] = size;

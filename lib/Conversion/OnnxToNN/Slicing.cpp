@@ -268,10 +268,15 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
     // All parts are equal but the last, which may be shorter.
     Size part = c.sizes.div(c.sizes.add(dim, c.b.getIndexAttr(outputs - 1)), c.b.getIndexAttr(outputs),
                             /*floor=*/false);
-    parts.assign(outputs, part);
-    parts.back() = c.sizes.sub(dim, c.sizes.mul(part, c.b.getIndexAttr(outputs - 1)));
-    if (std::optional<int64_t> last = getConstantIntValue(parts.back()); last && *last < 0) {
-      return c.error("E0307", "the dimension is too short for that many parts");
+    Size last = c.sizes.sub(dim, c.sizes.mul(part, c.b.getIndexAttr(outputs - 1)));
+    c.require(c.sizes.compare(CompareKind::GreaterOrEqual, last, c.b.getIndexAttr(0)),
+              "the dimension is too short for that many parts");
+    // There may be more parts than outputs, which nobody sees.
+    parts.assign(count, part);
+    if (outputs == count) {
+      parts.back() = last;
+    } else {
+      parts.push_back(c.sizes.sub(dim, c.sizes.mul(part, c.b.getIndexAttr(count))));
     }
   }
   if (c.hasFailed()) {

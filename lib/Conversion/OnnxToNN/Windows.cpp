@@ -104,7 +104,20 @@ Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, Arra
   return w;
 }
 
+/// Whether there are channels; what has none failed before.
+static bool hasChannels(LegalizeContext &c, Value x) {
+  if (nn::getRank(x) >= 2) {
+    return true;
+  }
+  (void)c.error("E0307",
+                llvm::formatv("an operand has {0} dimensions, must have at least 2", nn::getRank(x)).str());
+  return false;
+}
+
 Value lathe::onnx::toChannelsLast(LegalizeContext &c, Value x) {
+  if (!hasChannels(c, x)) {
+    return x;
+  }
   SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(1, nn::getRank(x)));
   perm.front() = 0;
   for (int64_t dim = 2; dim < nn::getRank(x); ++dim) {
@@ -115,6 +128,9 @@ Value lathe::onnx::toChannelsLast(LegalizeContext &c, Value x) {
 }
 
 Value lathe::onnx::toChannelsSecond(LegalizeContext &c, Value x) {
+  if (!hasChannels(c, x)) {
+    return x;
+  }
   SmallVector<int64_t> perm{0, nn::getRank(x) - 1};
   llvm::append_range(perm, llvm::seq<int64_t>(1, nn::getRank(x) - 1));
   return c.transpose(x, perm);
