@@ -5,6 +5,7 @@
 #include "lathe/Codegen/CPU/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -84,4 +85,43 @@ LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmit
     storeTile(builder, loc, *value, outputView, tile);
   }
   return success();
+}
+
+SmallVector<StridedView> cpu::getEpilogueViews(EmitContext &context, Value root, kernel::OutputOp output) {
+  Type type = root.getType();
+  if (output.getValue().getType() != type) {
+    return {};
+  }
+  SmallVector<StridedView> views{getOutputView(context, output)};
+  for (auto input : context.kernel.getBody().front().getOps<kernel::InputOp>()) {
+    bool isRead = llvm::any_of(input->getUsers(), [&](Operation *user) {
+      return user != root.getDefiningOp() && isa<nn::PointwiseOpInterface>(user);
+    });
+    FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(input.getResult());
+    if (!isRead || input.getType() != type || failed(dims) ||
+        !llvm::all_of(llvm::zip_equal(*dims, views.front().sizes),
+                      [](auto pair) { return areEqualSizes(std::get<0>(pair), std::get<1>(pair)); })) {
+      continue;
+    }
+    if (FailureOr<StridedView> view = getStridedView(context, input.getResult()); succeeded(view)) {
+      views.push_back(*view);
+    }
+  }
+  return views;
+}
+
+void cpu::prefetchEpilogue(OpBuilder &builder, Location loc, ArrayRef<StridedView> views,
+                           ArrayRef<Value> index, int64_t vectors, int64_t lanes) {
+  IndexMath math{builder, loc};
+  for (auto [number, view] : llvm::enumerate(views)) {
+    OpFoldResult place = view.offset;
+    for (auto [at, stride] : llvm::zip_equal(index, view.strides)) {
+      place = math.add(place, math.mul(at, stride));
+    }
+    for (int64_t vector = 0; vector < vectors; ++vector) {
+      Value ahead = math.value(math.add(place, math.constant(vector * lanes)));
+      memref::PrefetchOp::create(builder, loc, view.base, ValueRange{ahead}, /*isWrite=*/number == 0,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
+    }
+  }
 }

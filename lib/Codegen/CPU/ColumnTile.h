@@ -37,6 +37,16 @@ llvm::LogicalResult emitRowEpilogue(mlir::OpBuilder &builder, mlir::Location loc
                                     llvm::ArrayRef<mlir::Value> index, const ColumnTile &columns,
                                     int64_t lanes, FinishSums finish = {});
 
+/// The memory that the epilogue of `root` reads and writes at a result's own place: the output, and inputs of
+/// its shape.
+llvm::SmallVector<StridedView> getEpilogueViews(EmitContext &context, mlir::Value root,
+                                                kernel::OutputOp output);
+
+/// Fetches what the epilogue will read and write from `index` on, `vectors` of `lanes` each, into the
+/// second-level cache: rows of a wide result lie far apart, and the processor does not see the next one come.
+void prefetchEpilogue(mlir::OpBuilder &builder, mlir::Location loc, llvm::ArrayRef<StridedView> views,
+                      llvm::ArrayRef<mlir::Value> index, int64_t vectors, int64_t lanes);
+
 } // namespace lathe::cpu
 
 #endif // LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H

@@ -11,10 +11,11 @@ using namespace lathe;
 using namespace lathe::cpu;
 
 /// Pixels of a block: their sums stay in the first-level cache, and the columns of weights that all of them
-/// read come from the second level seldom enough.
-static constexpr int64_t kMaxPixels = 112;
+/// read come from the second level seldom enough. Filters that the second level does not hold come from
+/// memory for each block: there are fewer of them.
+static constexpr int64_t kMaxPixels = 112, kMaxPixelsOfLargeFilters = 224;
 /// Elements of the input that are copied for a block of several pixels: half of a small second-level cache.
-static constexpr int64_t kMaxPatch = 64 << 10;
+static constexpr int64_t kMaxPatch = 128 << 10;
 
 /// Elements of the input that a block of `height` by `width` pixels needs; saturates.
 static int64_t getPatchElements(ConvProblem &problem, int64_t height, int64_t width) {
@@ -59,9 +60,14 @@ ConvGrid::ConvGrid(EmitContext &context, ConvProblem &problem, const MatMulTilin
                    int64_t grainOperations) {
   IndexMath math{context.builder, problem.op.getLoc()};
   // A window of one pixel always fits: see canEmitConv.
-  pixels = kMaxPixels;
-  while (pixels > 1 && getLargestPatch(problem, pixels) > kMaxPatch) {
-    pixels /= 2;
+  auto filter = cast<RankedTensorType>(problem.op.getFilter().getType());
+  uint64_t filterBytes = uint64_t(joined) * filter.getNumElements() * filter.getElementTypeBitWidth() / 8;
+  pixels = filterBytes > uint64_t(context.target.l2Bytes) / 2 ? kMaxPixelsOfLargeFilters : kMaxPixels;
+  // Blocks that read the input where it lies may span any part of it.
+  bool isCopied = problem.isPadded() || !problem.op.getX().getDefiningOp<kernel::InputOp>() ||
+                  problem.storedChannels != problem.groups * problem.channels;
+  while (isCopied && pixels > 1 && getLargestPatch(problem, pixels) > kMaxPatch) {
+    pixels = pixels > 16 ? pixels - 8 : pixels / 2;
   }
   patchElements = getLargestPatch(problem, pixels);
 

@@ -23,13 +23,26 @@ namespace {
 /// How many channels of a filter that is not in panels are packed at a time.
 constexpr int64_t kPackedDepth = 256;
 
-/// Lines of the next panel that a register tile fetches with each unrolled step: four tiles fetch it all.
+/// How much of the reduced dimension all register tiles of a block sum up before they go on: with it 32
+/// filters fill the better part of a first-level cache.
+constexpr int64_t kChunkDepth = 256;
+
+/// Lines of the next chunk that a register tile fetches with each unrolled step: four tiles fetch it all.
 constexpr int64_t kPrefetchLines = 2;
 
 /// A place in the window and the channels from `channel` on that a register tile reduces at once.
 struct Run {
   std::array<OpFoldResult, 3> place;
   OpFoldResult channel, depth;
+};
+
+/// A part of the reduced dimension: the window from dimension `dim` on, or `depth` rows of a run.
+struct Chunk {
+  size_t dim = 0;
+  /// How far behind the first element of the window, and the first row of the filter, it begins.
+  OpFoldResult elements, rows, depth;
+  /// Whether it is the first one; null if it is the only one.
+  Value isFirst;
 };
 
 class DenseConvEmitter {
@@ -62,11 +75,19 @@ private:
                  Value isFirst, TileBody body);
   void emitTile(const ConvGrid::Task &task, const WindowRef &windows, const RegisterTile &tile, Value row,
                 Value column, Value isFirst, TileBody body);
+  /// Calls `body` in loops over all chunks of a window, which are what `chunk` begins with from dimension
+  /// `dim` on.
+  void emitChunks(const WindowRef &windows, size_t dim, const Chunk &chunk,
+                  llvm::function_ref<void(const Chunk &)> body);
   /// The sums over dimension `dim` of the window and those after it, from row `rhsRow` of the filter on.
   SmallVector<Value> emitWindow(const RegisterTile &tile, const WindowRef &windows, const MatrixRef &lhs,
                                 const MatrixRef &rhs, const PrefetchStream &prefetch, size_t dim,
                                 SmallVector<Value> sums);
+  /// Fetches what the epilogue of a tile reads and writes.
+  void prefetchResults(const ConvGrid::Task &task, const RegisterTile &tile, Value row, Value column);
   LogicalResult emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns);
+  /// The index into the result of a task's first filter at pixel (row, column) of its block.
+  SmallVector<Value> resultIndex(const ConvGrid::Task &task, Value row, Value column);
   int64_t depth() const { return problem.channels * joined; }
   /// Rows of the filter's matrix that one step along dimension `dim` of the window makes.
   int64_t rowsPerPlace(size_t dim) const {
@@ -76,10 +97,15 @@ private:
     }
     return rows;
   }
-  /// Whether the places along the last dimension of the window are one run.
-  bool isOneRun(const WindowRef &windows) const {
-    return problem.dims[2].dilation == 1 && problem.groups == joined &&
-           isConstantSize(windows.strides[2], depth());
+  /// The same of all places from dimension `dim` on.
+  int64_t rowsOfPlaces(size_t dim) const {
+    return dim == problem.dims.size() ? depth() : rowsPerPlace(dim) * problem.dims[dim].window;
+  }
+  /// Whether the places of the window from dimension `dim` on follow each other in memory.
+  bool isRun(const WindowRef &windows, size_t dim) const {
+    return dim == problem.dims.size() ||
+           (dim + 1 == problem.dims.size() && problem.dims[dim].dilation == 1 && problem.groups == joined &&
+            isConstantSize(windows.strides[dim], depth()));
   }
 
   EmitContext &context;
@@ -94,6 +120,7 @@ private:
   ElementEmitter elements;
   VectorType vectorType;
   Value filter, scratch, packScratch;
+  SmallVector<StridedView> epilogueViews;
 };
 
 /// The panels in which a kernel's filter is stored, if it is.
@@ -140,6 +167,7 @@ LogicalResult DenseConvEmitter::emit() {
     return failure();
   }
   scratch = makeScratch(builder, loc, builder.getF32Type(), grid.pixels * tiling.columns());
+  epilogueViews = getEpilogueViews(context, problem.op.getResult(), problem.output);
   Value none = math().value(math().constant(-1));
   LogicalResult result = success();
   auto loop = scf::ForOp::create(builder, loc, context.begin, context.end, math().value(math().constant(1)),
@@ -172,34 +200,93 @@ LogicalResult DenseConvEmitter::emitTask(Value number, Value &copied) {
 
 LogicalResult DenseConvEmitter::emitColumns(const ConvGrid::Task &task, const WindowRef &windows,
                                             const ColumnTile &columns) {
-  int64_t rows = rowsPerPlace(0) * problem.dims[0].window;
+  int64_t rows = rowsOfPlaces(0);
   OpFoldResult width = math().constant(panel.getWidth()),
                panels = math().constant(llvm::divideCeil(problem.filters * joined, panel.getWidth()));
   OpFoldResult number = math().add(math().mul(task.matrix, panels), math().floorDiv(task.firstFilter, width));
   OpFoldResult offset = math().mul(number, math().constant(rows * panel.getWidth()));
   offset = math().add(offset, math().rem(task.firstFilter, width));
-  MatrixRef rhs{filter, math().value(offset), width, math().constant(1)};
-  emitTiles(
-      task, windows, columns, /*isFirst=*/Value(),
-      [&](const RegisterTile &tile, const MatrixRef &lhs, OpFoldResult number, SmallVector<Value> sums) {
-        // The filters of the next panel, a share in each tile: see MatMul.cpp.
-        OpFoldResult share =
-            getPrefetchShare(builder, loc, number, kPrefetchLines, getStepLines(tiling, panel.getWidth()));
-        OpFoldResult next = math().constant(rows * panel.getWidth());
-        PrefetchStream prefetch{math().add(next, share), kPrefetchLines};
-        return emitWindow(tile, windows, lhs, rhs, prefetch, 0, sums);
-      });
+  Chunk all{0, math().constant(0), math().constant(0), math().constant(rows), Value()};
+  emitChunks(windows, 0, all, [&](const Chunk &chunk) {
+    OpFoldResult start = math().add(offset, math().mul(chunk.rows, width));
+    MatrixRef rhs{filter, math().value(start), width, math().constant(1)};
+    emitTiles(
+        task, windows, columns, chunk.isFirst,
+        [&](const RegisterTile &tile, const MatrixRef &window, OpFoldResult number, SmallVector<Value> sums) {
+          // The filters of the next chunk, a share in each tile: see MatMul.cpp.
+          OpFoldResult share =
+              getPrefetchShare(builder, loc, number, kPrefetchLines, getStepLines(tiling, panel.getWidth()));
+          PrefetchStream prefetch{math().add(math().mul(chunk.depth, width), share), kPrefetchLines};
+          MatrixRef lhs = window;
+          lhs.offset = math().value(math().add(window.offset, chunk.elements));
+          return isRun(windows, chunk.dim) ? emitRegisterTile(builder, loc, tile, lhs, rhs, chunk.depth, sums,
+                                                              /*masks=*/{}, prefetch)
+                                           : emitWindow(tile, windows, lhs, rhs, prefetch, chunk.dim, sums);
+        });
+  });
   return success();
+}
+
+void DenseConvEmitter::emitChunks(const WindowRef &windows, size_t dim, const Chunk &chunk,
+                                  llvm::function_ref<void(const Chunk &)> body) {
+  int64_t rows = rowsOfPlaces(dim);
+  if (rows <= kChunkDepth) {
+    Chunk last = chunk;
+    last.dim = dim;
+    last.depth = math().constant(rows);
+    body(last);
+    return;
+  }
+  auto addStart = [&](Value start, OpFoldResult elements, OpFoldResult rows) {
+    Value isZero = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, start,
+                                         math().value(math().constant(0)));
+    Chunk part = chunk;
+    part.elements = math().add(chunk.elements, elements);
+    part.rows = math().add(chunk.rows, rows);
+    part.isFirst =
+        chunk.isFirst ? arith::AndIOp::create(builder, loc, chunk.isFirst, isZero).getResult() : isZero;
+    return part;
+  };
+  OpFoldResult zero = math().constant(0);
+  if (isRun(windows, dim)) {
+    // Equal parts of whole unrolled steps, if there are such.
+    int64_t step = kChunkDepth;
+    int64_t least = llvm::divideCeil(rows, kChunkDepth);
+    for (int64_t parts = least; parts <= 2 * least; ++parts) {
+      if (rows % (4 * parts) == 0) {
+        step = rows / parts;
+        break;
+      }
+    }
+    emitLoop(zero, math().constant(rows), step, [&](Value start) {
+      Chunk part = addStart(start, start, start);
+      part.dim = dim;
+      OpFoldResult length = math().constant(step);
+      part.depth = rows % step ? math().min(length, math().sub(math().constant(rows), start)) : length;
+      body(part);
+    });
+    return;
+  }
+  const ConvDim &window = problem.dims[dim];
+  if (window.window == 1) {
+    emitChunks(windows, dim + 1, chunk, body);
+    return;
+  }
+  emitLoop(zero, math().constant(window.window), 1, [&](Value place) {
+    OpFoldResult elements =
+        math().mul(place, math().mul(windows.strides[dim], math().constant(window.dilation)));
+    OpFoldResult row = math().mul(place, math().constant(rowsPerPlace(dim)));
+    emitChunks(windows, dim + 1, addStart(place, elements, row), body);
+  });
 }
 
 SmallVector<Value> DenseConvEmitter::emitWindow(const RegisterTile &tile, const WindowRef &windows,
                                                 const MatrixRef &lhs, const MatrixRef &rhs,
                                                 const PrefetchStream &prefetch, size_t dim,
                                                 SmallVector<Value> sums) {
-  bool isRun = dim == 2 && isOneRun(windows);
-  if (dim == problem.dims.size() || isRun) {
-    OpFoldResult run = math().constant(depth() * (isRun ? problem.dims[2].window : 1));
-    return emitRegisterTile(builder, loc, tile, lhs, rhs, run, sums, /*masks=*/{}, prefetch);
+  if (isRun(windows, dim)) {
+    return emitRegisterTile(builder, loc, tile, lhs, rhs, math().constant(rowsOfPlaces(dim)), sums,
+                            /*masks=*/{}, prefetch);
   }
   const ConvDim &window = problem.dims[dim];
   if (window.window == 1) {
@@ -334,6 +421,14 @@ void DenseConvEmitter::emitTile(const ConvGrid::Task &task, const WindowRef &win
     int64_t ahead = i / tile.vectors * tiling.columns() + i % tile.vectors * tiling.lanes;
     places.push_back(math().value(math().add(place, math().constant(ahead))));
   }
+  if (isFirst) {
+    scf::IfOp::create(builder, loc, isFirst, [&](OpBuilder &, Location) {
+      prefetchResults(task, tile, row, column);
+      scf::YieldOp::create(builder, loc);
+    });
+  } else {
+    prefetchResults(task, tile, row, column);
+  }
   Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
   SmallVector<Value> sums(tile.sums(), zero);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
@@ -349,19 +444,32 @@ void DenseConvEmitter::emitTile(const ConvGrid::Task &task, const WindowRef &win
   }
 }
 
-LogicalResult DenseConvEmitter::emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns) {
-  StridedView output = getOutputView(context, problem.output);
+void DenseConvEmitter::prefetchResults(const ConvGrid::Task &task, const RegisterTile &tile, Value row,
+                                       Value column) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    Value next = math().value(math().add(column, math().constant(i)));
+    prefetchEpilogue(builder, loc, epilogueViews, resultIndex(task, row, next), tile.vectors, tiling.lanes);
+  }
+}
+
+SmallVector<Value> DenseConvEmitter::resultIndex(const ConvGrid::Task &task, Value row, Value column) {
   const ConvGrid::Block &block = task.block;
   OpFoldResult filter =
       math().add(math().mul(task.matrix, math().constant(problem.filters * joined)), task.firstFilter);
+  return problem.tensorIndex(
+      builder, loc, block.image,
+      {block.plane, math().add(block.firstRow, row), math().add(block.firstColumn, column)}, filter);
+}
+
+LogicalResult DenseConvEmitter::emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns) {
+  StridedView output = getOutputView(context, problem.output);
+  const ConvGrid::Block &block = task.block;
   LogicalResult result = success();
   emitLoop(math().constant(0), block.rows, 1, [&](Value row) {
     emitLoop(math().constant(0), block.columns, 1, [&](Value column) {
       OpFoldResult pixel = math().add(math().mul(row, block.columns), column);
       OpFoldResult place = math().mul(pixel, math().constant(tiling.columns()));
-      SmallVector<Value> index = problem.tensorIndex(
-          builder, loc, block.image,
-          {block.plane, math().add(block.firstRow, row), math().add(block.firstColumn, column)}, filter);
+      SmallVector<Value> index = resultIndex(task, row, column);
       result = emitRowEpilogue(builder, loc, elements, problem.op.getResult(), problem.output, output,
                                scratch, place, index, columns, tiling.lanes);
     });

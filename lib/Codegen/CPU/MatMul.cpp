@@ -31,6 +31,10 @@ constexpr int64_t kPackedDepth = 256;
 /// Lines that a register tile may fetch ahead with each unrolled step: more hold it up.
 constexpr int64_t kMaxPrefetchLines = 4;
 
+/// How far ahead of itself, in elements, a low tile fetches its panel: two pages of memory, where what the
+/// processor fetches on its own ends at the first.
+constexpr int64_t kStreamAhead = 2048;
+
 class MatMulEmitter {
 public:
   MatMulEmitter(EmitContext &context, MatMulProblem &problem)
@@ -58,7 +62,10 @@ private:
   void emitFullTiles(const MatMulGrid::Task &task, const ColumnTile &columns, OpFoldResult done,
                      Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef);
   void emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height, Value row,
-                Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef, int64_t prefetchLines = 0);
+                Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef,
+                const PrefetchStream &prefetch);
+  /// What tile number `row / rows` fetches: its share of the next panel.
+  PrefetchStream getShareOfNext(Value row, OpFoldResult depth, const MatrixRef &rhsRef, int64_t lines);
   /// The right-hand side from row `firstDepth` on at the columns of the task.
   MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
@@ -93,6 +100,7 @@ private:
   OpFoldResult blockDepth;
   bool isBlocked = false;
   Value scratch, packScratch, lhsScratch;
+  SmallVector<StridedView> epilogueViews;
   int64_t lhsWidth = 0;
   SmallVector<OpFoldResult> lhsDims, rhsDims;
   ElementEmitter elements;
@@ -194,6 +202,7 @@ LogicalResult MatMulEmitter::emit() {
     return failure();
   }
   chooseDepth();
+  epilogueViews = getEpilogueViews(context, problem.result, problem.output);
   scratch = makeScratch(builder, loc, builder.getF32Type(), tiling.blockRows * tiling.columns());
   if (packs) {
     int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), tiling.lanes);
@@ -344,14 +353,19 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTil
   OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
   emitFullTiles(task, columns, done, firstDepth, depth, rhsRef);
   // One tile of exactly the height that is left: a second pass over the right-hand side would cost as much as
-  // the first when there are few rows.
+  // the first when there are few rows. It streams through the panel, at few rows from memory, and fetches
+  // ahead.
+  PrefetchStream stream;
+  if (panelWidth) {
+    stream = {math().constant(kStreamAhead), stepLines()};
+  }
   SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
   Value left = math().value(math().sub(task.rows, done));
   auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), left, heights, heights.size());
   for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
     OpBuilder::InsertionGuard guard(builder);
     builder.createBlock(&region);
-    emitTile(task, columns, height, math().value(done), firstDepth, depth, rhsRef);
+    emitTile(task, columns, height, math().value(done), firstDepth, depth, rhsRef, stream);
     scf::YieldOp::create(builder, loc);
   }
   OpBuilder::InsertionGuard guard(builder);
@@ -365,8 +379,10 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTil
 void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile &columns, OpFoldResult done,
                                   Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef) {
   auto emitTiles = [&](int64_t lines) {
-    emitLoop(math().constant(0), done, tiling.rows,
-             [&](Value row) { emitTile(task, columns, tiling.rows, row, firstDepth, depth, rhsRef, lines); });
+    emitLoop(math().constant(0), done, tiling.rows, [&](Value row) {
+      emitTile(task, columns, tiling.rows, row, firstDepth, depth, rhsRef,
+               getShareOfNext(row, depth, rhsRef, lines));
+    });
   };
   if (!panelWidth) {
     emitTiles(0);
@@ -394,9 +410,19 @@ void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile
   emitFrom(1, emitFrom);
 }
 
+PrefetchStream MatMulEmitter::getShareOfNext(Value row, OpFoldResult depth, const MatrixRef &rhsRef,
+                                             int64_t lines) {
+  if (lines == 0) {
+    return {};
+  }
+  OpFoldResult number = math().floorDiv(row, math().constant(tiling.rows));
+  OpFoldResult share = getPrefetchShare(builder, loc, number, lines, stepLines());
+  return {math().add(math().mul(depth, rhsRef.rowStride), share), lines};
+}
+
 void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height,
                              Value row, Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef,
-                             int64_t prefetchLines) {
+                             const PrefetchStream &prefetch) {
   RegisterTile tile = tiling.tile(height, columns.vectors);
   MatrixRef lhsRef;
   if (evaluatesLhs) {
@@ -415,6 +441,15 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
     int64_t ahead = i / tile.vectors * tiling.columns() + i % tile.vectors * tiling.lanes;
     places.push_back(math().value(math().add(place, math().constant(ahead))));
   }
+  // Deep products have time enough.
+  if (!isBlocked) {
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      Value rowOfAll = math().value(math().add(math().add(task.firstRow, row), math().constant(i)));
+      SmallVector<Value> index =
+          problem.resultIndex(builder, loc, task.batchIndex, rowOfAll, math().value(task.firstColumn));
+      prefetchEpilogue(builder, loc, epilogueViews, index, columns.vectors, tiling.lanes);
+    }
+  }
   Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
   SmallVector<Value> sums(tile.sums(), zero);
   if (isBlocked) {
@@ -426,13 +461,6 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
     }
   }
   ArrayRef<Value> masks = readsInPlace ? ArrayRef(columns.masks) : ArrayRef<Value>();
-  PrefetchStream prefetch;
-  if (prefetchLines > 0) {
-    OpFoldResult next = math().mul(depth, rhsRef.rowStride);
-    OpFoldResult number = math().floorDiv(row, math().constant(tiling.rows));
-    prefetch = {math().add(next, getPrefetchShare(builder, loc, number, prefetchLines, stepLines())),
-                prefetchLines};
-  }
   sums = emitRegisterTile(builder, loc, tile, lhsRef, rhsRef, depth, sums, masks, prefetch);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});

@@ -9,6 +9,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include "llvm/Support/MathExtras.h"
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
@@ -255,6 +257,13 @@ MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const
   OpFoldResult blockBytes = math.mul(problem.k, math.constant(tiling.blockRows * elementBytes));
   groupSize =
       math.max(math.floorDiv(math.constant(context.target.l2Bytes / 2), math.max(blockBytes, one)), one);
+  // A right-hand side that stays in the second-level cache is gone through for each block of rows: then what
+  // is read and written of a row lies together.
+  std::optional<int64_t> k = getConstantIntValue(problem.k), n = getConstantIntValue(problem.n);
+  uint64_t rhs = k && n ? llvm::SaturatingMultiply<uint64_t>(*k, *n) : UINT64_MAX;
+  if (rhs <= uint64_t(context.target.l2Bytes / 4 / elementBytes)) {
+    groupSize = one;
+  }
 }
 
 MatMulGrid::Task MatMulGrid::decode(OpBuilder &builder, Location loc, const MatMulProblem &problem,

@@ -46,7 +46,8 @@ mlir::OpFoldResult getBatchOffset(mlir::OpBuilder &builder, mlir::Location loc, 
                                   llvm::ArrayRef<mlir::OpFoldResult> batchIndex);
 
 /// The tasks of a product: one column of tiles by up to `blockRows` rows each. Tasks are ordered such that as
-/// many rows as half of the second-level cache holds are done for one column of tiles after the other.
+/// many rows as half of the second-level cache holds are done for one column of tiles after the other; one
+/// block of rows after the other where a quarter of that cache holds the right-hand side.
 struct MatMulGrid {
   /// A task that does not pay has less than `grainOperations` operations.
   MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,

@@ -57,6 +57,33 @@ func.func @border(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<3
 
 // -----
 
+// Of a deep filter all pixels of a block sum up one part after the other, which the first-level cache holds: halves of a
+// row of the window here. With the first part, tiles fetch what the epilogue reads and writes.
+// CHECK-LABEL: func.func @deep(
+// CHECK:         scf.for %{{.*}} = %c0{{.*}} to %c3{{.*}} step %c1
+// CHECK:           scf.for %{{.*}} = %c0{{.*}} to %c384{{.*}} step %c192
+// CHECK:             scf.if
+// CHECK:               memref.prefetch {{.*}}, write, locality<2>, data
+// CHECK:               memref.prefetch {{.*}}, read, locality<2>, data
+// CHECK:             }
+// CHECK-COUNT-16:    arith.select {{.*}} : vector<16xf32>
+// CHECK:             %{{.*}}:16 = scf.for %{{.*}} = %c0{{.*}} to %c192{{.*}} step %c4
+
+// AVX2-LABEL: func.func @deep(
+func.func @deep(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<32 x 1>}, %r: memref<?xi8>,
+                %y: memref<?xi8>) attributes {kernel.root = "conv"} {
+  %0 = kernel.input %x[] : memref<?xi8> -> tensor<1x10x10x128xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<3x3x128x64xf32>
+  %2 = kernel.input %r[] : memref<?xi8> -> tensor<1x8x8x64xf32>
+  %3 = nn.conv %0, %1 strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<1x10x10x128xf32>, tensor<3x3x128x64xf32> -> tensor<1x8x8x64xf32>
+  %4 = nn.binary add %3, %2 : tensor<1x8x8x64xf32>, tensor<1x8x8x64xf32> -> tensor<1x8x8x64xf32>
+  kernel.output %4, %y[] : tensor<1x8x8x64xf32>, memref<?xi8>
+  return
+}
+
+// -----
+
 // 24 filters are a tile of 16 columns and one of 8 where vectors have 8 lanes: none is computed for nothing or masked.
 // AVX2-LABEL: func.func @narrow_last_tile(
 // AVX2:         scf.if

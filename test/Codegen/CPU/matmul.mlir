@@ -4,9 +4,10 @@
 
 // An 8 x 32 tile: 16 sums live through a loop over the depth that does no index arithmetic but additions.
 // Eight tiles fetch one line of the next panel in every step, at least four two lines, fewer four; the lower tile
-// of the last rows none.
+// of the last rows fetches ahead of itself. Each tile fetches the places of its results first.
 // CHECK-LABEL: func.func @panels(
 // CHECK:         scf.if
+// CHECK-COUNT-16:  memref.prefetch {{.*}}, write, locality<2>, data
 // CHECK:           %{{.*}}:16 = scf.for
 // CHECK-COUNT-1:     memref.prefetch {{.*}}, read, locality<2>, data
 // CHECK-NOT:         memref.prefetch
@@ -15,14 +16,17 @@
 // CHECK:           scf.yield
 // CHECK:           scf.if
 // CHECK:             %{{.*}}:16 = scf.for
-// CHECK-COUNT-2:       memref.prefetch
+// CHECK-COUNT-2:       memref.prefetch {{.*}}, read
 // CHECK-NOT:           memref.prefetch
 // CHECK:               vector.fma
 // CHECK:             %{{.*}}:16 = scf.for
-// CHECK-COUNT-4:       memref.prefetch
+// CHECK-COUNT-4:       memref.prefetch {{.*}}, read
 // CHECK-NOT:           memref.prefetch
 // CHECK:         scf.index_switch
-// CHECK-NOT:       memref.prefetch
+// CHECK:           scf.for
+// CHECK-COUNT-8:     memref.prefetch {{.*}}, read
+// CHECK-NOT:         memref.prefetch
+// CHECK:             vector.fma
 // One epilogue for all tile heights, without masks.
 // CHECK-COUNT-2: arith.mulf {{.*}} : vector<16xf32>
 // CHECK-NOT:     arith.mulf
