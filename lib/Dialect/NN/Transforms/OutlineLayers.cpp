@@ -8,7 +8,8 @@
 /// the symbols). A run of ops that follows itself with equal keys is a candidate; it is a layer if its
 /// instances are also wired alike: an operand is computed in the same instance, is a weight, comes from the
 /// instance before, or is the same value for all. Of the possible first ops the one is taken that passes the
-/// fewest tensors from one instance to the next.
+/// fewest tensors from one instance to the next; of several such, one that no kernel before it could compute
+/// along.
 
 #include "FusionUtils.h"
 
@@ -63,9 +64,12 @@ public:
   bool outlineOne(unsigned number) {
     collect();
     std::optional<Layer> best;
+    auto costOf = [&](const Layer &layer) {
+      return std::pair(layer.carried.size(), isa<PointwiseOpInterface>(ops[layer.repeat.start]));
+    };
     for (const Repeat &repeat : findRepeats()) {
       std::optional<Layer> layer = match(repeat);
-      if (layer && (!best || layer->carried.size() < best->carried.size())) {
+      if (layer && (!best || costOf(*layer) < costOf(*best))) {
         best = std::move(layer);
       }
     }

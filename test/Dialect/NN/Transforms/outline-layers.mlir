@@ -68,3 +68,37 @@ func.func @main(%x: tensor<?x8xf32> {nn.dims = ["N", ""]}, %s: tensor<?x8xf32> {
   %f1 = nn.unary exp %e1 : tensor<?x8xf32> -> tensor<?x8xf32>
   return %f1 : tensor<?x8xf32>
 }
+
+// -----
+
+// A layer begins with what no kernel before it computes along: the product, not the function before it.
+nn.weight private @w0 : tensor<8x8xf32> = dense<1.0>
+nn.weight private @w1 : tensor<8x8xf32> = dense<2.0>
+
+// CHECK-LABEL: func.func @main
+// CHECK:         nn.unary relu
+// CHECK:         nn.layer_call @layer0 row 0
+// CHECK:         nn.layer_call @layer0 row 1
+// CHECK:         nn.unary tanh
+// CHECK-NEXT:    return
+// CHECK:       func.func private @layer0
+// CHECK-NEXT:    nn.matmul
+// CHECK:         nn.unary relu
+// CHECK-NEXT:    return
+func.func @main(%x: tensor<?x8xf32> {nn.dims = ["N", ""]}, %s: tensor<?x8xf32> {nn.dims = ["N", ""]}) -> tensor<?x8xf32> {
+  %r0 = nn.unary relu %x : tensor<?x8xf32> -> tensor<?x8xf32>
+  %w0 = nn.weight_use @w0 : tensor<8x8xf32>
+  %m0 = nn.matmul %r0, %w0 : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+  %a0 = nn.binary add %m0, %s : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x8xf32>
+  %e0 = nn.unary tanh %a0 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %f0 = nn.unary exp %e0 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %r1 = nn.unary relu %f0 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %w1 = nn.weight_use @w1 : tensor<8x8xf32>
+  %m1 = nn.matmul %r1, %w1 : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+  %a1 = nn.binary add %m1, %s : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x8xf32>
+  %e1 = nn.unary tanh %a1 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %f1 = nn.unary exp %e1 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %r2 = nn.unary relu %f1 : tensor<?x8xf32> -> tensor<?x8xf32>
+  %t = nn.unary tanh %r2 : tensor<?x8xf32> -> tensor<?x8xf32>
+  return %t : tensor<?x8xf32>
+}
