@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -246,11 +247,53 @@ static LogicalResult legalizeMeanVarianceNorm(LegalizeContext &c) {
   return c.set(c.binary(BinaryKind::Div, centered, deviation));
 }
 
+/// Windows of channels up to this size are written out as sums.
+static constexpr int64_t kWrittenOut = 16;
+
+/// The mean square of `size` neighbours along the last dimension, those beyond its ends counting as 0.
+static Value meanSquareOfNeighbours(LegalizeContext &c, Value x, ArrayRef<Size> dims, int64_t size) {
+  int64_t before = (size - 1) / 2, after = size - 1 - before;
+  if (size > kWrittenOut) {
+    // A pool for which the channels are the space.
+    Value rows =
+        c.reshape(c.mul(x, x), {c.sizes.product(ArrayRef<Size>(dims).drop_back()), dims.back(), c.one()});
+    MixedSizes sizes{ArrayRef<Size>(dims.back())};
+    Value means = nn::createInferred<nn::PoolOp>(
+        c.b, c.loc, nn::getElementType(x), nn::PoolKind::Mean, rows, ArrayRef<int64_t>{size},
+        ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}, ValueRange(), ValueRange(), sizes.values,
+        ArrayRef<int64_t>{before}, ArrayRef<int64_t>{after}, sizes.numbers, /*count_pads=*/true);
+    return c.reshape(means, dims);
+  }
+  Sizes low(dims.size(), c.b.getIndexAttr(0)), high(low);
+  low.back() = c.b.getIndexAttr(before);
+  high.back() = c.b.getIndexAttr(after);
+  Value padded = size == 1 ? x : buildPad(c, nn::PadKind::Constant, x, c.scalar(0, x), low, high);
+  Value sum;
+  for (int64_t i = 0; i < size; ++i) {
+    Value shifted = c.slice(padded, int64_t(dims.size()) - 1, c.b.getIndexAttr(i), dims.back());
+    Value square = c.mul(shifted, shifted);
+    sum = sum ? c.add(sum, square) : square;
+  }
+  return c.mul(sum, c.scalar(1.0 / double(size), x));
+}
+
+/// The power of what is not negative; roots for the usual exponents, which take a tenth of the time.
+static Value powerOfPositive(LegalizeContext &c, Value base, double exponent) {
+  if (exponent == 1) {
+    return base;
+  }
+  if (exponent == 0.5 || exponent == 0.75) {
+    Value root = c.unary(UnaryKind::Sqrt, base);
+    return exponent == 0.5 ? root : c.mul(root, c.unary(UnaryKind::Sqrt, root));
+  }
+  return c.binary(BinaryKind::Pow, base, c.scalar(exponent, base));
+}
+
 /// LRN: divided by a power of the mean square of the channels around, those beyond the first and the last
-/// counting as 0. A pool for which the channels are the space.
+/// counting as 0.
 static LogicalResult legalizeLocalResponseNorm(LegalizeContext &c) {
   Sizes dims = c.shapeOf(0);
-  int64_t size = c.intAttr("size", 0), before = (size - 1) / 2;
+  int64_t size = c.intAttr("size", 0);
   if (size < 1 || size > kMaxWindow) {
     return c.error("E0304", llvm::formatv("size is {0}, must be from 1 to {1}", size, kMaxWindow).str(),
                    "size");
@@ -259,18 +302,16 @@ static LogicalResult legalizeLocalResponseNorm(LegalizeContext &c) {
     return c.error("E0307",
                    llvm::formatv("the operand has {0} dimensions, must have at least 2", dims.size()).str());
   }
-  Value x = c.operand(0);
-  Value squares =
-      c.reshape(c.mul(x, x), {dims[0], dims[1], c.sizes.product(ArrayRef<Size>(dims).drop_front(2))});
-  MixedSizes sizes{ArrayRef<Size>(dims[1])};
-  Value means = nn::createInferred<nn::PoolOp>(
-      c.b, c.loc, nn::getElementType(x), nn::PoolKind::Mean, squares, ArrayRef<int64_t>{size},
-      ArrayRef<int64_t>{1}, ArrayRef<int64_t>{1}, ValueRange(), ValueRange(), sizes.values,
-      ArrayRef<int64_t>{before}, ArrayRef<int64_t>{size - 1 - before}, sizes.numbers, /*count_pads=*/true);
-  Value base = c.add(c.mul(c.reshape(means, dims), c.scalar(c.floatAttr("alpha", 1e-4), x)),
-                     c.scalar(c.floatAttr("bias", 1), x));
-  return c.set(
-      c.binary(BinaryKind::Div, x, c.binary(BinaryKind::Pow, base, c.scalar(c.floatAttr("beta", 0.75), x))));
+  // Channels last, as convolutions have them.
+  Value x = toChannelsLast(c, c.operand(0));
+  std::rotate(dims.begin() + 1, dims.begin() + 2, dims.end());
+  double alpha = c.floatAttr("alpha", 1e-4), bias = c.floatAttr("bias", 1), beta = c.floatAttr("beta", 0.75);
+  Value means = meanSquareOfNeighbours(c, x, dims, size);
+  Value base = c.add(c.mul(means, c.scalar(alpha, x)), c.scalar(bias, x));
+  bool isPositive = alpha >= 0 && bias > 0;
+  Value power =
+      isPositive ? powerOfPositive(c, base, beta) : c.binary(BinaryKind::Pow, base, c.scalar(beta, x));
+  return c.set(toChannelsSecond(c, c.binary(BinaryKind::Div, x, power)));
 }
 
 void lathe::onnx::registerNorms(LegalizerRegistry &registry) {

@@ -35,11 +35,32 @@ func.func @main(%x: tensor<5x2xf32> {lathe.name = "x"}) -> (tensor<*xf32> {lathe
 
 // -----
 
-// Channels are the space of the pool: [N, C, rest].
+// Channels come last, with a border of zeros, and the power is made of roots.
 // CHECK-LABEL: func.func @main
-// CHECK:         nn.pool mean %{{.*}} window([4]) strides([1]) dilations([1]) before [1] after [2] sizes [6] count_pads : tensor<2x6x20xf32> -> tensor<2x6x20xf32>
+// CHECK-NOT:     nn.pool
+// CHECK:         %[[X:.*]] = nn.transpose %{{.*}} perm([0, 2, 3, 1])
+// CHECK:         %[[PADDED:.*]] = nn.pad constant %[[X]]
+// CHECK-SAME:      before [0, 0, 0, 1] after [0, 0, 0, 2]
+// CHECK-COUNT-4: nn.slice %[[PADDED]]
+// CHECK-NOT:     nn.binary pow
+// CHECK-COUNT-2: nn.unary sqrt
+// CHECK:         nn.binary div
+// CHECK:         nn.transpose %{{.*}} perm([0, 3, 1, 2])
 func.func @main(%x: tensor<2x6x4x5xf32> {lathe.name = "x"}) -> (tensor<*xf32> {lathe.name = "y"}) {
   %y = onnx.node "LRN"(%x) version 13 {size = 4 : i64} outputs ["y"] : (tensor<2x6x4x5xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// In a wide window channels are the space of a pool. Another exponent, and a base that may be negative, stay powers.
+// CHECK-LABEL: func.func @main
+// CHECK:         nn.pool mean %{{.*}} window([17]) strides([1]) dilations([1]) before [8] after [8] sizes [40] count_pads : tensor<24x40x1xf32> -> tensor<24x40x1xf32>
+// CHECK:         nn.binary pow
+// CHECK:         nn.binary pow
+func.func @main(%x: tensor<2x40x3x4xf32> {lathe.name = "x"}) -> (tensor<*xf32> {lathe.name = "y"}) {
+  %w = onnx.node "LRN"(%x) version 13 {size = 17 : i64, beta = 0.6 : f32} outputs ["w"] : (tensor<2x40x3x4xf32>) -> tensor<*xf32>
+  %y = onnx.node "LRN"(%w) version 13 {size = 3 : i64, alpha = -1.0 : f32} outputs ["y"] : (tensor<*xf32>) -> tensor<*xf32>
   return %y : tensor<*xf32>
 }
 
