@@ -50,5 +50,6 @@ def test_cast_map(tmp_path, kind, to, form):
     compiled = compile_model(proto, tmp_path)
     assert compiled(x={key: str(number) if kind == STRING else float(number) for key, number in numbers.items()})["y"].tolist() == [wanted]
     if form == "SPARSE":
-        with pytest.raises(lathe.ModelError, match="an index is out of bounds"):
-            compiled(x={9: "1" if kind == STRING else 1.0})
+        for key in (8, -1):
+            with pytest.raises(lathe.ModelError, match="an index is out of bounds"):
+                compiled(x={key: "1" if kind == STRING else 1.0})

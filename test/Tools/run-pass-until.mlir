@@ -1,7 +1,7 @@
-// RUN: lathe compile --quiet --from=nn --to=kernel %s --run-pass-until=3 2>%t.err | FileCheck %s --check-prefix=PLAIN
+// RUN: lathe compile --quiet --from=nn --to=kernel %s --run-pass-until=4 2>%t.err | FileCheck %s --check-prefix=PLAIN
 // RUN: FileCheck %s --check-prefix=LOG --input-file %t.err
-// The fourth pass is the one that finds the gelu:
-// RUN: lathe compile --quiet --from=nn --to=kernel %s --run-pass-until=4 2>/dev/null | FileCheck %s --check-prefix=GELU
+// The fifth pass is the one that finds the gelu:
+// RUN: lathe compile --quiet --from=nn --to=kernel %s --run-pass-until=5 2>/dev/null | FileCheck %s --check-prefix=GELU
 // Obligatory passes always run, so there is code even with no other:
 // RUN: lathe compile --quiet --verify-each --from=nn %s -o %t.so --run-pass-until=0 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: lathe inspect %t.so | FileCheck %s --check-prefix=ARTIFACT
@@ -12,11 +12,11 @@
 // PLAIN:     nn.unary erf
 // PLAIN-NOT: gelu
 // LOG:       running pass (1) canonicalize
-// LOG:       running pass (3) nn-fuse-norm
-// LOG-NEXT:  NOT running pass (4) nn-fuse-gelu
+// LOG:       running pass (4) nn-fuse-norm
+// LOG-NEXT:  NOT running pass (5) nn-fuse-gelu
 // LOG-NOT:   {{^}}running
 // LOG-NOT:   kernel-outline
-// LOG:       ran 3 of {{[0-9]+}} optional passes, the last was nn-fuse-norm
+// LOG:       ran 4 of {{[0-9]+}} optional passes, the last was nn-fuse-norm
 // GELU-NOT:  nn.unary erf
 // GELU:      nn.unary gelu
 // NONE:      ran 0 of {{[0-9]+}} optional passes{{$}}

@@ -149,3 +149,22 @@ def test_products_with_blocked_weights(name, opt_level):
     exact = inputs["x"].astype("f8") @ wide.astype("f8")
     bound = 256 * 2.0**-24 * (np.abs(inputs["x"]).astype("f8") @ np.abs(wide).astype("f8"))
     assert (np.abs(got["y"] - exact) <= bound).all()
+@pytest.mark.parametrize("kinds", [("float8_e4m3fn",) * 3, ("float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+                                   ("float8_e4m3fn", "int8", "uint8"), ("uint8", "int8", "float8_e4m3fn")])
+def test_products_of_small_floats(kinds):
+    rng = np.random.default_rng(5)
+    a, b = (rng.integers(0, 16, shape).astype(dtype_of(kind)) for kind, shape in zip(kinds, [(4, 7), (7, 5)]))
+    inputs = {"a": a, "a_scale": np.float32(0.5), "a_zero": np.ones((), a.dtype), "b": b,
+              "b_scale": rng.uniform(0.1, 1, 5).astype(np.float32), "b_zero": np.ones(5, b.dtype),
+              "y_scale": np.float32(4), "y_zero": np.ones((), dtype_of(kinds[2]))}
+    inputs = {name: np.asarray(array) for name, array in inputs.items()}
+    got = run_nodes([helper.make_node("QLinearMatMul", list(inputs), ["y"])], inputs)
+    sums = (a.astype(np.float32) - 1) @ (b.astype(np.float32) - 1)
+    scaled = sums * (np.float32(0.5) * inputs["b_scale"] / np.float32(4))
+    if kinds[2] == "uint8":
+        want = np.clip(np.rint(scaled) + 1, 0, 255).astype(np.uint8)
+    else:
+        want = narrowed(scaled + np.float32(1), kinds[2], True)
+    assert_same(got["y"], want)
+
+

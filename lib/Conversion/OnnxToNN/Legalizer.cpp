@@ -177,7 +177,9 @@ Value LegalizeContext::binary(nn::BinaryKind kind, Value lhs, Value rhs) {
   }
   Value result = nn::buildBinary(b, loc, kind, lhs, rhs);
   if (nn::getRank(result) < std::max(nn::getRank(lhs), nn::getRank(rhs))) {
-    (void)error("E0307", "the shapes of the operands do not fit each other");
+    (void)error("E0307", llvm::formatv("the operands do not fit: {0} and {1} do not broadcast", lhs.getType(),
+                                       rhs.getType())
+                             .str());
   }
   return result;
 }

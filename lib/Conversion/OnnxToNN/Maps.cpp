@@ -23,12 +23,14 @@ static LogicalResult legalizeMap(LegalizeContext &c) {
   return c.setLegal(0, std::move(map));
 }
 
-/// A row of `width` elements, at `positions` (i64, those from `width` on are left out) the values of the map.
-static Value scatterValues(LegalizeContext &c, const LegalValue &map, Value positions, int64_t width) {
+/// A row of `width` elements, at `positions` (i64) the values of the map; those up to `room` are left out,
+/// others a fault of the run.
+static Value scatterValues(LegalizeContext &c, const LegalValue &map, Value positions, int64_t width,
+                           int64_t room) {
   Value nothing = map.isString
                       ? c.reshape(buildTable(c, ArrayRef<int64_t>{c.texts.number("")}, c.b.getI64Type()), {})
                       : c.scalar(0, map.tensor);
-  Value row = c.expand(nothing, {c.b.getIndexAttr(width + 1)});
+  Value row = c.expand(nothing, {c.b.getIndexAttr(room)});
   Value filled = nn::createInferred<nn::ScatterElementsOp>(c.b, c.loc, nn::getElementType(row),
                                                            nn::ScatterKind::None, row, positions, map.tensor,
                                                            /*axis=*/0);
@@ -67,7 +69,7 @@ static LogicalResult legalizeDictVectorizer(LegalizeContext &c) {
   order.push_back(width);
   Value positions =
       nn::buildGather(c.b, c.loc, buildTable(c, ArrayRef<int64_t>(order), integers), found, /*axis=*/0);
-  return setRow(c, scatterValues(c, map, positions, width), map.isString);
+  return setRow(c, scatterValues(c, map, positions, width, width + 1), map.isString);
 }
 
 /// The values in the order of their keys.
@@ -108,8 +110,13 @@ static LogicalResult legalizeCastMap(LegalizeContext &c) {
     map.tensor = map.isString ? parseStrings(c, map.tensor, element) : c.cast(map.tensor, element);
   }
   map.isString = to == "TO_STRING";
-  return setRow(c, form == "DENSE" ? sortValues(c, map) : scatterValues(c, map, map.keys, width),
-                map.isString);
+  if (form == "DENSE") {
+    return setRow(c, sortValues(c, map), map.isString);
+  }
+  // A negative position would count from the end.
+  Value isNegative = c.compare(nn::CompareKind::Less, map.keys, c.scalar(0, map.keys));
+  Value positions = c.select(isNegative, c.scalar(double(width), map.keys), map.keys);
+  return setRow(c, scatterValues(c, map, positions, width, width), map.isString);
 }
 
 void lathe::onnx::registerMaps(LegalizerRegistry &registry) {

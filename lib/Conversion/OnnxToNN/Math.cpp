@@ -6,6 +6,7 @@
 
 #include "Legalizer.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
@@ -136,11 +137,9 @@ static LogicalResult legalizeBitwiseNot(LegalizeContext &c) {
   if (!isa<IntegerType>(type)) {
     return c.error("E0306", "the operand must have an integer type");
   }
-  double allBits = type.isUnsignedInteger() ? std::ldexp(1.0, type.getIntOrFloatBitWidth()) - 1 : -1;
-  if (allBits > 4294967295.0) {
-    return c.unsupported("64-bit unsigned operands");
-  }
-  return c.set(c.binary(BinaryKind::Xor, x, c.scalar(allBits, x)));
+  auto allBits = DenseElementsAttr::get(RankedTensorType::get({}, type),
+                                        APInt::getAllOnes(type.getIntOrFloatBitWidth()));
+  return c.set(c.binary(BinaryKind::Xor, x, arith::ConstantOp::create(c.b, c.loc, allBits)));
 }
 
 static LogicalResult legalizeBitShift(LegalizeContext &c) {

@@ -125,14 +125,17 @@ static Value oneNumber(LegalizeContext &c, unsigned i) {
   return c.reshape(number, {});
 }
 
-/// Whether operands `i` and `j` hold integers of 8 bits; says what they hold otherwise.
-static bool checkBytes(LegalizeContext &c, unsigned i, unsigned j) {
+static bool isByteFloat(Type type) {
+  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() == 8 && !isa<Float8E8M0FNUType>(type);
+}
+
+/// Whether operands `i` and `j` hold integers of 8 bits, or floats where these are allowed; says what they
+/// hold otherwise.
+static bool checkBytes(LegalizeContext &c, unsigned i, unsigned j, bool allowFloats = false) {
   for (unsigned operand : {i, j}) {
     Type type = c.elementType(operand);
-    if (isa<FloatType>(type) && type.getIntOrFloatBitWidth() == 8) {
-      (void)c.unsupported(
-          llvm::formatv("operand {0} holds {1}, only integers are supported", operand, type).str());
-      return false;
+    if (allowFloats && isByteFloat(type)) {
+      continue;
     }
     if (!isa<IntegerType>(type) || type.getIntOrFloatBitWidth() != 8) {
       (void)c.error(
@@ -143,13 +146,24 @@ static bool checkBytes(LegalizeContext &c, unsigned i, unsigned j) {
   return true;
 }
 
-/// Exact sums of i32, which stand for multiples of the product of the scales, as numbers of `type`.
+/// `x - zero` in f32, of operands of which one at least holds floats of 8 bits.
+static Value subtractAsFloat(LegalizeContext &c, Value x, Value zero) {
+  Type f32 = c.b.getF32Type();
+  Value wide = c.cast(x, f32);
+  return zero ? c.binary(BinaryKind::Sub, wide, c.cast(zero, f32)) : wide;
+}
+
+/// Sums, which stand for multiples of the product of the scales, as numbers of `type`.
 static Value requantize(LegalizeContext &c, Value sums, Value lhsScale, Value rhsScale,
                         const Quantization &result, Type type) {
   Type f32 = c.b.getF32Type();
   Value factor = c.binary(BinaryKind::Div, c.mul(c.cast(lhsScale, f32), c.cast(rhsScale, f32)),
                           c.cast(result.scale, f32));
-  return roundToInteger(c, c.mul(c.cast(sums, f32), factor), result.zero, type);
+  Value scaled = c.mul(c.cast(sums, f32), factor);
+  if (isa<IntegerType>(type)) {
+    return roundToInteger(c, scaled, result.zero, type);
+  }
+  return c.cast(result.zero ? c.add(scaled, c.cast(result.zero, f32)) : scaled, type);
 }
 
 static LogicalResult legalizeMatMulInteger(LegalizeContext &c) {
@@ -162,7 +176,7 @@ static LogicalResult legalizeMatMulInteger(LegalizeContext &c) {
 }
 
 static LogicalResult legalizeQLinearMatMul(LegalizeContext &c) {
-  if (!checkBytes(c, 0, 3)) {
+  if (!checkBytes(c, 0, 3, /*allowFloats=*/true)) {
     return failure();
   }
   Value lhs = c.operand(0), rhs = c.operand(3);
@@ -170,7 +184,9 @@ static LogicalResult legalizeQLinearMatMul(LegalizeContext &c) {
   if (failed(zeros)) {
     return failure();
   }
-  Value sums = matmul(c, lhs, rhs, &*zeros);
+  bool isFloat = isByteFloat(c.elementType(0)) || isByteFloat(c.elementType(3));
+  Value sums = isFloat ? matmul(c, subtractAsFloat(c, lhs, zeros->lhs), subtractAsFloat(c, rhs, zeros->rhs))
+                       : matmul(c, lhs, rhs, &*zeros);
   if (c.hasFailed()) {
     return failure();
   }

@@ -62,8 +62,12 @@ static Value buildReduction(LegalizeContext &c, ReduceKind kind, Around around, 
     return c.reduce(kind, x, axes, keepDims);
   case Around::L1:
     return c.reduce(ReduceKind::Sum, c.unary(UnaryKind::Abs, x), axes, keepDims);
-  case Around::L2:
-    return c.unary(UnaryKind::Sqrt, c.reduce(ReduceKind::SumSquare, x, axes, keepDims));
+  case Around::L2: {
+    // Of integers the root is cut off, and squares need not fit.
+    Type type = nn::getElementType(x), computed = isa<IntegerType>(type) ? Type(c.b.getF64Type()) : type;
+    Value sum = c.reduce(ReduceKind::SumSquare, c.cast(x, computed), axes, keepDims);
+    return c.cast(c.unary(UnaryKind::Sqrt, sum), type);
+  }
   case Around::LogSum:
     return c.unary(UnaryKind::Log, c.reduce(ReduceKind::Sum, x, axes, keepDims));
   case Around::LogSumExp:
