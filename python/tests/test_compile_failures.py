@@ -211,8 +211,8 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path, slow_onnx, what):
 
 def small(tmp_path):
     path = tmp_path / "small.onnx"
-    onnx.save(model([onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", FLOAT, "N", 64)],
-                    [value("y", FLOAT, "N", 64)], w=np.ones((64, 64), np.float32)), path)
+    onnx.save(model([onnx.helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", FLOAT, "N", 256)],
+                    [value("y", FLOAT, "N", 256)], w=np.ones((256, 256), np.float32)), path)
     return path
 
 
@@ -221,7 +221,7 @@ def test_a_file_that_may_not_grow(tmp_path):
     (tmp_path / "out").mkdir()
     path = small(tmp_path)
     process = start(path, tmp_path / "out/m.so",
-                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)))
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
     status, err = finish(process)
     assert status == 1, err
     assert err.startswith(f'error[E0003]: cannot write "{tmp_path}/out/m.so": '), err

@@ -25,7 +25,7 @@ from test_bad_artifacts import note_of, sections  # noqa: F401
 sys.path.append(str(ROOT / "test/hostile"))
 from hostile_models import CASES as FILES  # noqa: E402
 
-FLOAT, UINT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
+FLOAT = onnx.TensorProto.FLOAT
 CLASSES = {"Usage": 1, "Unsupported": 2, "Invalid": 3, "Internal": 4}
 CODES = {code: CLASSES[kind] for code, kind in
          re.findall(r"^LATHE_ERROR\((E\d{4}), (\w+),", (ROOT / "include/lathe/Support/ErrorCodes.def").read_text(), re.MULTILINE)}
@@ -58,10 +58,10 @@ def gather(folder):
     return "run", "gather.so", "--input", "x=x.npy", "--input", "i=i.npy"
 
 
-def decoder(folder):
-    graph = model([onnx.helper.make_node("ImageDecoder", ["x"], ["y"], name="/bad")], [value("x", UINT8, 8)],
-                  [value("y", UINT8, 1, 1, 1)])
-    graph.opset_import[0].version = 20
+def inverse(folder):
+    graph = model([onnx.helper.make_node("Inverse", ["x"], ["y"], name="/bad", domain="com.microsoft")],
+                  [value("x", FLOAT, 2, 2)], [value("y", FLOAT, 2, 2)])
+    graph.opset_import.add(domain="com.microsoft", version=1)
     return save(folder, graph)
 
 
@@ -83,7 +83,7 @@ COMMANDS = {
     "E0003": lambda folder: ("compile", "tiny.onnx", "-o", "no/m.so"),
     "E0004": lambda folder: ("check", "tiny.onnx", "--shape=Q=1"),
     "E0005": lambda folder: ("bench", "tiny.so", "--vs=onnxruntime", "--model", "tiny.onnx"),
-    "E0301": lambda folder: ("check", decoder(folder)),
+    "E0301": lambda folder: ("check", inverse(folder)),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),

@@ -75,7 +75,11 @@ def test_floats(tmp_path, dtype):
 def test_integers(tmp_path, dtype):
     kinds = ["Add", "Div", "Max", "Min", "Mul", "Sub", "Less", "Equal", "Mod"]
     nodes = [helper.make_node(kind, ["x", "z"], [kind], kind) for kind in kinds]
-    check(tmp_path, nodes, {"x": numbers(dtype, 1), "z": numbers(dtype, 2)}, kinds, kinds)
+    # Only the run can report a division by zero.
+    folded = [kind for kind in kinds if kind not in ("Div", "Mod")]
+    divisors = numbers(dtype, 2)
+    divisors[divisors == 0] = 3
+    check(tmp_path, nodes, {"x": numbers(dtype, 1), "z": divisors}, kinds, folded)
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)

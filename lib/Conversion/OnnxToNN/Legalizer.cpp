@@ -177,9 +177,12 @@ Value LegalizeContext::binary(nn::BinaryKind kind, Value lhs, Value rhs) {
   }
   Value result = nn::buildBinary(b, loc, kind, lhs, rhs);
   if (nn::getRank(result) < std::max(nn::getRank(lhs), nn::getRank(rhs))) {
-    (void)error("E0307", llvm::formatv("the operands do not fit: {0} and {1} do not broadcast", lhs.getType(),
-                                       rhs.getType())
-                             .str());
+    (void)error(
+        "E0307",
+        llvm::formatv(
+            "the operands do not fit: expects operands of compatible shapes, but they are {0} and {1}",
+            lhs.getType(), rhs.getType())
+            .str());
   }
   return result;
 }

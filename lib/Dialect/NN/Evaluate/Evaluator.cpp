@@ -4,6 +4,7 @@
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 
 #include "lathe/Dialect/NN/Evaluate/ScalarProgram.h"
+#include "lathe/Dialect/NN/IR/Division.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -30,6 +31,10 @@ static bool isStatic(Type type) {
 bool lathe::nn::canEvaluate(Operation *op) {
   if (op->getNumResults() != 1 || !isStatic(op->getResult(0).getType()) ||
       !llvm::all_of(op->getOperandTypes(), isStatic)) {
+    return false;
+  }
+  // The run reports a division by zero.
+  if (getUncertainDivisor(op)) {
     return false;
   }
   // What is static in its types alone may have a start that only the run tells, which is an operand.
