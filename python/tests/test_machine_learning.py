@@ -39,7 +39,9 @@ def check(proto, folder, *batches, rtol=1e-5, atol=1e-6, threads=1):
                 assert result.tolist() == wanted.tolist(), name
                 continue
             assert result.dtype == wanted.dtype, name
-            np.testing.assert_allclose(result, wanted, rtol=rtol, atol=atol, err_msg=name)
+            # Sums whose terms are as large as the largest result are rounded a few times at that size.
+            size = np.abs(wanted[np.isfinite(wanted)]).max(initial=0) if wanted.dtype.kind == "f" else 0
+            np.testing.assert_allclose(result, wanted, rtol=rtol, atol=max(atol, size * 2**-20), err_msg=name)
     return compiled
 
 

@@ -150,6 +150,9 @@ static LogicalResult legalizePad(LegalizeContext &c) {
     return failure();
   }
   Value x = cutOff(c, c.operand(0), *pads);
+  if (c.hasFailed()) {
+    return failure();
+  }
   SizeArith &sizes = c.sizes;
   bool isPadded = false;
   for (auto [axis, size, low, high] : llvm::enumerate(c.shapeOf(x), pads->before, pads->after)) {
