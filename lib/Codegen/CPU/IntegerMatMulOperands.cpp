@@ -72,7 +72,8 @@ LogicalResult IntegerMatMulEmitter::findZeros() {
   needsColumnSums = !isKnownZero(problem.lhsZero, 0);
   needsRowSums = !isKnownZero(problem.rhsZero, isRhsSigned ? 0 : 128);
   if (problem.lhsZero) {
-    isLhsZeroUniform = cast<RankedTensorType>(problem.lhsZero.getType()).getNumElements() == 1;
+    auto type = cast<RankedTensorType>(problem.lhsZero.getType());
+    isLhsZeroUniform = type.hasStaticShape() && type.getNumElements() == 1;
   }
   if (needsRowSums) {
     rowSums = makeScratch(builder, loc, builder.getI32Type(), gridTiling.blockRows);
