@@ -178,6 +178,51 @@ TEST_F(WriteWeightsTest, BytesThatWereLeftOutAreAnError) {
             "weight @a needs 4 bytes, its data has 0");
 }
 
+TEST_F(WriteWeightsTest, ComputesPointwiseOpsAndGathers) {
+  EXPECT_EQ(head(R"(
+    nn.weight private @a : tensor<2x2xi8> = dense<[[1, 2], [3, -4]]>
+    nn.weight private @i : tensor<3xi64> = dense<[1, 0, -1]>
+    nn.weight private @s : tensor<2x1xf32> = dense<[[0.5], [2.0]]>
+    nn.weight private @b : tensor<3x2xf32> computed {
+      %0 = nn.weight_use @a : tensor<2x2xi8>
+      %1 = nn.cast %0 : tensor<2x2xi8> -> tensor<2x2xf32>
+      %2 = nn.weight_use @s : tensor<2x1xf32>
+      %3 = nn.binary mul %1, %2 : tensor<2x2xf32>, tensor<2x1xf32> -> tensor<2x2xf32>
+      %4 = nn.weight_use @i : tensor<3xi64>
+      %5 = nn.gather %3, %4 axis(0) : tensor<2x2xf32>, tensor<3xi64> -> tensor<3x2xf32>
+      nn.yield %5 : tensor<3x2xf32>
+    } {lathe.offset = 0 : i64}
+  )",
+                 6),
+            std::vector<float>({6, -8, 0.5, 1, 6, -8}));
+}
+
+TEST_F(WriteWeightsTest, AnIndexOutOfBoundsIsAnError) {
+  EXPECT_EQ(failure(R"(
+    nn.weight private @a : tensor<2xf32> = dense<[1.0, 2.0]>
+    nn.weight private @i : tensor<1xi64> = dense<[-3]>
+    nn.weight private @b : tensor<1xf32> computed {
+      %0 = nn.weight_use @a : tensor<2xf32>
+      %1 = nn.weight_use @i : tensor<1xi64>
+      %2 = nn.gather %0, %1 axis(0) : tensor<2xf32>, tensor<1xi64> -> tensor<1xf32>
+      nn.yield %2 : tensor<1xf32>
+    } {lathe.offset = 0 : i64}
+  )"),
+            "index -3 lies outside of dimension 0 of size 2");
+}
+
+TEST_F(WriteWeightsTest, AnOpThatIsNotInterpretedIsAnError) {
+  EXPECT_EQ(failure(R"(
+    nn.weight private @a : tensor<2x2xf32> = dense<1.0>
+    nn.weight private @b : tensor<2x2xf32> computed {
+      %0 = nn.weight_use @a : tensor<2x2xf32>
+      %1 = nn.matmul %0, %0 : tensor<2x2xf32>, tensor<2x2xf32> -> tensor<2x2xf32>
+      nn.yield %1 : tensor<2x2xf32>
+    } {lathe.offset = 0 : i64}
+  )"),
+            "weights cannot be made by nn.matmul");
+}
+
 TEST_F(WriteWeightsTest, ACycleOfWeightsEnds) {
   EXPECT_EQ(failure(R"(
     nn.weight private @a : tensor<1xf32> computed {

@@ -102,3 +102,44 @@ func.func @unknown() -> tensor<4x4xf32> {
   %y = nn.matmul %w, %w : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
   return %y : tensor<4x4xf32>
 }
+
+// -----
+
+nn.weight private @w : tensor<4xf32> = dense<1.0>
+
+// An op counts as often as it is needed: here it would be 2047 times.
+// CHECK-LABEL: func.func @too_many
+// CHECK-NEXT:    %[[W:.*]] = nn.weight_use @w_f
+// CHECK-NEXT:    nn.binary add %[[W]], %[[W]]
+func.func @too_many() -> tensor<4xf32> {
+  %0 = nn.weight_use @w : tensor<4xf32>
+  %1 = nn.binary add %0, %0 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %2 = nn.binary add %1, %1 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %3 = nn.binary add %2, %2 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %4 = nn.binary add %3, %3 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %5 = nn.binary add %4, %4 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %6 = nn.binary add %5, %5 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %7 = nn.binary add %6, %6 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %8 = nn.binary add %7, %7 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  %9 = nn.binary add %8, %8 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  // expected-remark@+1 {{computed 10 ops of weights in advance, 160 B}}
+  %10 = nn.binary add %9, %9 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  // expected-remark@+1 {{missed: more than 1024 ops compute it from weights}}
+  %11 = nn.binary add %10, %10 : tensor<4xf32>, tensor<4xf32> -> tensor<4xf32>
+  return %11 : tensor<4xf32>
+}
+
+// -----
+
+nn.weight private @table : tensor<2xf32> = dense<1.0>
+nn.weight private @many : tensor<1048577xi64> = dense<0>
+
+// CHECK-LABEL: func.func @many_indices
+// CHECK:         nn.gather
+func.func @many_indices() -> tensor<1048577xf32> {
+  %t = nn.weight_use @table : tensor<2xf32>
+  %i = nn.weight_use @many : tensor<1048577xi64>
+  // expected-remark@+1 {{missed: its 1048577 indices are too many to be read in advance}}
+  %y = nn.gather %t, %i axis(0) : tensor<2xf32>, tensor<1048577xi64> -> tensor<1048577xf32>
+  return %y : tensor<1048577xf32>
+}
