@@ -7,6 +7,7 @@
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/Transforms/Passes.h"
@@ -86,6 +87,8 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.prefer(nn::createFuseProjectionsPass());
     passes.cleanUp();
   }
+  // Requests name weights as they are now; joined projections have one.
+  passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
     passes.prefer(nn::createOutlineLayersPass());

@@ -10,6 +10,8 @@
 #include "lathe/Dialect/NN/IR/NN.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
+#include "lathe/Dialect/Pack/Transforms/Passes.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -18,12 +20,13 @@
 void lathe::registerDialects(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
-  registry.insert<nn::NNDialect, kernel::KernelDialect, onnx::OnnxDialect>();
+  registry.insert<nn::NNDialect, pack::PackDialect, kernel::KernelDialect, onnx::OnnxDialect>();
 }
 
 void lathe::registerPasses() {
   registerConversionPasses();
   nn::registerNNPasses();
+  pack::registerPackPasses();
   kernel::registerKernelPasses();
   codegen::registerCodegenPasses();
 }

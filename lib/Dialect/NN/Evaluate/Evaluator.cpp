@@ -3,6 +3,7 @@
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 
+#include "lathe/Dialect/NN/Evaluate/EvaluableOp.h"
 #include "lathe/Dialect/NN/Evaluate/ScalarProgram.h"
 #include "lathe/Dialect/NN/IR/Division.h"
 
@@ -16,6 +17,8 @@
 using namespace mlir;
 using namespace lathe::nn;
 using llvm::Expected;
+
+#include "lathe/Dialect/NN/Evaluate/EvaluableOp.cpp.inc"
 
 /// Weights that are made of each other form a tree of a few levels; a bound keeps a cycle from being
 /// followed.
@@ -167,28 +170,10 @@ static Expected<ConstantTensor> evaluateGather(GatherOp op, ConstantTensor x, co
   return ConstantTensor::makeDense(type, owner->data(), owner);
 }
 
-Expected<ConstantTensor> Evaluator::read(WeightOp weight, unsigned depth) {
-  if (depth > kMaxDepth) {
-    return llvm::createStringError("weight @" + weight.getSymName() + " is made of others more than " +
-                                   Twine(kMaxDepth) + " deep");
-  }
-  if (weight.getBody().empty()) {
-    return readElements(weight.getValueAttr(), "weight @" + weight.getSymName());
-  }
-  Block &body = weight.getBody().front();
-  auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
-  return evaluate(ops, body.getTerminator()->getOperand(0), depth);
-}
-
-Expected<ConstantTensor> Evaluator::evaluate(Operation *op, ArrayRef<ConstantTensor> operands,
-                                             unsigned depth) {
+/// What an op of tensors makes of them.
+static Expected<ConstantTensor> evaluateTensors(Operation *op, ArrayRef<ConstantTensor> operands) {
   using Result = Expected<ConstantTensor>;
   return llvm::TypeSwitch<Operation *, Result>(op)
-      .Case([&](WeightUseOp use) -> Result {
-        auto weight = symbols.lookup<WeightOp>(use.getWeight());
-        return weight ? read(weight, depth + 1)
-                      : llvm::createStringError("there is no weight @" + use.getWeight());
-      })
       .Case([&](arith::ConstantOp constant) { return readElements(constant.getValue(), "a constant"); })
       .Case([&](ReshapeOp reshape) { return operands[0].reshape(reshape.getStaticDims()); })
       .Case([&](ExpandOp expand) { return operands[0].expand(expand.getStaticDims()); })
@@ -204,8 +189,53 @@ Expected<ConstantTensor> Evaluator::evaluate(Operation *op, ArrayRef<ConstantTen
       });
 }
 
-Expected<ConstantTensor> Evaluator::evaluate(ArrayRef<Operation *> ops, Value result, unsigned depth) {
-  llvm::DenseMap<Value, ConstantTensor> values;
+/// The only part of a value that is a tensor.
+static Expected<ConstantTensor> getTensor(Expected<ConstantParts> parts) {
+  if (!parts) {
+    return parts.takeError();
+  }
+  return std::move(parts->front());
+}
+
+Expected<ConstantTensor> Evaluator::read(WeightOp weight) { return getTensor(readParts(weight)); }
+
+Expected<ConstantTensor> Evaluator::evaluate(ArrayRef<Operation *> ops, Value result) {
+  return getTensor(evaluate(ops, result, /*depth=*/0));
+}
+
+Expected<ConstantParts> Evaluator::read(WeightOp weight, unsigned depth) {
+  if (depth > kMaxDepth) {
+    return llvm::createStringError("weight @" + weight.getSymName() + " is made of others more than " +
+                                   Twine(kMaxDepth) + " deep");
+  }
+  if (weight.getBody().empty()) {
+    Expected<ConstantTensor> elements = readElements(weight.getValueAttr(), "weight @" + weight.getSymName());
+    return elements ? Expected<ConstantParts>(ConstantParts{*elements}) : elements.takeError();
+  }
+  Block &body = weight.getBody().front();
+  auto ops = llvm::map_to_vector(body.without_terminator(), [](Operation &op) { return &op; });
+  return evaluate(ops, body.getTerminator()->getOperand(0), depth);
+}
+
+Expected<ConstantParts> Evaluator::evaluate(Operation *op, ArrayRef<ConstantParts> operands, unsigned depth) {
+  if (auto use = dyn_cast<WeightUseOp>(op)) {
+    auto weight = symbols.lookup<WeightOp>(use.getWeight());
+    return weight ? read(weight, depth + 1)
+                  : llvm::createStringError("there is no weight @" + use.getWeight());
+  }
+  if (auto evaluable = dyn_cast<EvaluableOpInterface>(op)) {
+    return evaluable.evaluate(operands);
+  }
+  SmallVector<ConstantTensor, 0> tensors;
+  for (const ConstantParts &operand : operands) {
+    tensors.push_back(operand.front());
+  }
+  Expected<ConstantTensor> result = evaluateTensors(op, tensors);
+  return result ? Expected<ConstantParts>(ConstantParts{*result}) : result.takeError();
+}
+
+Expected<ConstantParts> Evaluator::evaluate(ArrayRef<Operation *> ops, Value result, unsigned depth) {
+  llvm::DenseMap<Value, ConstantParts> values;
   llvm::DenseMap<Value, size_t> lastUse;
   for (auto [position, op] : llvm::enumerate(ops)) {
     for (Value operand : op->getOperands()) {
@@ -214,16 +244,16 @@ Expected<ConstantTensor> Evaluator::evaluate(ArrayRef<Operation *> ops, Value re
   }
   lastUse[result] = ops.size();
   for (auto [position, op] : llvm::enumerate(ops)) {
-    SmallVector<ConstantTensor, 0> operands;
+    SmallVector<ConstantParts, 0> operands;
     for (Value operand : op->getOperands()) {
       operands.push_back(values.at(operand));
     }
-    Expected<ConstantTensor> value = evaluate(op, operands, depth);
+    Expected<ConstantParts> value = evaluate(op, operands, depth);
     if (!value) {
       return value.takeError();
     }
     if (lastUse.contains(op->getResult(0))) {
-      values.insert({op->getResult(0), *value});
+      values.insert({op->getResult(0), std::move(*value)});
     }
     for (Value operand : op->getOperands()) {
       if (lastUse[operand] == position) {

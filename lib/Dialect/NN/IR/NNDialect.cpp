@@ -27,6 +27,7 @@ using namespace lathe::nn;
 #include "lathe/Dialect/NN/IR/NNDialect.cpp.inc"
 #include "lathe/Dialect/NN/IR/NNEnums.cpp.inc"
 #include "lathe/Dialect/NN/IR/NNInterfaces.cpp.inc"
+#include "lathe/Dialect/NN/IR/NNPackedType.cpp.inc"
 
 #define GET_ATTRDEF_CLASSES
 #include "lathe/Dialect/NN/IR/NNAttrs.cpp.inc"

@@ -44,8 +44,13 @@ static std::optional<int64_t> getBlobBytes(Type elementType, int64_t count) {
   return llvm::divideCeilSigned(total, 8);
 }
 
+RankedTensorType lathe::nn::getLogicalType(Type type) {
+  auto packed = dyn_cast<PackedTypeInterface>(type);
+  return packed ? packed.getTensorType() : dyn_cast<RankedTensorType>(type);
+}
+
 LogicalResult WeightOp::verify() {
-  auto type = dyn_cast<RankedTensorType>(getType());
+  RankedTensorType type = getTensorType();
   if (!type || !type.hasStaticShape()) {
     return emitOpError() << "expects a ranked tensor of static shape, but it is " << getType();
   }
@@ -74,6 +79,9 @@ LogicalResult WeightOp::verify() {
   }
   if (bool(getValueAttr()) == isComputed()) {
     return emitOpError() << "expects a value or a body that computes it";
+  }
+  if (isa<PackedTypeInterface>(getType()) && !isComputed()) {
+    return emitOpError() << "expects a body that computes it, because it is " << getType();
   }
   if (isComputed()) {
     return success();

@@ -8,6 +8,7 @@
 #define LATHE_LIB_DIALECT_NN_TRANSFORMS_FUSIONUTILS_H
 
 #include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/NN/Transforms/Remarks.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
@@ -27,11 +28,6 @@ BinaryOp getBinary(mlir::Value value, BinaryKind kind);
 /// If `value` is a product with a constant number (or a quotient by one), the other factor; multiplies
 /// `factor`. The shape is unchanged. Null if not.
 mlir::Value stripFactor(mlir::Value value, double &factor);
-
-/// Reports that a pattern was recognized but not fused, and why.
-void remarkMissed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &reason);
-/// Reports what was fused.
-void remarkPassed(mlir::Operation *op, llvm::StringRef pass, const llvm::Twine &what);
 
 /// Where an op comes from that replaces `root` and all that only `root` needs, up to `leaves`: the place of
 /// `root`, then those of the others, from the back.

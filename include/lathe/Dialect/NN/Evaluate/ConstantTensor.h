@@ -73,6 +73,9 @@ private:
   llvm::SmallVector<Buffer> owners;
 };
 
+/// A tensor or, of a packed one, its components.
+using ConstantParts = llvm::SmallVector<ConstantTensor, 1>;
+
 /// Copies the part of row `index` (all dimensions but the last) between columns [first, last) to `to`.
 void copyRow(llvm::ArrayRef<StridedBlock> blocks, llvm::ArrayRef<int64_t> index, int64_t first, int64_t last,
              int64_t elementBytes, char *to);

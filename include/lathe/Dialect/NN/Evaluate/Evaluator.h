@@ -31,20 +31,21 @@ public:
   explicit Evaluator(mlir::ModuleOp module) : symbols(module) {}
 
   /// The contents of a weight. Fails if it has no data, or is made of itself.
-  llvm::Expected<ConstantTensor> read(WeightOp weight) { return read(weight, /*depth=*/0); }
+  llvm::Expected<ConstantParts> readParts(WeightOp weight) { return read(weight, /*depth=*/0); }
+
+  /// The same for one that is no packed tensor.
+  llvm::Expected<ConstantTensor> read(WeightOp weight);
 
   /// What `result` is after `ops`, each of which comes behind those it uses; all of them can be evaluated or
-  /// are constants and uses of weights.
-  llvm::Expected<ConstantTensor> evaluate(llvm::ArrayRef<mlir::Operation *> ops, mlir::Value result) {
-    return evaluate(ops, result, /*depth=*/0);
-  }
+  /// are constants and uses of weights. The result is no packed tensor.
+  llvm::Expected<ConstantTensor> evaluate(llvm::ArrayRef<mlir::Operation *> ops, mlir::Value result);
 
 private:
-  llvm::Expected<ConstantTensor> read(WeightOp weight, unsigned depth);
-  llvm::Expected<ConstantTensor> evaluate(llvm::ArrayRef<mlir::Operation *> ops, mlir::Value result,
-                                          unsigned depth);
-  llvm::Expected<ConstantTensor> evaluate(mlir::Operation *op, llvm::ArrayRef<ConstantTensor> operands,
-                                          unsigned depth);
+  llvm::Expected<ConstantParts> read(WeightOp weight, unsigned depth);
+  llvm::Expected<ConstantParts> evaluate(llvm::ArrayRef<mlir::Operation *> ops, mlir::Value result,
+                                         unsigned depth);
+  llvm::Expected<ConstantParts> evaluate(mlir::Operation *op, llvm::ArrayRef<ConstantParts> operands,
+                                         unsigned depth);
 
   mlir::SymbolTable symbols;
 };

@@ -26,6 +26,9 @@ namespace lathe::nn {
 /// The largest size that any dimension may have.
 inline constexpr int64_t kMaxDim = (int64_t(1) << 48) - 1;
 
+/// Components of packed tensors start at multiples of this.
+inline constexpr int64_t kComponentAlignment = 64;
+
 namespace detail {
 /// `reifyResultShapes` in terms of `ShapeOpInterface`: operand sizes are taken with `tensor.dim`.
 llvm::LogicalResult reifyFromInferDims(mlir::Operation *op, mlir::OpBuilder &builder,
@@ -37,6 +40,14 @@ llvm::LogicalResult reifyFromInferDims(mlir::Operation *op, mlir::OpBuilder &bui
 #include "lathe/Dialect/NN/IR/NNDialect.h.inc"
 #include "lathe/Dialect/NN/IR/NNEnums.h.inc"
 #include "lathe/Dialect/NN/IR/NNInterfaces.h.inc"
+#include "lathe/Dialect/NN/IR/NNPackedType.h.inc"
+
+namespace lathe::nn {
+
+/// The tensor that a value of this type is or, packed, stands for; null for other types.
+mlir::RankedTensorType getLogicalType(mlir::Type type);
+
+} // namespace lathe::nn
 
 #define GET_ATTRDEF_CLASSES
 #include "lathe/Dialect/NN/IR/NNAttrs.h.inc"

@@ -6,6 +6,7 @@
 
 include "lathe/Dialect/NN/IR/NNBase.td"
 include "lathe/Dialect/NN/IR/NNInterfaces.td"
+include "lathe/Dialect/NN/IR/NNPackedType.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"

@@ -33,7 +33,7 @@ def NN_WeightOp : NN_Op<"weight", [Symbol, IsolatedFromAbove]> {
   let description = [{
     `value` is an elements attribute over mapped bytes, never interned. Instead of it there may be a `body` that computes
     the weight from others: nothing is evaluated before the artifact is written, so that no pass ever holds a copy of a
-    weight. `panel`, once set, is the blocked arrangement in which it is written.
+    weight. `panel`, once set, is the blocked arrangement in which it is written. A packed weight is always computed.
 
     ```mlir
     nn.weight private @w7 : tensor<384x1536xf32> = dense_resource<w7> {onnx_name = "encoder.layer.0.intermediate"}
@@ -54,12 +54,13 @@ def NN_WeightOp : NN_Op<"weight", [Symbol, IsolatedFromAbove]> {
   let builders = [
     OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type, "::mlir::Attribute":$value,
                    CArg<"::llvm::StringRef", "{}">:$onnxName)>,
-    // A weight that is computed; `makeBody` builds the body and returns what it yields, a static tensor.
+    // A weight that is computed; `makeBody` builds the body and returns what it yields, a static or packed tensor.
     OpBuilder<(ins "::llvm::StringRef":$name, "::llvm::StringRef":$onnxName,
                    "::llvm::function_ref<::mlir::Value(::mlir::OpBuilder &, ::mlir::Location)>":$makeBody)>
   ];
   let extraClassDeclaration = [{
-    ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
+    /// The tensor that it is or, packed, stands for.
+    ::mlir::RankedTensorType getTensorType() { return ::lathe::nn::getLogicalType(getType()); }
     /// Whether a body computes it from other weights.
     bool isComputed() { return !getBody().empty(); }
   }];
@@ -78,7 +79,7 @@ def NN_WeightUseOp : NN_Op<"weight_use", [Pure, DeclareOpInterfaceMethods<Symbol
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$weight);
-  let results = (outs AnyStaticShapeTensor:$result);
+  let results = (outs AnyTypeOf<[AnyStaticShapeTensor, NN_PackedTensor]>:$result);
   let assemblyFormat = "$weight attr-dict `:` type($result)";
 }
 

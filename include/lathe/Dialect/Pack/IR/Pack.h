@@ -1,0 +1,38 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The pack dialect: weights stored in fewer bytes. See PackBase.td for its conventions.
+
+#ifndef LATHE_DIALECT_PACK_IR_PACK_H
+#define LATHE_DIALECT_PACK_IR_PACK_H
+
+#include "lathe/Dialect/NN/Evaluate/EvaluableOp.h"
+#include "lathe/Dialect/NN/IR/NN.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+#include "lathe/Dialect/Pack/IR/PackDialect.h.inc"
+#include "lathe/Dialect/Pack/IR/PackEnums.h.inc"
+#include "lathe/Dialect/Pack/IR/PackInterfaces.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "lathe/Dialect/Pack/IR/PackAttrs.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "lathe/Dialect/Pack/IR/PackTypes.h.inc"
+
+#define GET_OP_CLASSES
+#include "lathe/Dialect/Pack/IR/PackOps.h.inc"
+
+namespace lathe::pack {
+
+/// Why `tensor` cannot be encoded: its elements, read from front to back. Nothing if it can.
+std::optional<std::string> findUnencodable(FormatAttrInterface format, const nn::ConstantTensor &tensor);
+
+/// A format as it is written in IR.
+std::string toText(mlir::Attribute format);
+
+} // namespace lathe::pack
+
+#endif // LATHE_DIALECT_PACK_IR_PACK_H

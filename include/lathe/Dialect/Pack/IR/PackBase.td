@@ -1,0 +1,57 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The pack dialect and its type.
+
+#ifndef LATHE_PACK_BASE_TD
+#define LATHE_PACK_BASE_TD
+
+include "lathe/Dialect/NN/IR/NNPackedType.td"
+include "lathe/Dialect/Pack/IR/PackInterfaces.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def Pack_Dialect : Dialect {
+  let name = "pack";
+  let cppNamespace = "::lathe::pack";
+  let summary = "weights stored in fewer bytes";
+  let description = [{
+    A *format* is an attribute that says how a tensor of f32 is stored; `!pack.tensor<768x3072xf32, #pack.int4<group = 32>>`
+    is such a tensor. `pack.encode` makes one when the artifact is written, within the body of an `nn.weight`, and
+    `pack.decode` makes it a tensor again: kernels that know the format do that in registers, others element by element.
+
+    Ops on tensors stay what they are. What they are to be stored in is asked for by the attribute `pack.format` on the op
+    that reads a weight; the passes of this dialect do it or say why not.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+  let useDefaultTypePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+  let extraClassDeclaration = [{
+    void registerAttributes();
+    void registerTypes();
+    /// Attribute of an op of any dialect: the format in which its weight is to be stored.
+    static constexpr llvm::StringLiteral kFormatAttr = "pack.format";
+  }];
+}
+
+def Pack_TensorType : TypeDef<Pack_Dialect, "PackedTensor", [DeclareTypeInterfaceMethods<NN_PackedTypeInterface>]> {
+  let mnemonic = "tensor";
+  let summary = "a tensor stored in a format";
+  let description = [{
+    A tensor of static shape of the elements given, which are f32, stored as the components that the format names.
+
+    Example: `!pack.tensor<768x3072xf32, #pack.int4<group = 32>>`
+  }];
+  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType,
+                        "::lathe::pack::FormatAttrInterface":$format);
+  let builders = [TypeBuilderWithInferredContext<(ins "::mlir::RankedTensorType":$tensor,
+                                                      "::lathe::pack::FormatAttrInterface":$format), [{
+    return $_get(tensor.getContext(), tensor.getShape(), tensor.getElementType(), format);
+  }]>];
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+#endif // LATHE_PACK_BASE_TD

@@ -1,0 +1,42 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What every format of weights implements; the only thing about it that passes know.
+
+#ifndef LATHE_PACK_INTERFACES_TD
+#define LATHE_PACK_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
+  let cppNamespace = "::lathe::pack";
+  let description = [{
+    A form in which a tensor of f32 is stored. It says what the components are, how they are made of the tensor, and how
+    the tensor is made of them again.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+      Whether a tensor of this type, which is static and f32, can be stored so; the error says why not.
+    }], "::llvm::LogicalResult", "verifyTensor",
+    (ins "::llvm::function_ref<::mlir::InFlightDiagnostic()>":$emitError, "::mlir::RankedTensorType":$type)>,
+    InterfaceMethod<"The types of the components of a tensor that can be stored.",
+    "::llvm::SmallVector<::mlir::RankedTensorType>", "getComponents", (ins "::mlir::RankedTensorType":$type)>,
+    InterfaceMethod<[{
+      Whether the format only says how elements are stored, so that they are multiplied as the f32 that they are again.
+    }], "bool", "isWeightOnly", (ins), "", [{ return true; }]>,
+    InterfaceMethod<"No element may be larger than this, or smaller than its negative.", "float", "getLimit">,
+    InterfaceMethod<[{
+      The components of `tensor`, whose elements are all finite and within the limit. Runs when artifacts are written: it
+      is the same to the last bit on every machine, and needs no more memory than its result and a few rows.
+    }], "::lathe::nn::ConstantParts", "encode", (ins "const ::lathe::nn::ConstantTensor &":$tensor)>,
+    InterfaceMethod<[{
+      Builds the tensor of type `type` from its components with nn ops: what the format means, and what runs wherever no
+      kernel reads the format itself.
+    }], "::mlir::Value", "buildDecode",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::RankedTensorType":$type,
+         "::mlir::ValueRange":$components)>
+  ];
+}
+
+#endif // LATHE_PACK_INTERFACES_TD

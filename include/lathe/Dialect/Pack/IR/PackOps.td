@@ -1,0 +1,69 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// From tensors to packed tensors and back.
+
+#ifndef LATHE_PACK_OPS_TD
+#define LATHE_PACK_OPS_TD
+
+include "lathe/Dialect/NN/Evaluate/EvaluableOp.td"
+include "lathe/Dialect/NN/IR/NNInterfaces.td"
+include "lathe/Dialect/Pack/IR/PackFormats.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Pack_Op<string mnemonic, list<Trait> traits = []> : Op<Pack_Dialect, mnemonic, !listconcat([Pure], traits)>;
+
+def Pack_Evaluable : DeclareOpInterfaceMethods<NN_EvaluableOpInterface, ["evaluate"]>;
+
+def Pack_EncodeOp : Pack_Op<"encode", [Pack_Evaluable]> {
+  let summary = "a tensor stored in a format";
+  let description = [{
+    Each element becomes the nearest that the format has. This is done while the artifact is written, so the op ends the
+    body of an `nn.weight`. A tensor that holds NaN, infinities, or elements beyond the format's limit is an error then.
+
+    ```mlir
+    %p = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+    ```
+  }];
+  let arguments = (ins AnyStaticShapeTensor:$x);
+  let results = (outs Pack_TensorType:$result);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` qualified(type($result))";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Pack_DecodeOp : Pack_Op<"decode", [DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>,
+                                        DeclareOpInterfaceMethods<NN_ReferenceOpInterface>]> {
+  let summary = "a packed tensor as a tensor";
+  let description = [{
+    The elements that the format stores. Decoding and encoding again gives the same, so `pack.encode` of `pack.decode` folds.
+    Kernels that do not know the format run what its `buildDecode` builds on the components.
+
+    ```mlir
+    %w = pack.decode %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>> -> tensor<64x96xf32>
+    ```
+  }];
+  let arguments = (ins Pack_TensorType:$x);
+  let results = (outs AnyStaticShapeTensor:$result);
+  let assemblyFormat = "$x attr-dict `:` qualified(type($x)) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Pack_ComposeOp : Pack_Op<"compose", [Pack_Evaluable]> {
+  let summary = "a packed tensor made of its components";
+  let description = [{
+    The components are those that the format names, in its order. Nothing is checked about their elements.
+
+    ```mlir
+    %p = pack.compose %codes, %scales : (tensor<32x96xui8>, tensor<2x96xf16>)
+      -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyStaticShapeTensor>:$components);
+  let results = (outs Pack_TensorType:$result);
+  let assemblyFormat = "$components attr-dict `:` functional-type($components, results)";
+  let hasVerifier = 1;
+}
+
+#endif // LATHE_PACK_OPS_TD

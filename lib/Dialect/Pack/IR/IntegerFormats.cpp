@@ -1,0 +1,270 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Formats of integers with scales. All arithmetic is that of f32, rounded to nearest, ties to even.
+
+#include "SmallFloats.h"
+#include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+using nn::BinaryKind;
+
+using Buffer = nn::ConstantTensor::Buffer;
+
+static Buffer makeBuffer(RankedTensorType type) {
+  int64_t bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
+  return std::make_shared<std::string>(bytes, '\0');
+}
+
+static nn::ConstantTensor makeTensor(RankedTensorType type, const Buffer &buffer) {
+  return nn::ConstantTensor::makeDense(type, buffer->data(), buffer);
+}
+
+/// The code nearest to `value`, within [low, high]; `scale` is 0 where all are 0.
+static int32_t quantize(float value, float scale, float zero, float low, float high) {
+  float code = scale == 0 ? zero : std::nearbyint(value / scale) + zero;
+  return int32_t(std::clamp(code, low, high));
+}
+
+static SmallVector<OpFoldResult> makeDims(Builder &builder, ArrayRef<int64_t> shape) {
+  return llvm::map_to_vector(shape, [&](int64_t size) -> OpFoldResult { return builder.getIndexAttr(size); });
+}
+
+//===----------------------------------------------------------------------===//
+// int8: one scale per column
+//===----------------------------------------------------------------------===//
+
+LogicalResult Int8Attr::verifyTensor(function_ref<InFlightDiagnostic()> emitError,
+                                     RankedTensorType type) const {
+  if (type.getRank() < 1) {
+    return emitError() << "expects a last dimension for the scales of int8, but it is " << type;
+  }
+  return success();
+}
+
+SmallVector<RankedTensorType> Int8Attr::getComponents(RankedTensorType type) const {
+  return {RankedTensorType::get(type.getShape(), IntegerType::get(getContext(), 8)),
+          RankedTensorType::get(type.getShape().take_back(1), Float32Type::get(getContext()))};
+}
+
+bool Int8Attr::isWeightOnly() const { return getActivations() == Activations::WeightOnly; }
+
+float Int8Attr::getLimit() const { return std::numeric_limits<float>::max(); }
+
+nn::ConstantParts Int8Attr::encode(const nn::ConstantTensor &tensor) const {
+  SmallVector<RankedTensorType> types = getComponents(tensor.getType());
+  Buffer codes = makeBuffer(types[0]), scales = makeBuffer(types[1]);
+  int64_t columns = types[1].getNumElements(), rows = columns ? types[0].getNumElements() / columns : 0;
+  std::vector<float> row(columns), scale(columns);
+  auto readRow = [&](int64_t i) { tensor.copy(i * columns, columns, reinterpret_cast<char *>(row.data())); };
+  for (int64_t i = 0; i < rows; ++i) {
+    readRow(i);
+    for (int64_t j = 0; j < columns; ++j) {
+      scale[j] = std::max(scale[j], std::fabs(row[j]));
+    }
+  }
+  for (float &of : scale) {
+    of /= 127;
+  }
+  memcpy(scales->data(), scale.data(), columns * sizeof(float));
+  for (int64_t i = 0; i < rows; ++i) {
+    readRow(i);
+    for (int64_t j = 0; j < columns; ++j) {
+      (*codes)[i * columns + j] = char(quantize(row[j], scale[j], 0, -127, 127));
+    }
+  }
+  return {makeTensor(types[0], codes), makeTensor(types[1], scales)};
+}
+
+Value Int8Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
+                            ValueRange components) const {
+  Value codes = nn::buildCast(builder, loc, components[0], type.getElementType());
+  return nn::buildBinary(builder, loc, BinaryKind::Mul, codes, components[1]);
+}
+
+//===----------------------------------------------------------------------===//
+// Groups of rows
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What int2, int4 and int8_groups have in common.
+struct Groups {
+  int64_t bits, size;
+  bool zeros;
+  Type scales;
+
+  LogicalResult verify(function_ref<InFlightDiagnostic()> emitError) const;
+  LogicalResult verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type) const;
+  SmallVector<RankedTensorType> getComponents(RankedTensorType type) const;
+  float getLimit() const;
+  nn::ConstantParts encode(const nn::ConstantTensor &tensor) const;
+  Value buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components) const;
+
+private:
+  /// The largest code, and the one that stands for 0 without zero points.
+  int64_t getLast() const { return (1 << bits) - 1; }
+  int64_t getMiddle() const { return 1 << (bits - 1); }
+  /// The scale as it is stored.
+  float roundScale(float scale) const { return scales.isF16() ? widenF16(roundToF16(scale)) : scale; }
+};
+} // namespace
+
+LogicalResult Groups::verify(function_ref<InFlightDiagnostic()> emitError) const {
+  if (size < 1 || size * bits % 8 != 0) {
+    return emitError() << "expects groups that fill bytes with " << bits << " bits each, but they have "
+                       << size << " rows";
+  }
+  if (!scales.isF16() && !scales.isF32()) {
+    return emitError() << "expects scales of f16 or f32, but they are " << scales;
+  }
+  return success();
+}
+
+LogicalResult Groups::verifyTensor(function_ref<InFlightDiagnostic()> emitError,
+                                   RankedTensorType type) const {
+  if (type.getRank() < 2) {
+    return emitError() << "expects a matrix for groups of rows, but it is " << type;
+  }
+  int64_t rows = type.getDimSize(type.getRank() - 2);
+  if (rows % size != 0) {
+    return emitError() << "expects a multiple of " << size << " rows for its groups, but there are " << rows;
+  }
+  return success();
+}
+
+SmallVector<RankedTensorType> Groups::getComponents(RankedTensorType type) const {
+  SmallVector<int64_t> codes(type.getShape()), parameters(type.getShape());
+  int64_t &rows = *std::prev(codes.end(), 2);
+  *std::prev(parameters.end(), 2) = rows / size;
+  rows = rows * bits / 8;
+  Type byte = IntegerType::get(type.getContext(), 8, IntegerType::Unsigned);
+  SmallVector<RankedTensorType> types{RankedTensorType::get(codes, byte),
+                                      RankedTensorType::get(parameters, scales)};
+  if (zeros) {
+    types.push_back(RankedTensorType::get(parameters, byte));
+  }
+  return types;
+}
+
+float Groups::getLimit() const {
+  // Zero points span the difference of two elements.
+  float largest = scales.isF16() ? 65504 : std::numeric_limits<float>::max() / float(1 << bits);
+  return largest * (zeros ? float(getLast()) / 2 : float(getMiddle()));
+}
+
+nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor) const {
+  SmallVector<RankedTensorType> types = getComponents(tensor.getType());
+  SmallVector<Buffer> buffers = llvm::map_to_vector(types, makeBuffer);
+  int64_t columns = types[0].getShape().back(), groups = columns ? types[1].getNumElements() / columns : 0;
+  int64_t each = 8 / bits;
+  std::vector<float> rows(size * columns);
+  for (int64_t group = 0; group < groups; ++group) {
+    tensor.copy(group * size * columns, size * columns, reinterpret_cast<char *>(rows.data()));
+    for (int64_t column = 0; column < columns; ++column) {
+      float low = 0, high = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        float value = rows[i * columns + column];
+        low = std::min(low, value);
+        high = std::max(high, value);
+      }
+      // Without zero points, the extreme becomes code 0: there is one code more below the middle than above.
+      float scale = roundScale(zeros          ? (high - low) / float(getLast())
+                               : -low >= high ? -low / float(getMiddle())
+                                              : -high / float(getMiddle()));
+      float zero = zeros ? float(quantize(-low, scale, 0, 0, float(getLast()))) : float(getMiddle());
+      int64_t place = group * columns + column;
+      if (scales.isF16()) {
+        uint16_t half = roundToF16(scale);
+        memcpy(buffers[1]->data() + place * sizeof half, &half, sizeof half);
+      } else {
+        memcpy(buffers[1]->data() + place * sizeof scale, &scale, sizeof scale);
+      }
+      if (zeros) {
+        (*buffers[2])[place] = char(zero);
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        int32_t code = quantize(rows[i * columns + column], scale, zero, 0, float(getLast()));
+        int64_t row = (group * size + i) / each;
+        (*buffers[0])[row * columns + column] |= char(code << (i % each * bits));
+      }
+    }
+  }
+  nn::ConstantParts parts;
+  for (auto [type, buffer] : llvm::zip_equal(types, buffers)) {
+    parts.push_back(makeTensor(type, buffer));
+  }
+  return parts;
+}
+
+Value Groups::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
+                          ValueRange components) const {
+  Type byte = nn::getElementType(components[0]), f32 = type.getElementType();
+  // [..., K / each, 1, N] becomes [..., K / each, each, N].
+  auto split = [&](Value x) {
+    SmallVector<int64_t> shape(cast<RankedTensorType>(x.getType()).getShape());
+    shape.insert(std::prev(shape.end()), 1);
+    return nn::buildReshape(builder, loc, x, makeDims(builder, shape));
+  };
+  Value codes = components[0];
+  if (int64_t each = 8 / bits; each > 1) {
+    Value shifts =
+        nn::buildRange(builder, loc, nn::buildScalar(builder, loc, byte, 0),
+                       nn::buildScalar(builder, loc, byte, double(bits)), builder.getIndexAttr(each));
+    shifts = nn::buildReshape(builder, loc, shifts, makeDims(builder, {each, 1}));
+    codes = nn::buildBinary(builder, loc, BinaryKind::ShiftRight, split(codes), shifts);
+    codes = nn::buildBinary(builder, loc, BinaryKind::And, codes,
+                            nn::buildScalar(builder, loc, byte, double(getLast())));
+  }
+  SmallVector<int64_t> shape(type.getShape());
+  *std::prev(shape.end(), 2) /= size;
+  shape.insert(std::prev(shape.end()), size);
+  codes = nn::buildReshape(builder, loc, codes, makeDims(builder, shape));
+  Value zero = zeros ? nn::buildCast(builder, loc, split(components[2]), f32)
+                     : nn::buildScalar(builder, loc, f32, double(getMiddle()));
+  Value numbers =
+      nn::buildBinary(builder, loc, BinaryKind::Sub, nn::buildCast(builder, loc, codes, f32), zero);
+  numbers = nn::buildBinary(builder, loc, BinaryKind::Mul, numbers,
+                            nn::buildCast(builder, loc, split(components[1]), f32));
+  return nn::buildReshape(builder, loc, numbers, makeDims(builder, type.getShape()));
+}
+
+/// Implements the interface of a format of groups.
+template <typename Attr>
+static Groups groupsOf(Attr attr) {
+  return {Attr::kBits, attr.getGroup(), attr.getZeros(), attr.getScales()};
+}
+
+#define LATHE_GROUPED_FORMAT(Attr)                                                                           \
+  LogicalResult Attr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t group, bool zeros,        \
+                             Type scales) {                                                                  \
+    return Groups{kBits, group, zeros, scales}.verify(emitError);                                            \
+  }                                                                                                          \
+  LogicalResult Attr::verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type)      \
+      const {                                                                                                \
+    return groupsOf(*this).verifyTensor(emitError, type);                                                    \
+  }                                                                                                          \
+  SmallVector<RankedTensorType> Attr::getComponents(RankedTensorType type) const {                           \
+    return groupsOf(*this).getComponents(type);                                                              \
+  }                                                                                                          \
+  float Attr::getLimit() const { return groupsOf(*this).getLimit(); }                                        \
+  nn::ConstantParts Attr::encode(const nn::ConstantTensor &tensor) const {                                   \
+    return groupsOf(*this).encode(tensor);                                                                   \
+  }                                                                                                          \
+  Value Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components)    \
+      const {                                                                                                \
+    return groupsOf(*this).buildDecode(builder, loc, type, components);                                      \
+  }
+
+LATHE_GROUPED_FORMAT(Int2Attr)
+LATHE_GROUPED_FORMAT(Int4Attr)
+LATHE_GROUPED_FORMAT(Int8GroupsAttr)
+#undef LATHE_GROUPED_FORMAT

@@ -1,0 +1,108 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Dialect/Pack/IR/Pack.h"
+
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+
+#include "lathe/Dialect/Pack/IR/PackDialect.cpp.inc"
+#include "lathe/Dialect/Pack/IR/PackEnums.cpp.inc"
+#include "lathe/Dialect/Pack/IR/PackInterfaces.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "lathe/Dialect/Pack/IR/PackAttrs.cpp.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "lathe/Dialect/Pack/IR/PackTypes.cpp.inc"
+
+void PackDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "lathe/Dialect/Pack/IR/PackAttrs.cpp.inc"
+      >();
+}
+
+void PackDialect::registerTypes() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "lathe/Dialect/Pack/IR/PackTypes.cpp.inc"
+      >();
+}
+
+void PackDialect::initialize() {
+  registerAttributes();
+  registerTypes();
+  addOperations<
+#define GET_OP_LIST
+#include "lathe/Dialect/Pack/IR/PackOps.cpp.inc"
+      >();
+}
+
+LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() != kFormatAttr) {
+    return op->emitOpError() << "has an attribute that the pack dialect does not know, "
+                             << attribute.getName();
+  }
+  if (!isa<FormatAttrInterface>(attribute.getValue())) {
+    return op->emitOpError() << "expects a format as " << kFormatAttr << ", but it is "
+                             << attribute.getValue();
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The type
+//===----------------------------------------------------------------------===//
+
+Type PackedTensorType::parse(AsmParser &parser) {
+  SmallVector<int64_t> shape;
+  Type element;
+  Attribute format;
+  SMLoc loc = parser.getCurrentLocation(), formatLoc;
+  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseComma() || parser.getCurrentLocation(&formatLoc) ||
+      parser.parseAttribute(format) || parser.parseGreater()) {
+    return {};
+  }
+  auto known = dyn_cast<FormatAttrInterface>(format);
+  if (!known) {
+    parser.emitError(formatLoc) << "expects a format, but it is " << format;
+    return {};
+  }
+  return parser.getChecked<PackedTensorType>(loc, parser.getContext(), shape, element, known);
+}
+
+void PackedTensorType::print(AsmPrinter &printer) const {
+  printer << '<';
+  for (int64_t size : getShape()) {
+    printer << size << 'x';
+  }
+  printer << getElementType() << ", " << getFormat() << '>';
+}
+
+LogicalResult PackedTensorType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape,
+                                       Type elementType, FormatAttrInterface format) {
+  if (!elementType.isF32()) {
+    return emitError() << "expects elements of f32, but they are " << elementType;
+  }
+  int64_t count = 1;
+  for (int64_t size : shape) {
+    if (size > nn::kMaxDim || llvm::MulOverflow(count, size, count) || count > INT64_MAX / 32) {
+      return emitError() << "expects less than 2^58 elements, each dimension up to " << nn::kMaxDim;
+    }
+  }
+  return format.verifyTensor(emitError, RankedTensorType::get(shape, elementType));
+}
+
+RankedTensorType PackedTensorType::getTensorType() const {
+  return RankedTensorType::get(getShape(), getElementType());
+}
+
+SmallVector<RankedTensorType> PackedTensorType::getComponents() const {
+  return getFormat().getComponents(getTensorType());
+}

@@ -1,0 +1,115 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "lathe/Dialect/Pack/IR/Pack.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "llvm/Support/Format.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+
+#define GET_OP_CLASSES
+#include "lathe/Dialect/Pack/IR/PackOps.cpp.inc"
+
+using InferredDims = FailureOr<SmallVector<SmallVector<OpFoldResult>>>;
+using Parts = nn::ConstantParts;
+
+/// Checks that `tensor` is what `packed` stands for.
+static LogicalResult verifyTensor(Operation *op, Type tensor, PackedTensorType packed) {
+  if (tensor != packed.getTensorType()) {
+    return op->emitOpError() << "expects the tensor to be " << packed.getTensorType() << " as in " << packed
+                             << ", but it is " << tensor;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// encode
+//===----------------------------------------------------------------------===//
+
+LogicalResult EncodeOp::verify() { return verifyTensor(*this, getX().getType(), getType()); }
+
+OpFoldResult EncodeOp::fold(FoldAdaptor) {
+  auto decode = getX().getDefiningOp<DecodeOp>();
+  return decode && decode.getX().getType() == getType() ? decode.getX() : Value();
+}
+
+llvm::Expected<Parts> EncodeOp::evaluate(ArrayRef<Parts> operands) {
+  const nn::ConstantTensor &tensor = operands.front().front();
+  FormatAttrInterface format = getType().getFormat();
+  if (std::optional<std::string> why = findUnencodable(format, tensor)) {
+    return llvm::createStringError("a weight cannot be stored as " + llvm::Twine(toText(format)) + ": " +
+                                   *why);
+  }
+  return format.encode(tensor);
+}
+
+std::string pack::toText(Attribute format) {
+  std::string text;
+  llvm::raw_string_ostream(text) << format;
+  return text;
+}
+
+std::optional<std::string> pack::findUnencodable(FormatAttrInterface format,
+                                                 const nn::ConstantTensor &tensor) {
+  constexpr int64_t kChunk = 4096;
+  std::vector<float> chunk(kChunk);
+  int64_t elements = tensor.getType().getNumElements(), notFinite = 0;
+  float largest = 0;
+  for (int64_t first = 0; first < elements; first += kChunk) {
+    int64_t count = std::min(kChunk, elements - first);
+    tensor.copy(first, count, reinterpret_cast<char *>(chunk.data()));
+    for (float value : llvm::ArrayRef(chunk).take_front(count)) {
+      notFinite += !std::isfinite(value);
+      largest = std::max(largest, std::fabs(value));
+    }
+  }
+  if (notFinite) {
+    return std::to_string(notFinite) + " of its " + std::to_string(elements) + " elements are not finite";
+  }
+  if (largest > format.getLimit()) {
+    std::string text;
+    llvm::raw_string_ostream(text) << "its largest magnitude is " << llvm::format("%.9g", largest)
+                                   << ", the limit is " << llvm::format("%.9g", format.getLimit());
+    return text;
+  }
+  return std::nullopt;
+}
+
+//===----------------------------------------------------------------------===//
+// decode
+//===----------------------------------------------------------------------===//
+
+LogicalResult DecodeOp::verify() { return verifyTensor(*this, getType(), getX().getType()); }
+
+InferredDims DecodeOp::inferDims(OpBuilder &builder, ArrayRef<SmallVector<OpFoldResult>>) {
+  return SmallVector<SmallVector<OpFoldResult>>{
+      getAsIndexOpFoldResult(getContext(), cast<RankedTensorType>(getType()).getShape())};
+}
+
+//===----------------------------------------------------------------------===//
+// compose
+//===----------------------------------------------------------------------===//
+
+LogicalResult ComposeOp::verify() {
+  SmallVector<RankedTensorType> types = getType().getComponents();
+  if (getComponents().size() != types.size()) {
+    return emitOpError() << "expects " << types.size() << " components for " << getType()
+                         << ", but there are " << getComponents().size();
+  }
+  for (auto [position, type, component] : llvm::enumerate(types, getComponents())) {
+    if (component.getType() != type) {
+      return emitOpError() << "expects component " << position << " to be " << type << " for " << getType()
+                           << ", but it is " << component.getType();
+    }
+  }
+  return success();
+}
+
+llvm::Expected<Parts> ComposeOp::evaluate(ArrayRef<Parts> operands) {
+  return llvm::map_to_vector<1>(operands, [](const Parts &parts) { return parts.front(); });
+}

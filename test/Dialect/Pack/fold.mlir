@@ -1,0 +1,31 @@
+// RUN: lathe-opt %s --canonicalize | FileCheck %s
+
+// CHECK-LABEL: func @encode_of_decode
+// CHECK-SAME:    %[[P:.*]]: !pack
+// CHECK-NEXT:    return %[[P]]
+func.func @encode_of_decode(%p: !pack.tensor<64x96xf32, #pack.int4<group = 32>>)
+    -> !pack.tensor<64x96xf32, #pack.int4<group = 32>> {
+  %w = pack.decode %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>> -> tensor<64x96xf32>
+  %q = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  return %q : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+}
+
+// CHECK-LABEL: func @encode_in_another_format
+// CHECK:         pack.decode
+// CHECK:         pack.encode
+func.func @encode_in_another_format(%p: !pack.tensor<64x96xf32, #pack.int4<group = 32>>)
+    -> !pack.tensor<64x96xf32, #pack.bf16> {
+  %w = pack.decode %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>> -> tensor<64x96xf32>
+  %q = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.bf16>
+  return %q : !pack.tensor<64x96xf32, #pack.bf16>
+}
+
+// What is lost in encoding does not come back.
+// CHECK-LABEL: func @decode_of_encode
+// CHECK:         pack.encode
+// CHECK:         pack.decode
+func.func @decode_of_encode(%w: tensor<64x96xf32>) -> tensor<64x96xf32> {
+  %p = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.bf16>
+  %v = pack.decode %p : !pack.tensor<64x96xf32, #pack.bf16> -> tensor<64x96xf32>
+  return %v : tensor<64x96xf32>
+}

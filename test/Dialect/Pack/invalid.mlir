@@ -1,0 +1,116 @@
+// RUN: lathe-opt %s --split-input-file --verify-diagnostics
+
+// expected-error@+1 {{expects elements of f32, but they are 'f16'}}
+func.func private @elements(!pack.tensor<4x8xf16, #pack.bf16>)
+
+// -----
+
+// expected-error@+1 {{expects a format, but it is 32 : i64}}
+func.func private @no_format(!pack.tensor<4x8xf32, 32>)
+
+// -----
+
+// expected-error@+1 {{expects less than 2^58 elements}}
+func.func private @size(!pack.tensor<281474976710655x281474976710655xf32, #pack.bf16>)
+
+// -----
+
+// expected-error@+1 {{expects a last dimension for the scales of int8, but it is 'tensor<f32>'}}
+func.func private @int8_scalar(!pack.tensor<f32, #pack.int8<dynamic>>)
+
+// -----
+
+// expected-error@+1 {{expects a matrix for groups of rows, but it is 'tensor<64xf32>'}}
+func.func private @int4_vector(!pack.tensor<64xf32, #pack.int4<group = 32>>)
+
+// -----
+
+// expected-error@+1 {{expects a multiple of 32 rows for its groups, but there are 48}}
+func.func private @int4_rows(!pack.tensor<48x64xf32, #pack.int4<group = 32>>)
+
+// -----
+
+// expected-error@+1 {{expects groups that fill bytes with 4 bits each, but they have 5 rows}}
+func.func private @int4_group(!pack.tensor<50x64xf32, #pack.int4<group = 5>>)
+
+// -----
+
+// expected-error@+1 {{expects groups that fill bytes with 2 bits each, but they have 0 rows}}
+func.func private @int2_no_group(!pack.tensor<50x64xf32, #pack.int2<group = 0>>)
+
+// -----
+
+// expected-error@+1 {{expects scales of f16 or f32, but they are 'f64'}}
+func.func private @scales(!pack.tensor<64x64xf32, #pack.int8_groups<group = 32, scales = f64>>)
+
+// -----
+
+func.func @encode(%x: tensor<64x95xf32>) {
+  // expected-error@+1 {{expects the tensor to be 'tensor<64x96xf32>' as in '!pack.tensor<64x96xf32, #pack.bf16>', but it is 'tensor<64x95xf32>'}}
+  %0 = pack.encode %x : tensor<64x95xf32> -> !pack.tensor<64x96xf32, #pack.bf16>
+  return
+}
+
+// -----
+
+func.func @decode(%x: !pack.tensor<64x96xf32, #pack.bf16>) {
+  // expected-error@+1 {{expects the tensor to be 'tensor<64x96xf32>' as in '!pack.tensor<64x96xf32, #pack.bf16>', but it is 'tensor<64x96xf16>'}}
+  %0 = pack.decode %x : !pack.tensor<64x96xf32, #pack.bf16> -> tensor<64x96xf16>
+  return
+}
+
+// -----
+
+func.func @compose_count(%x: tensor<32x96xui8>) {
+  // expected-error@+1 {{expects 2 components for '!pack.tensor<64x96xf32, #pack.int4<group = 32>>', but there are 1}}
+  %0 = pack.compose %x : (tensor<32x96xui8>) -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  return
+}
+
+// -----
+
+func.func @compose_type(%x: tensor<32x96xi8>, %y: tensor<2x96xf16>) {
+  // expected-error@+1 {{expects component 0 to be 'tensor<32x96xui8>' for '!pack.tensor<64x96xf32, #pack.int4<group = 32>>', but it is 'tensor<32x96xi8>'}}
+  %0 = pack.compose %x, %y : (tensor<32x96xi8>, tensor<2x96xf16>) -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  return
+}
+
+// -----
+
+func.func @request_without_format(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expects a format as pack.format, but it is "int4"}}
+  %0 = nn.unary relu %x {pack.format = "int4"} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+func.func @unknown_request(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{has an attribute that the pack dialect does not know, "pack.formats"}}
+  %0 = nn.unary relu %x {pack.formats = #pack.bf16} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+// expected-error@+1 {{expects a body that computes it, because it is '!pack.tensor<2x2xf32, #pack.bf16>'}}
+"nn.weight"() ({}) {sym_name = "w", type = !pack.tensor<2x2xf32, #pack.bf16>, value = dense<0.0> : tensor<2x2xf32>} : () -> ()
+
+// -----
+
+nn.weight private @w : tensor<2x2xf32> = dense<0.0>
+// expected-error@+1 {{expects a body that yields one value of its type, '!pack.tensor<2x2xf32, #pack.f16>'}}
+nn.weight private @p : !pack.tensor<2x2xf32, #pack.f16> computed {
+  %w = nn.weight_use @w : tensor<2x2xf32>
+  %p = pack.encode %w : tensor<2x2xf32> -> !pack.tensor<2x2xf32, #pack.bf16>
+  nn.yield %p : !pack.tensor<2x2xf32, #pack.bf16>
+}
+
+// -----
+
+nn.weight private @w : tensor<2x2xf32> = dense<0.0>
+func.func @type_of_use() {
+  // expected-error@+1 {{expects the type of @w, 'tensor<2x2xf32>', but it is '!pack.tensor<2x2xf32, #pack.bf16>'}}
+  %0 = nn.weight_use @w : !pack.tensor<2x2xf32, #pack.bf16>
+  return
+}
