@@ -31,6 +31,20 @@ def OutlineLayersPass : Pass<"nn-outline-layers", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
+def SkipLayersPass : Pass<"nn-skip-layers", "::mlir::ModuleOp"> {
+  let summary = "leave out layers, or parts of them";
+  let description = [{
+    Layers are blocks of `@main` that are equal but for their weights, counted from 0. Which of them are left out says its
+    attribute `nn.skip`: with `{all = array<i64: 3, 4>, attention = array<i64: 5>}` layers 3 and 4 pass on the hidden state
+    that they get, and of layer 5 only the feed-forward part is left (`ffn` is the other way round). Weights that only they
+    read are erased.
+
+    The hidden state is the tensor to which a layer adds what it computes. A layer that has none, makes another type of it,
+    or computes something else that is read outside of it, stays; a remark says why.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
 def FoldWeightsPass : Pass<"nn-fold-weights", "::mlir::ModuleOp"> {
   let summary = "compute what depends on weights alone when the artifact is written";
   let description = [{
