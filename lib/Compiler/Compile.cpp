@@ -6,6 +6,9 @@
 
 #include "lathe/Compiler/Compile.h"
 
+#include "CheckPlan.h"
+#include "CompressionReport.h"
+#include "Explain.h"
 #include "NotFinite.h"
 #include "ReadIR.h"
 #include "RemarkCollector.h"
@@ -72,6 +75,7 @@ public:
     pipeline.optLevel = options.optLevel;
     pipeline.strict = options.verifyEach;
     pipeline.foldBudget = options.foldBudget;
+    pipeline.plan = options.plan;
   }
 
   Error run() {
@@ -94,12 +98,23 @@ public:
     if (Error error = read()) {
       return error;
     }
+    if (Error error = checkPlan(options.plan, *module)) {
+      return error;
+    }
+    if (explained) {
+      if (Error error = checkNode(*explained, *module)) {
+        return error;
+      }
+    }
     notFinite.addConstants(*module);
     {
       RemarkCollector remarks(&context, report);
       if (Error error = runStages()) {
         return error;
       }
+    }
+    if (explained) {
+      keepOnly(*explained, *module, report);
     }
     summarizeRemarks(report);
     notFinite.writeTo(report);
@@ -114,6 +129,8 @@ public:
 
   /// Whether to write what was asked for, or only to find out whether that is possible.
   bool writes = true;
+  /// The node that the report is to be about.
+  std::optional<StringRef> explained;
 
 private:
   Error read() {
@@ -174,6 +191,7 @@ private:
     OpPassManager pm(ModuleOp::getOperationName());
     static constexpr std::pair<Stage, Builder> stages[] = {{Stage::Onnx, buildLegalizePipeline},
                                                            {Stage::NN, buildOptimizePipeline},
+                                                           {Stage::NN, buildCompressPipeline},
                                                            {Stage::NN, buildKernelPipeline},
                                                            {Stage::Kernel, buildCodegenPipeline}};
     for (auto [stage, build] : stages) {
@@ -234,9 +252,20 @@ private:
       if (Error error = runPipeline("optimize", buildOptimizePipeline, *module, pipeline)) {
         return error;
       }
+      if (options.emitPlan) {
+        return writeText([&](llvm::raw_ostream &os) {
+          os << llvm::formatv("{0:2}\n", llvm::json::Value(resolvePlan(options.plan, *module).toJSON()));
+        });
+      }
+      CompressionReport compression(*module);
+      if (Error error = runPipeline("compress", buildCompressPipeline, *module, pipeline)) {
+        return error;
+      }
+      compression.noteLeft(*module);
       if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
         return error;
       }
+      compression.finish(*module, report);
     }
     if (options.to <= Stage::Kernel) {
       return writes ? writeModule(*module) : Error::success();
@@ -486,6 +515,15 @@ private:
 
 Error lathe::compileModel(const CompileOptions &options, Report &report) {
   return Compilation(options, report).run();
+}
+
+Error lathe::explainNode(const CompileOptions &options, llvm::StringRef node, Report &report) {
+  CompileOptions explain = options;
+  explain.to = Stage::Kernel;
+  Compilation compilation(explain, report);
+  compilation.writes = false;
+  compilation.explained = node;
+  return compilation.run();
 }
 
 Error lathe::checkModel(const CompileOptions &options, Report &report) {

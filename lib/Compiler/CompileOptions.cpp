@@ -101,6 +101,12 @@ json::Object CompileOptions::toJSON() const {
     numbers[limit.option.drop_front(2)] = int64_t(limits.*limit.field);
   }
   o["limits"] = std::move(numbers);
+  if (!plan.empty()) {
+    o["plan"] = plan.toJSON();
+  }
+  if (emitPlan) {
+    o["emit_plan"] = true;
+  }
   if (!weightsFrom.empty()) {
     o["weights_from"] = toUTF8(weightsFrom);
   }

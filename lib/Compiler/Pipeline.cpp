@@ -7,6 +7,7 @@
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -87,7 +88,14 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.prefer(nn::createFuseProjectionsPass());
     passes.cleanUp();
   }
-  // Requests name weights as they are now; joined projections have one.
+  // Weights are now what products read: joined and transposed.
+  passes.require(pack::createApplyPlanPass(options.plan));
+}
+
+void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &options) {
+  Adder passes(pm, options);
+  // What is left out need not be stored in another format.
+  passes.require(nn::createSkipLayersPass());
   passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
@@ -175,11 +183,13 @@ void registerPipeline(StringRef name, StringRef description, ArrayRef<Builder> b
 
 void lathe::registerPipelines() {
   registerPipeline("lathe-legalize", "onnx to nn", {buildLegalizePipeline});
-  registerPipeline("lathe-optimize", "nn to nn: folding, fusion, layers", {buildOptimizePipeline});
+  registerPipeline("lathe-optimize", "nn to nn: folding, fusion, compression, layers",
+                   {buildOptimizePipeline, buildCompressPipeline});
   registerPipeline("lathe-kernels", "nn to kernels and launches, with all weights placed",
                    {buildKernelPipeline});
   registerPipeline("lathe-codegen", "kernels and launches to the LLVM dialect, for one target",
                    {buildCodegenPipeline});
   registerPipeline("lathe-compile", "all of these: onnx to the LLVM dialect",
-                   {buildLegalizePipeline, buildOptimizePipeline, buildKernelPipeline, buildCodegenPipeline});
+                   {buildLegalizePipeline, buildOptimizePipeline, buildCompressPipeline, buildKernelPipeline,
+                    buildCodegenPipeline});
 }

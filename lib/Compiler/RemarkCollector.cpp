@@ -38,9 +38,13 @@ mlir::LogicalResult RemarkCollector::handle(mlir::Diagnostic &diagnostic) {
   }
   remark.kind = message.consume_front("missed: ") ? Remark::Missed : Remark::Passed;
   remark.message = message.str();
+  remark.place = diagnostic.getLocation().getAsOpaquePointer();
   std::vector<NodeOrigin> origins = originsOf(diagnostic.getLocation());
   if (!origins.empty()) {
     remark.node = origins.front().name;
+  }
+  for (NodeOrigin &origin : origins) {
+    remark.nodes.push_back(std::move(origin.name));
   }
   auto same = llvm::find_if(report.remarks, [&](const Remark &other) {
     return !remark.node.empty() && other.pass == remark.pass && other.node == remark.node;

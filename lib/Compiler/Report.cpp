@@ -5,6 +5,7 @@
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
 #include <chrono>
+#include <cmath>
 
 using namespace llvm;
 using namespace lathe;
@@ -58,6 +59,36 @@ json::Object Report::toJSON() const {
   for (const auto &[name, ms] : phases) {
     phaseList.push_back(json::Object{{"name", toUTF8(name)}, {"ms", ms}});
   }
+  json::Array compressionList;
+  for (const CompressionEntry &entry : compression) {
+    json::Object o{{"kind", entry.kind},
+                   {"names", json::Array(map_range(entry.names, toUTF8))},
+                   {"nodes", json::Array(map_range(entry.nodes, toUTF8))},
+                   {"requested", toUTF8(entry.requested)},
+                   {"became", toUTF8(entry.became)},
+                   {"done", entry.done},
+                   {"bytes_before", entry.bytesBefore},
+                   {"bytes_after", entry.bytesAfter}};
+    if (!entry.reason.empty()) {
+      o["reason"] = toUTF8(entry.reason);
+    }
+    compressionList.push_back(std::move(o));
+  }
+  json::Array kernelList;
+  for (const KernelEntry &kernel : kernels) {
+    kernelList.push_back(json::Object{{"name", toUTF8(kernel.name)},
+                                      {"root", toUTF8(kernel.root)},
+                                      {"nodes", json::Array(map_range(kernel.nodes, toUTF8))}});
+  }
+  json::Array lossList;
+  // JSON has no infinity.
+  auto number = [](double value) { return std::isfinite(value) ? json::Value(value) : json::Value(nullptr); };
+  for (const OutputLoss &loss : losses) {
+    lossList.push_back(json::Object{{"output", toUTF8(loss.output)},
+                                    {"max_abs", number(loss.maxAbs)},
+                                    {"max_rel", number(loss.maxRelative)},
+                                    {"cosine", number(loss.cosine)}});
+  }
   json::Object numberMap;
   for (const auto &[name, value] : numbers) {
     numberMap[toUTF8(name)] = value;
@@ -67,6 +98,9 @@ json::Object Report::toJSON() const {
                       {"targets", json::Array(map_range(targets, toUTF8))},
                       {"phases", std::move(phaseList)},
                       {"numbers", std::move(numberMap)},
+                      {"compression", std::move(compressionList)},
+                      {"loss", std::move(lossList)},
+                      {"kernels", std::move(kernelList)},
                       {"remarks", std::move(remarkList)}};
 }
 
@@ -103,6 +137,25 @@ Report Report::fromJSON(const json::Value &value) {
     }
     // The map of a json::Object has no order of its own.
     llvm::sort(report.numbers);
+  }
+  if (const json::Array *list = o->getArray("kernels")) {
+    for (const json::Value &v : *list) {
+      if (const json::Object *k = v.getAsObject()) {
+        report.kernels.push_back({k->getString("name").value_or("").str(),
+                                  k->getString("root").value_or("").str(), strings(*k, "nodes")});
+      }
+    }
+  }
+  if (const json::Array *list = o->getArray("compression")) {
+    for (const json::Value &v : *list) {
+      if (const json::Object *e = v.getAsObject()) {
+        auto text = [&](StringRef key) { return e->getString(key).value_or("").str(); };
+        report.compression.push_back(
+            {text("kind"), strings(*e, "names"), strings(*e, "nodes"), text("requested"), text("became"),
+             text("reason"), e->getBoolean("done").value_or(false), e->getInteger("bytes_before").value_or(0),
+             e->getInteger("bytes_after").value_or(0)});
+      }
+    }
   }
   if (const json::Array *list = o->getArray("remarks")) {
     for (const json::Value &v : *list) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compilation: runs the driver as a process of its own, so that no Python process loads LLVM."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,7 +12,7 @@ import tempfile
 import weakref
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
 from .model import Model
@@ -54,6 +55,8 @@ def run_driver(*arguments: object) -> str:
 def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.PathLike[str] | None = None, *,
             threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
+            plan: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
+            quantize: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
@@ -77,6 +80,14 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         What the model may hold and what compiling it may take, by the names of the driver's options:
         ``{"max_nodes": 10**6, "time_limit": 60, "memory_limit": "4G"}``. `lathe.compiler.LIMITS` lists them,
         docs/security.md explains them.
+    plan : str, os.PathLike or mapping, optional
+        What is to become of weights and layers: the path of a plan, or what would stand in it.
+    quantize : str, optional
+        In which format the weights of products are stored: "int4", "int8", or as plans write it, "int4<group = 64>".
+    skip_layers : str or iterable of int, optional
+        Layers to leave out, counted from 0, or parts of them: ``[3, 4]``, ``"3,4:attention"``.
+    skip_to_speedup : float, optional
+        Leaves out as many layers as make the model so many times faster if all time goes to layers, evenly spread.
     fold_budget : int or str, default "1G"
         The bytes that may be computed from weights alone when the artifact is written. What goes beyond is computed in every
         run, and the report says so.
@@ -93,7 +104,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         With the compiler's message, its code and the node at fault.
     """
     holder: tempfile.TemporaryDirectory[str] | None = None
-    if output is None or not isinstance(model, (str, os.PathLike)):
+    if output is None or not isinstance(model, (str, os.PathLike)) or isinstance(plan, Mapping):
         holder = tempfile.TemporaryDirectory(prefix="lathe-")
     folder = pathlib.Path(holder.name) if holder else pathlib.Path()
     if not isinstance(model, (str, os.PathLike)):
@@ -110,6 +121,19 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         if name not in LIMITS:
             raise ModelError("E0001", f"there is no limit {name!r}, but {', '.join(LIMITS)}")
         arguments.append(f"--{name.replace('_', '-')}={limit}")
+    if isinstance(plan, Mapping):
+        path = folder / "plan.json"
+        path.write_text(json.dumps(plan))
+        plan = path
+    if plan is not None:
+        arguments.append(f"--plan={os.fspath(plan)}")
+    if quantize is not None:
+        arguments.append(f"--quantize={quantize}")
+    if skip_layers is not None:
+        numbers = skip_layers if isinstance(skip_layers, str) else ",".join(map(str, skip_layers))
+        arguments.append(f"--skip-layers={numbers}")
+    if skip_to_speedup is not None:
+        arguments.append(f"--skip-to-speedup={skip_to_speedup}")
     if fold_budget is not None:
         arguments.append(f"--fold-budget={fold_budget}")
     if run_pass_until is not None:

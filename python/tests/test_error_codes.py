@@ -77,6 +77,16 @@ def big(folder):
     return "run", "big.so", "--random"
 
 
+def planned(folder, plan, path="tiny.onnx"):
+    return "compile", path, "-o", "m.so", "--plan", text(folder, "plan.json", '{"version": 1, ' + plan + "}")
+
+
+def odd_rows(folder):
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="/product")
+    return save(folder, model([node], [value("x", FLOAT, 1, 50)], [value("y", FLOAT, 1, 32)],
+                              w=np.ones((50, 32), np.float32)))
+
+
 #: From a code to what makes the driver's arguments, in a folder with tiny.onnx and tiny.so.
 COMMANDS = {
     "E0001": lambda folder: ("compile", "tiny.onnx"),
@@ -94,6 +104,14 @@ COMMANDS = {
     "E0703": lambda folder: ("run", "tiny.so", "--inputs", text(folder, "x.npz", "no archive")),
     "E0704": gather,
     "E0705": big,
+    "E0801": lambda folder: planned(folder, '"formats": {}'),
+    "E0802": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--plan", text(folder, "p.json", '{"version": 2}')),
+    "E0803": lambda folder: planned(folder, '"model": "0123456789abcdef"'),
+    "E0804": lambda folder: planned(folder, '"weights": {"nothing": {"format": "none"}}'),
+    "E0805": lambda folder: (*planned(folder, '"defaults": {"speedup": 2}'), "--skip-to-speedup=3"),
+    "E0806": lambda folder: planned(folder, '"defaults": {"format": "int5"}'),
+    "E0807": lambda folder: planned(folder, '"weights": {"w": {"format": "int4<group = 32>"}}', odd_rows(folder)),
+    "E0808": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--skip-to-speedup=2"),
     "E0903": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--time-limit=0.000001"),
     "E0904": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--memory-limit=1k"),
 }

@@ -20,6 +20,7 @@ struct CommandContext {
 
 int compileCommand(const CommandContext &context);
 int checkCommand(const CommandContext &context);
+int explainCommand(const CommandContext &context);
 int inspectCommand(const CommandContext &context);
 int runCommand(const CommandContext &context);
 int benchCommand(const CommandContext &context);

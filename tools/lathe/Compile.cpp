@@ -8,6 +8,7 @@
 #include "Arguments.h"
 #include "Commands.h"
 #include "CompileArguments.h"
+#include "Loss.h"
 #include "Supervise.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Seal.h"
@@ -17,6 +18,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/Path.h"
 #include <cerrno>
 #include <unistd.h>
@@ -100,6 +102,31 @@ void printDigest(const CompileOptions &options, const Report &report, StringRef 
   }
 }
 
+/// Compiles the model without its plan, too, and runs both.
+Error addLoss(const Supervision &job, const CompileArguments &parsed, Report &report) {
+  SmallString<128> plain;
+  if (std::error_code code = sys::fs::createTemporaryFile("lathe-plain", "so", plain)) {
+    return systemError(ErrorCode::E0003, "cannot write a temporary file", code.value());
+  }
+  FileRemover remover(plain);
+  WorkerOptions worker = job.makeWorker({"--without-plan", "-o", plain.str().str(), "--depfile="});
+  worker.outputs = {plain.str().str()};
+  Report ignored;
+  if (Error error = runInWorker(worker, ignored)) {
+    return error;
+  }
+  if (Error error = measureLoss(parsed.options.output, plain, parsed.inputs).moveInto(report.losses)) {
+    return error;
+  }
+  for (const OutputLoss &loss : report.losses) {
+    std::string text;
+    raw_string_ostream(text) << quoteText(loss.output)
+                             << format(" differs by %.3g, cosine %.5f", loss.maxAbs, loss.cosine);
+    report.digest.push_back(text);
+  }
+  return Error::success();
+}
+
 } // namespace
 
 int lathe::compileCommand(const CommandContext &context) {
@@ -112,6 +139,9 @@ int lathe::compileCommand(const CommandContext &context) {
   std::string targetLine;
   std::vector<std::string> warnings;
   Error error = checkFolder(options);
+  if (!error && !parsed.inputs.empty() && access(parsed.inputs.c_str(), R_OK) != 0) {
+    error = systemError(ErrorCode::E0002, "cannot read " + quoteText(parsed.inputs), errno);
+  }
   if (!error) {
     error = describeTargets(options, targetLine, warnings);
   }
@@ -124,6 +154,9 @@ int lathe::compileCommand(const CommandContext &context) {
   job.limits = options.limits;
   job.description = options.toJSON();
   job.report.warnings = warnings;
+  if (!parsed.inputs.empty()) {
+    job.finish = [&](Report &report) { return addLoss(job, parsed, report); };
+  }
   return job.run([&](Report &report) { return compileModel(options, report); },
                  [&](const Report &report, double seconds) {
                    if (!parsed.quiet) {

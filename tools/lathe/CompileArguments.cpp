@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "CompileArguments.h"
+#include "PlanArguments.h"
 
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
@@ -81,7 +82,7 @@ static Error completeOptions(CompileOptions &options) {
   if (!options.weightsFrom.empty() && (options.from == Stage::Model || options.from == Stage::LLVM)) {
     return modelError(ErrorCode::E0001, "--weights-from is for --from=onnx, nn or kernel");
   }
-  bool isText = options.to < Stage::Object;
+  bool isText = options.to < Stage::Object || options.emitPlan;
   if (options.output.empty()) {
     if (!isText) {
       return modelError(ErrorCode::E0001, "expects an output").help("-o model.so, or -o model.a to link it");
@@ -89,7 +90,7 @@ static Error completeOptions(CompileOptions &options) {
     options.output = "-";
   }
   StringRef extension = sys::path::extension(options.output);
-  if (options.to == Stage::Artifact) {
+  if (options.to == Stage::Artifact && !options.emitPlan) {
     if (extension != ".so" && extension != ".a") {
       return modelError(ErrorCode::E0001,
                         "the output " + quoteText(options.output) + " is neither .so nor .a")
@@ -117,8 +118,12 @@ void lathe::addModelOptions(Arguments &arguments, CompileOptions &options) {
 }
 
 void lathe::addSupervisionOptions(Arguments &arguments, SupervisionOptions &options) {
-  arguments.text("--report", "FILE.json", "write what was done and what was not, with every remark",
-                 options.reportPath);
+  arguments.value("--report", "FILE.json|.html",
+                  "write what was done and what was not, with every remark; may be repeated",
+                  [&](StringRef text) -> Error {
+                    options.reportPaths.push_back(text.str());
+                    return Error::success();
+                  });
   arguments.value("--progress", "MODE", "auto (default: on a terminal), plain, json or none",
                   [&](StringRef text) -> Error {
                     Expected<Progress::Mode> mode = Progress::parseMode(text);
@@ -165,6 +170,12 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
                     }
                     return Error::success();
                   });
+  PlanArguments plan;
+  plan.addTo(arguments);
+  arguments.flag("--emit-plan", "write the plan that these options mean, as JSON, instead of compiling",
+                 options.emitPlan);
+  arguments.text("--inputs", "FILE.npz",
+                 "run the result on these, and report how it differs from the model without a plan", inputs);
   arguments.flag("-O0", "reference lowerings, no fusion", [&] { options.optLevel = 0; });
   arguments.flag("-O2", "everything (default)", [&] { options.optLevel = 2; });
   addShapeOption(arguments, options);
@@ -190,12 +201,25 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
   addStageOptions(arguments, options);
   arguments.hideRest();
   addHiddenSupervisionOptions(arguments, supervision);
+  arguments.flag("--without-plan", "", withoutPlan);
 
   Expected<bool> goOn = arguments.parse(words);
   if (goOn && *goOn) {
+    if (Error error = plan.complete().moveInto(options.plan)) {
+      return error;
+    }
     if (Error error = completeOptions(options)) {
       return error;
     }
+    bool isRun =
+        options.to == Stage::Artifact && options.outputKind == OutputKind::Shared && !options.emitPlan;
+    if (!inputs.empty() && (!isRun || options.plan.empty())) {
+      return modelError(ErrorCode::E0001,
+                        options.plan.empty()
+                            ? "--inputs is for compiling with a plan, or an option that is one"
+                            : "--inputs is for an output .so, which can be run");
+    }
+    options.plan = withoutPlan ? Plan() : options.plan;
   }
   return goOn;
 }

@@ -14,7 +14,8 @@
 namespace lathe {
 
 struct SupervisionOptions {
-  std::string reportPath;
+  /// As a page for browsers where the name ends in .html, else as JSON.
+  std::vector<std::string> reportPaths;
   Progress::Mode progress = Progress::Auto;
   double timeLimit = 600;
   uint64_t memoryLimit = 0;
@@ -33,6 +34,10 @@ struct CompileArguments {
   CompileOptions options;
   SupervisionOptions supervision;
   bool quiet = false;
+  /// An archive of inputs on which the loss is measured; empty: it is not.
+  std::string inputs;
+  /// For that: leave the plan out.
+  bool withoutPlan = false;
 
   /// Reads them, and decides what follows from several together. False if help was asked for and printed.
   llvm::Expected<bool> parse(llvm::ArrayRef<llvm::StringRef> words);

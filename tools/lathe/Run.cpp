@@ -5,11 +5,11 @@
 /// `lathe run`.
 
 #include "Commands.h"
+#include "Numbers.h"
 #include "Session.h"
 #include "Texts.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
-#include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
@@ -42,73 +42,9 @@ struct Statistics {
   }
 };
 
-template <typename T>
-void addAll(Statistics &statistics, ArrayRef<char> bytes, function_ref<double(T)> convert) {
-  for (size_t at = 0; at + sizeof(T) <= bytes.size(); at += sizeof(T)) {
-    T value;
-    memcpy(&value, bytes.data() + at, sizeof value);
-    statistics.add(convert(value));
-  }
-}
-
-template <typename T>
-void addNumbers(Statistics &statistics, ArrayRef<char> bytes) {
-  addAll<T>(statistics, bytes, [](T value) { return double(value); });
-}
-
 Statistics statisticsOf(uint32_t dtype, ArrayRef<char> bytes) {
   Statistics s;
-  if (const fltSemantics *semantics = semanticsOf(dtype)) {
-    auto toDouble = [&](unsigned bits) {
-      APFloat number(*semantics, APInt(APFloat::semanticsSizeInBits(*semantics), bits));
-      bool losesInfo;
-      number.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &losesInfo);
-      return number.convertToDouble();
-    };
-    if (lathe_dtype_bytes(dtype) == 2) {
-      addAll<uint16_t>(s, bytes, toDouble);
-    } else {
-      addAll<uint8_t>(s, bytes, toDouble);
-    }
-    return s;
-  }
-  switch (dtype) {
-  case LATHE_FLOAT32:
-    addNumbers<float>(s, bytes);
-    break;
-  case LATHE_FLOAT64:
-    addNumbers<double>(s, bytes);
-    break;
-  case LATHE_INT8:
-    addNumbers<int8_t>(s, bytes);
-    break;
-  case LATHE_INT16:
-    addNumbers<int16_t>(s, bytes);
-    break;
-  case LATHE_UINT16:
-    addNumbers<uint16_t>(s, bytes);
-    break;
-  case LATHE_INT32:
-    addNumbers<int32_t>(s, bytes);
-    break;
-  case LATHE_UINT32:
-    addNumbers<uint32_t>(s, bytes);
-    break;
-  case LATHE_INT64:
-    addNumbers<int64_t>(s, bytes);
-    break;
-  case LATHE_UINT64:
-    addNumbers<uint64_t>(s, bytes);
-    break;
-  case LATHE_INT4:
-    addAll<uint8_t>(s, bytes, [](uint8_t value) { return double(SignExtend32<4>(value)); });
-    break;
-  case LATHE_INT2:
-    addAll<uint8_t>(s, bytes, [](uint8_t value) { return double(SignExtend32<2>(value)); });
-    break;
-  default:
-    addNumbers<uint8_t>(s, bytes);
-  }
+  visitNumbers(dtype, bytes, [&](double value) { s.add(value); });
   return s;
 }
 

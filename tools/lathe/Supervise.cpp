@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Supervise.h"
+#include "ReportPage.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Worker.h"
 #include "lathe/Import/Wire.h"
@@ -46,8 +47,14 @@ Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
   o["options"] = json::Object(description);
   o["errors"] = std::move(list);
   o["seconds"] = elapsed;
-  std::string text = formatv("{0:2}\n", json::Value(std::move(o)));
-  return writeFile(options.reportPath, text);
+  json::Value value(std::move(o));
+  for (StringRef path : options.reportPaths) {
+    std::string text = path.ends_with(".html") ? renderReportPage(value) : formatv("{0:2}\n", value).str();
+    if (Error error = writeFile(path, text)) {
+      return error;
+    }
+  }
+  return Error::success();
 }
 
 /// The model with places in its file instead of weights.
@@ -119,6 +126,37 @@ void Supervision::writeReproducer(MutableArrayRef<ModelError> errors) {
                                  folder.str().str());
 }
 
+/// A copy of this program that runs the command with more arguments behind its own.
+WorkerOptions Supervision::makeWorker(ArrayRef<std::string> more) const {
+  WorkerOptions worker;
+  worker.arguments.push_back(command);
+  for (StringRef argument : context.arguments) {
+    worker.arguments.push_back(argument.str());
+  }
+  worker.arguments.insert(worker.arguments.end(), more.begin(), more.end());
+  worker.timeLimit = options.timeLimit;
+  worker.memoryLimit = options.memoryLimit;
+  return worker;
+}
+
+Error Supervision::work(function_ref<Error(Report &)> body) {
+  if (model != "-" && access(model.c_str(), R_OK) != 0) {
+    // Known without a worker.
+    return systemError(ErrorCode::E0002, "cannot read " + quoteText(model), errno);
+  }
+  if (options.inProcess) {
+    Error error = body(report);
+    report.endPhases();
+    return error;
+  }
+  std::vector<std::string> ownWarnings = report.warnings;
+  WorkerOptions worker = makeWorker({});
+  worker.outputs = outputs;
+  Error error = runInWorker(worker, report);
+  report.warnings.insert(report.warnings.begin(), ownWarnings.begin(), ownWarnings.end());
+  return error;
+}
+
 int Supervision::run(function_ref<Error(Report &)> body,
                      function_ref<void(const Report &, double)> succeeded) {
   if (context.isWorker) {
@@ -128,26 +166,10 @@ int Supervision::run(function_ref<Error(Report &)> body,
   report.progress = [&](StringRef phase, unsigned step, unsigned steps) {
     progress.show(phase, step, steps);
   };
-  std::vector<std::string> ownWarnings = report.warnings;
   double begin = seconds();
-  Error error = Error::success();
-  if (model != "-" && access(model.c_str(), R_OK) != 0) {
-    // Known without a worker.
-    error = systemError(ErrorCode::E0002, "cannot read " + quoteText(model), errno);
-  } else if (options.inProcess) {
-    error = body(report);
-    report.endPhases();
-  } else {
-    WorkerOptions worker;
-    worker.arguments.push_back(command);
-    for (StringRef argument : context.arguments) {
-      worker.arguments.push_back(argument.str());
-    }
-    worker.timeLimit = options.timeLimit;
-    worker.memoryLimit = options.memoryLimit;
-    worker.outputs = outputs;
-    error = runInWorker(worker, report);
-    report.warnings.insert(report.warnings.begin(), ownWarnings.begin(), ownWarnings.end());
+  Error error = work(body);
+  if (!error && finish) {
+    error = finish(report);
   }
   double elapsed = seconds() - begin;
   progress.finish();
@@ -168,7 +190,7 @@ int Supervision::run(function_ref<Error(Report &)> body,
     e.render(errs());
   }
   int status = errors.empty() ? 0 : static_cast<int>(errors.front().errorClass());
-  if (!options.reportPath.empty()) {
+  if (!options.reportPaths.empty()) {
     if (Error reportError = writeReport(errors, elapsed)) {
       int reportStatus = lathe::reportError(std::move(reportError), errs());
       status = status == 0 ? reportStatus : status;

@@ -11,6 +11,7 @@
 #include "Commands.h"
 #include "CompileArguments.h"
 #include "lathe/Compiler/Report.h"
+#include "lathe/Compiler/Worker.h"
 #include "lathe/Import/Limits.h"
 #include "lathe/Support/Error.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
@@ -32,13 +33,19 @@ public:
   /// The command's options, for the report.
   llvm::json::Object description;
   Report report;
+  /// What the supervisor does with what a worker made, before the report is written; may be empty.
+  std::function<llvm::Error(Report &)> finish;
 
   /// In the supervisor starts the worker, prints warnings and errors, writes the report, and calls
   /// `succeeded`; in the worker runs `body`. Returns the exit status.
   int run(llvm::function_ref<llvm::Error(Report &)> body,
           llvm::function_ref<void(const Report &, double seconds)> succeeded);
 
+  /// A worker that runs the command with these arguments behind its own.
+  WorkerOptions makeWorker(llvm::ArrayRef<std::string> more) const;
+
 private:
+  llvm::Error work(llvm::function_ref<llvm::Error(Report &)> body);
   llvm::Error writeReport(llvm::ArrayRef<ModelError> errors, double seconds);
   void writeReproducer(llvm::MutableArrayRef<ModelError> errors);
 

@@ -30,6 +30,7 @@ constexpr Command commands[] = {
     {"bench", "measure a compiled model, alone or against its peers", benchCommand},
     {"verify", "compare a model's results with ONNX Runtime's", verifyCommand},
     {"check", "say whether a model can be compiled, or explain an error code", checkCommand},
+    {"explain", "say what becomes of one node of a model", explainCommand},
     {"inspect", "print what a model or a compiled model takes, gives and holds", inspectCommand},
     {"profile", "time of every kernel, by the ONNX nodes that it computes", profileCommand},
 };

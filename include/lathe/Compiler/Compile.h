@@ -10,6 +10,7 @@
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Report.h"
 #include "lathe/Import/Limits.h"
+#include "lathe/Plan/Plan.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
@@ -73,6 +74,10 @@ struct CompileOptions {
   std::vector<ShapeOption> shapes;
   /// The bytes that may be computed from weights when the artifact is written, see nn-fold-weights.
   uint64_t foldBudget = uint64_t(1) << 30;
+  /// What is to change the model's numbers or size.
+  Plan plan;
+  /// Write the plan, weight by weight and layer by layer, as JSON instead of compiling the model.
+  bool emitPlan = false;
   /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.
   unsigned threads = 0;
   /// For Static: an object file instead of a side file.
@@ -106,6 +111,10 @@ llvm::Error compileModel(const CompileOptions &options, Report &report);
 /// The compatibility report: every operator, attribute and type of the model that cannot be compiled, as one
 /// error each kind; success if there is none. Stops before any code is generated.
 llvm::Error checkModel(const CompileOptions &options, Report &report);
+
+/// What became of one node of the model: the remarks, requests and kernels that concern it are all that is
+/// left in the report. Stops before any code is generated.
+llvm::Error explainNode(const CompileOptions &options, llvm::StringRef node, Report &report);
 
 /// Prints inputs, outputs, symbols, operator counts and weights of a model, for people or as JSON.
 llvm::Error inspectModel(const CompileOptions &options, bool json, llvm::raw_ostream &os);

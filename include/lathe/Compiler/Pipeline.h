@@ -7,6 +7,7 @@
 #ifndef LATHE_COMPILER_PIPELINE_H
 #define LATHE_COMPILER_PIPELINE_H
 
+#include "lathe/Plan/Plan.h"
 #include "mlir/Pass/PassManager.h"
 
 #include <functional>
@@ -24,6 +25,8 @@ struct PipelineOptions {
   std::string target = "native";
   /// The bytes that may be computed from weights when the artifact is written.
   uint64_t foldBudget = uint64_t(1) << 30;
+  /// What is to change the model's numbers or size.
+  Plan plan;
   /// Fail where generated code is only slow: for the compiler's own tests.
   bool strict = false;
   /// Is told of every pass, in order, when a pipeline is built. What it answers counts where `isOptional`:
@@ -33,8 +36,10 @@ struct PipelineOptions {
 
 /// onnx → nn, opset-free.
 void buildLegalizePipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
-/// nn → nn: folding, fusion, layers.
+/// nn → nn: folding, fusion; ops ask for what the plan says.
 void buildOptimizePipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
+/// nn → nn: what is asked for is done or refused; layers.
+void buildCompressPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
 /// nn → kernels and launches, with all weights placed.
 void buildKernelPipeline(mlir::OpPassManager &pm, const PipelineOptions &options);
 /// Kernels and launches → the LLVM dialect, for one target.

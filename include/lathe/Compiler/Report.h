@@ -24,12 +24,49 @@ struct Remark {
   std::string message;
   /// The node it concerns; empty for the whole model.
   std::string node;
+  /// All nodes that it concerns, while remarks are collected; not written.
+  std::vector<std::string> nodes;
+  /// Tells apart the ops that remarks are about, while they are collected; not written.
+  const void *place = nullptr;
+};
+
+/// What a plan asked for, of one weight or layer, and what came of it.
+struct CompressionEntry {
+  /// "weight" or "layer".
+  std::string kind;
+  /// The weights that one op reads as one, by their names in the file; the number of a layer.
+  std::vector<std::string> names;
+  std::vector<std::string> nodes;
+  /// Formats as plans write them, or the part of a layer that is left out. Where nothing came of it, `became`
+  /// is the type of the elements as they are, or "kept", and `reason` says why.
+  std::string requested, became, reason;
+  bool done = false;
+  /// In the artifact.
+  int64_t bytesBefore = 0, bytesAfter = 0;
+};
+
+/// How much an output differs from that of the model without a plan, on the inputs that were given.
+struct OutputLoss {
+  std::string output;
+  /// The latter relative to the output's largest magnitude.
+  double maxAbs = 0, maxRelative = 0;
+  double cosine = 0;
+};
+
+/// A kernel that computes a node, for explainNode.
+struct KernelEntry {
+  /// Its function, and what it is built around: "matmul", "rows".
+  std::string name, root;
+  std::vector<std::string> nodes;
 };
 
 struct Report {
   /// The digest's clauses, in the order in which they are to stand: "fused 6/6 attentions".
   std::vector<std::string> digest;
   std::vector<Remark> remarks;
+  std::vector<KernelEntry> kernels;
+  std::vector<CompressionEntry> compression;
+  std::vector<OutputLoss> losses;
   /// The program's loud words on standard error: a target that is not this machine, NaN weights.
   std::vector<std::string> warnings;
   /// Milliseconds by phase, in order.

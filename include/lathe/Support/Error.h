@@ -81,6 +81,7 @@ public:
   explicit ErrorBuilder(ModelError error) : error(std::move(error)) {}
 
   ErrorBuilder &file(llvm::StringRef path) { return error.file = path.str(), *this; }
+  ErrorBuilder &position(llvm::StringRef place) { return error.position = place.str(), *this; }
   ErrorBuilder &node(llvm::StringRef name, std::optional<int64_t> index = std::nullopt) {
     error.node = name.str();
     error.nodeIndex = index;

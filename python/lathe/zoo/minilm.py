@@ -155,12 +155,15 @@ def _gelu(graph: _Graph, x: str) -> str:
     return graph.node("Mul", [product, graph.constant(0.5, np.float32)])
 
 
-def _layer(graph: _Graph, x: str, mask: str, index: int) -> str:
+def _layer(graph: _Graph, x: str, mask: str, index: int, skip: str | None) -> str:
     prefix = f"encoder.layer.{index}."
     graph.scope = f"/encoder/layer.{index}"
-    context = _attention(graph, x, mask, prefix + "attention.")
-    projected = graph.linear(context, prefix + "attention.output.dense")
-    x = graph.layer_norm(graph.node("Add", [projected, x]), prefix + "attention.output.LayerNorm")
+    if skip != "attention":
+        context = _attention(graph, x, mask, prefix + "attention.")
+        projected = graph.linear(context, prefix + "attention.output.dense")
+        x = graph.layer_norm(graph.node("Add", [projected, x]), prefix + "attention.output.LayerNorm")
+    if skip == "ffn":
+        return x
     inner = _gelu(graph, graph.linear(x, prefix + "intermediate.dense"))
     outer = graph.linear(inner, prefix + "output.dense")
     return graph.layer_norm(graph.node("Add", [outer, x]), prefix + "output.LayerNorm")
@@ -207,19 +210,22 @@ def _fused_layer(graph: _Graph, x: str, count: str, index: int) -> str:
 
 
 def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LAYERS,
-          fused: bool = False) -> onnx.ModelProto:
+          fused: bool = False, skip: Mapping[int, str] | None = None) -> onnx.ModelProto:
     """The model as a ModelProto.
 
     weights: what `read_safetensors` returns. mask: how the attention mask is spelled, "additive" or "gather_nd".
-    fused: with the operators that ONNX Runtime's optimizer makes; `mask` does not matter then.
+    fused: with the operators that ONNX Runtime's optimizer makes; `mask` does not matter then, and layers can only be
+    left out as a whole. skip: what to leave out of layers, "all", "attention" or "ffn".
     Inputs: input_ids, attention_mask, token_type_ids, all i64[batch, sequence]; output: last_hidden_state,
     f32[batch, sequence, 384].
     """
     graph = _Graph(weights)
+    skip = skip or {}
+    kept = [index for index in range(layers) if skip.get(index) != "all"]
     names = ["input_ids", "attention_mask", "token_type_ids"]
     if fused:
         x, count = _fused_embeddings(graph)
-        for index in range(layers):
+        for index in kept:
             x = _fused_layer(graph, x, count, index)
     else:
         x = _embeddings(graph, "input_ids", "token_type_ids")
@@ -227,8 +233,8 @@ def build(weights: Mapping[str, Array], mask: str = "additive", layers: int = LA
             bias = _gather_nd_mask(graph, "attention_mask", "input_ids")
         else:
             bias = _additive_mask(graph, "attention_mask")
-        for index in range(layers):
-            x = _layer(graph, x, bias, index)
+        for index in kept:
+            x = _layer(graph, x, bias, index, skip.get(index))
     graph.nodes[-1].output[0] = "last_hidden_state"
     dims = ["batch", "sequence"]
     model = helper.make_model(

@@ -6,6 +6,20 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ApplyPlanPass : Pass<"pack-apply-plan", "::mlir::ModuleOp"> {
+  let summary = "let ops ask for what a plan says of weights, nodes and layers";
+  let description = [{
+    A plan names what is in the file. Ops whose weights these have become, alone or joined with others, get the attribute
+    `pack.format`, and `@main` the attribute `nn.skip`; other passes do what these ask for. Where the parts of a joined
+    weight are to be stored differently, or the default format does not fit a weight, nothing is asked for and a remark
+    says why. Entries that contradict each other or fit nothing are errors.
+
+    `plan` is the path of the plan; docs/plan.schema.json says what is in it.
+  }];
+  let dependentDialects = ["::lathe::pack::PackDialect"];
+  let options = [Option<"plan", "plan", "std::string", /*default=*/"\"\"", "the plan, a JSON file">];
+}
+
 def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {
   let summary = "store weights in the formats that are asked for";
   let description = [{

@@ -1,0 +1,48 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What a plan asked for, and what came of it.
+
+#ifndef LATHE_LIB_COMPILER_COMPRESSIONREPORT_H
+#define LATHE_LIB_COMPILER_COMPRESSIONREPORT_H
+
+#include "lathe/Compiler/Report.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace lathe {
+
+class CompressionReport {
+public:
+  /// Notes what the ops of a module ask for, as pack-apply-plan has left it.
+  explicit CompressionReport(mlir::ModuleOp module);
+
+  /// Notes what ops still ask for when all passes have run that could do it.
+  void noteLeft(mlir::ModuleOp module);
+
+  /// Compares with the weights that the finished module stores, and with the remarks of the report, and adds
+  /// entries and clauses of the digest to it.
+  void finish(mlir::ModuleOp module, Report &report) const;
+
+private:
+  struct Asked {
+    CompressionEntry entry;
+    /// The weights of the file, by their symbols.
+    llvm::SmallVector<std::string> sources;
+    /// Of the op, as in Remark.
+    const void *place;
+    bool isLeft = false;
+  };
+  void addRequests(mlir::ModuleOp module);
+  void addLayers(mlir::ModuleOp module);
+
+  std::vector<Asked> asked;
+  size_t layerCount = 0;
+};
+
+} // namespace lathe
+
+#endif // LATHE_LIB_COMPILER_COMPRESSIONREPORT_H

@@ -1,0 +1,415 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Turns what a plan says of weights, nodes and layers of the file into attributes of the ops that they have
+/// become.
+
+#include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
+
+#include "lathe/Dialect/NN/Evaluate/Evaluator.h"
+#include "lathe/Dialect/NN/Transforms/Layers.h"
+#include "lathe/Dialect/NN/Transforms/Remarks.h"
+#include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
+#include "lathe/Support/Diagnostics.h"
+#include "lathe/Support/Text.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+
+#include <cmath>
+
+namespace lathe::pack {
+#define GEN_PASS_DEF_APPLYPLANPASS
+#include "lathe/Dialect/Pack/Transforms/Passes.h.inc"
+} // namespace lathe::pack
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+
+static constexpr llvm::StringLiteral kPass = "pack-apply-plan";
+
+namespace {
+
+class PlanApplier {
+public:
+  PlanApplier(ModuleOp module, const Plan &plan)
+      : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan) {}
+
+  LogicalResult run();
+
+private:
+  /// What an op's weight is to be stored in, and the entry that says so; no entry: the default.
+  struct Wish {
+    StringRef format;
+    const PlanEntry *entry = nullptr;
+  };
+
+  /// Where an entry stands in the plan.
+  Location placeOf(StringRef position, Location beside);
+  LogicalResult readFormats();
+  LogicalResult readFormat(StringRef text, StringRef position);
+
+  LogicalResult applyToLayers();
+  LogicalResult checkLayer(const PlanLayer &layer, ArrayRef<nn::Layer> layers);
+  LogicalResult chooseLayers(ArrayRef<nn::Layer> layers, SmallVectorImpl<PlanLayer> &chosen);
+
+  LogicalResult applyTo(Operation *op, nn::WeightOp weight);
+  /// What all of these names want; failure if they do not agree, which is a remark.
+  FailureOr<Wish> agree(Operation *op, ArrayRef<std::string> names, StringRef kind,
+                        const llvm::StringMap<const PlanEntry *> &entries);
+  /// Whether the format can hold the weight; else, an error for an entry and a remark for a default.
+  bool fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
+            LogicalResult &result);
+  void remarkUnfolded(Operation *op);
+  void remarkUnused();
+
+  ModuleOp module;
+  SymbolTable symbols;
+  func::FuncOp main;
+  const Plan &plan;
+  llvm::StringMap<FormatAttrInterface> formats;
+  llvm::StringMap<const PlanEntry *> weightEntries, nodeEntries;
+  llvm::DenseSet<const PlanEntry *> used;
+  /// The ops of layers that are left out, with the number of the layer.
+  llvm::DenseMap<Operation *, int64_t> skipped;
+};
+
+} // namespace
+
+Location PlanApplier::placeOf(StringRef position, Location beside) {
+  auto [line, column] = position.split(':');
+  unsigned lineNumber = 0, columnNumber = 0;
+  if (line.getAsInteger(10, lineNumber) || column.getAsInteger(10, columnNumber)) {
+    return beside;
+  }
+  MLIRContext *context = module.getContext();
+  // The plan first: that is what is to be changed.
+  return FusedLoc::get(context, {FileLineColLoc::get(context, plan.file, lineNumber, columnNumber), beside});
+}
+
+//===----------------------------------------------------------------------===//
+// Formats
+//===----------------------------------------------------------------------===//
+
+LogicalResult PlanApplier::readFormat(StringRef text, StringRef position) {
+  if (text.empty() || text == keptFormat || formats.contains(text)) {
+    return success();
+  }
+  std::string why;
+  FormatAttrInterface format = parseFormat(module.getContext(), text, why);
+  if (!format) {
+    InFlightDiagnostic error = emitError(placeOf(position, UnknownLoc::get(module.getContext())))
+                               << "[E0806] there is no format " << quoteText(text);
+    error.attachNote() << why;
+    error.attachNote() << "help: docs/reference/pack-dialect.md has all formats with their parameters";
+    return error;
+  }
+  formats[text] = format;
+  return success();
+}
+
+LogicalResult PlanApplier::readFormats() {
+  if (failed(readFormat(plan.format, ""))) {
+    return failure();
+  }
+  for (auto [entries, byName] :
+       {std::pair(&plan.weights, &weightEntries), std::pair(&plan.nodes, &nodeEntries)}) {
+    for (const PlanEntry &entry : *entries) {
+      (*byName)[entry.name] = &entry;
+      if (failed(readFormat(entry.format, entry.position))) {
+        return failure();
+      }
+    }
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Layers
+//===----------------------------------------------------------------------===//
+
+static bool isIn(const nn::Layer &layer, StringRef node) {
+  return llvm::any_of(layer.ops, [&](Operation *op) {
+    return llvm::any_of(originsOf(op->getLoc()), [&](const NodeOrigin &o) { return o.name == node; });
+  });
+}
+
+LogicalResult PlanApplier::checkLayer(const PlanLayer &layer, ArrayRef<nn::Layer> layers) {
+  Location loc = placeOf(layer.position, UnknownLoc::get(module.getContext()));
+  if (layer.layer >= int64_t(layers.size())) {
+    return emitError(loc) << "[E0804] the model has no layer " << layer.layer << ", it has " << layers.size()
+                          << ", counted from 0";
+  }
+  for (const std::string &node : layer.nodes) {
+    if (isIn(layers[layer.layer], node)) {
+      continue;
+    }
+    InFlightDiagnostic error = emitError(loc)
+                               << "[E0804] node " << quoteText(node) << " is not in layer " << layer.layer;
+    for (auto [number, other] : llvm::enumerate(layers)) {
+      if (isIn(other, node)) {
+        error.attachNote() << "it is in layer " << number;
+      }
+    }
+    return error;
+  }
+  return success();
+}
+
+/// Layers that are left out for a speed-up are as many as it needs if all time goes to layers, spread evenly,
+/// and never the first or the last.
+LogicalResult PlanApplier::chooseLayers(ArrayRef<nn::Layer> layers, SmallVectorImpl<PlanLayer> &chosen) {
+  int64_t count = layers.size();
+  SmallVector<int64_t> candidates;
+  std::string obstacle;
+  for (int64_t number = 0; number < count; ++number) {
+    if (!layers[number].obstacle.empty()) {
+      obstacle = layers[number].obstacle;
+    } else if (number > 0 && number + 1 < count) {
+      candidates.push_back(number);
+    }
+  }
+  // What a rounding error makes of a whole number is that number.
+  int64_t wanted = count - int64_t(std::floor(double(count) / *plan.speedup + 1e-9)),
+          most = candidates.size();
+  if (count == 0 || wanted > most) {
+    InFlightDiagnostic error = emitError(UnknownLoc::get(module.getContext()))
+                               << "[E0808] the model has " << count << " layers, of which " << most
+                               << " can be left out";
+    if (count > 0) {
+      error << "; for a speed-up of " << llvm::formatv("{0}", *plan.speedup).str() << " it has to be "
+            << wanted;
+    }
+    if (!obstacle.empty()) {
+      error.attachNote() << "a layer stays: " << obstacle;
+    }
+    return error;
+  }
+  for (int64_t i = 0; i < wanted; ++i) {
+    chosen.emplace_back().layer = candidates[(2 * i + 1) * most / (2 * wanted)];
+  }
+  return success();
+}
+
+LogicalResult PlanApplier::applyToLayers() {
+  if (!main || (plan.layers.empty() && !plan.speedup)) {
+    return success();
+  }
+  SmallVector<nn::Layer> layers = nn::findLayers(main);
+  SmallVector<PlanLayer> chosen(plan.layers.begin(), plan.layers.end());
+  for (const PlanLayer &layer : plan.layers) {
+    if (failed(checkLayer(layer, layers))) {
+      return failure();
+    }
+  }
+  if (plan.speedup && failed(chooseLayers(layers, chosen))) {
+    return failure();
+  }
+  Builder builder(module.getContext());
+  NamedAttrList request;
+  for (SkippedPart part : {SkippedPart::All, SkippedPart::Attention, SkippedPart::FeedForward}) {
+    SmallVector<int64_t> numbers;
+    for (const PlanLayer &layer : chosen) {
+      if (layer.skip == part) {
+        numbers.push_back(layer.layer);
+      }
+    }
+    if (!numbers.empty()) {
+      llvm::sort(numbers);
+      request.append(skippedPartName(part), builder.getDenseI64ArrayAttr(numbers));
+    }
+  }
+  main->setAttr(nn::kSkipAttr, request.getDictionary(module.getContext()));
+  for (const PlanLayer &layer : chosen) {
+    if (layer.skip == SkippedPart::All && layers[layer.layer].obstacle.empty()) {
+      for (Operation *op : layers[layer.layer].ops) {
+        skipped[op] = layer.layer;
+      }
+    }
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights and nodes
+//===----------------------------------------------------------------------===//
+
+FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, ArrayRef<std::string> names, StringRef kind,
+                                                const llvm::StringMap<const PlanEntry *> &entries) {
+  std::optional<Wish> common;
+  StringRef commonName;
+  bool hasEntry = false;
+  for (const std::string &name : names) {
+    const PlanEntry *entry = entries.lookup(name);
+    hasEntry |= entry != nullptr;
+    Wish wish{entry ? StringRef(entry->format) : StringRef(plan.format), entry};
+    if (common && common->format != wish.format) {
+      auto text = [](StringRef format) { return format.empty() ? "as it is" : ("as " + format).str(); };
+      nn::remarkMissed(op, kPass,
+                       "the " + kind + "s " + quoteText(commonName) + " and " + quoteText(name) +
+                           " have become one, of which the first is to be stored " + text(common->format) +
+                           ", the second " + text(wish.format));
+      return failure();
+    }
+    if (!common || wish.entry) {
+      common = wish;
+      commonName = name;
+    }
+  }
+  return hasEntry ? *common : Wish();
+}
+
+bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
+                       LogicalResult &result) {
+  std::string reason;
+  {
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      reason = diagnostic.str();
+      return success();
+    });
+    if (succeeded(format.verifyTensor([&] { return emitError(op->getLoc()); }, weight.getTensorType()))) {
+      return true;
+    }
+  }
+  if (wish.entry) {
+    result = emitError(placeOf(wish.entry->position, op->getLoc()))
+             << "[E0807] the weight " << quoteText(weight.getOnnxName().value_or(weight.getSymName()))
+             << " cannot be stored as " << wish.format << ": " << reason;
+  } else {
+    nn::remarkMissed(op, kPass, "not stored as " + wish.format + ": " + reason);
+  }
+  return false;
+}
+
+LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
+  SmallVector<std::string> sources, nodes;
+  for (nn::WeightOp source : getSources(weight, symbols)) {
+    sources.push_back(source.getOnnxName().value_or("").str());
+  }
+  // A product that was several has their nodes; those of other operators have become part of it.
+  std::vector<NodeOrigin> origins = originsOf(op->getLoc());
+  for (const NodeOrigin &origin : origins) {
+    if (origin.opType == origins.front().opType || nodeEntries.contains(origin.name)) {
+      nodes.push_back(origin.name);
+    }
+  }
+  FailureOr<Wish> byWeight = agree(op, sources, "weight", weightEntries);
+  FailureOr<Wish> byNode = agree(op, nodes, "node", nodeEntries);
+  for (auto [names, entries] : {std::pair(&sources, &weightEntries), std::pair(&nodes, &nodeEntries)}) {
+    for (const std::string &name : *names) {
+      used.insert(entries->lookup(name));
+    }
+  }
+  if (failed(byWeight) || failed(byNode)) {
+    return success();
+  }
+  const PlanEntry *weightEntry = byWeight->entry, *nodeEntry = byNode->entry;
+  if (weightEntry && nodeEntry && weightEntry->format != nodeEntry->format) {
+    return emitError(placeOf(nodeEntry->position, op->getLoc()))
+           << "[E0805] the weight " << quoteText(weightEntry->name) << " of node "
+           << quoteText(nodeEntry->name) << " is to be stored as both " << weightEntry->format << " and "
+           << nodeEntry->format;
+  }
+  Wish wish = nodeEntry ? *byNode : weightEntry ? *byWeight : Wish();
+  auto layer = skipped.find(op);
+  if (wish.entry && wish.format != keptFormat && layer != skipped.end()) {
+    return emitError(placeOf(wish.entry->position, op->getLoc()))
+           << "[E0805] " << quoteText(wish.entry->name) << " is to be stored as " << wish.format
+           << ", but it is in layer " << layer->second << ", which is left out";
+  }
+  if (!wish.entry && isProduct(op)) {
+    wish.format = plan.format;
+  }
+  if (layer != skipped.end() || wish.format.empty() || wish.format == keptFormat) {
+    return success();
+  }
+  FormatAttrInterface format = formats.lookup(wish.format);
+  LogicalResult result = success();
+  if (fits(op, weight, wish, format, result)) {
+    op->setAttr(PackDialect::kFormatAttr, format);
+  }
+  return result;
+}
+
+/// A product of a weight that is arranged anew in every run.
+void PlanApplier::remarkUnfolded(Operation *op) {
+  Operation *source = op->getOperand(1).getDefiningOp(), *last = source;
+  while (source && nn::isView(source)) {
+    source = source->getOperand(0).getDefiningOp();
+  }
+  if (isa_and_nonnull<nn::WeightUseOp>(source) && !plan.format.empty() && plan.format != keptFormat) {
+    nn::remarkMissed(op, kPass,
+                     "not stored as " + plan.format + ": its weight is not folded, but read through " +
+                         last->getName().getStringRef());
+  }
+}
+
+/// Entries that have come to nothing: the weight was folded into others, or no op reads it that could take it
+/// in another format.
+void PlanApplier::remarkUnused() {
+  for (auto [entries, kind] : {std::pair(&plan.weights, "weight"), std::pair(&plan.nodes, "node")}) {
+    for (const PlanEntry &entry : *entries) {
+      if (!used.contains(&entry) && entry.format != keptFormat) {
+        emitRemark(NameLoc::get(StringAttr::get(module.getContext(), entry.name)))
+            << "[" << kPass << "] missed: the " << kind << " is not stored as " << entry.format
+            << ": no product or lookup has come of it";
+      }
+    }
+  }
+}
+
+LogicalResult PlanApplier::run() {
+  if (failed(readFormats()) || failed(applyToLayers())) {
+    return failure();
+  }
+  if (plan.format.empty() && plan.weights.empty() && plan.nodes.empty()) {
+    return success();
+  }
+  WalkResult walked = module.walk([&](Operation *op) {
+    nn::WeightOp weight = getWeight(op, symbols);
+    if (!weight && isProduct(op)) {
+      remarkUnfolded(op);
+    }
+    return weight && failed(applyTo(op, weight)) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  remarkUnused();
+  return failure(walked.wasInterrupted());
+}
+
+namespace {
+
+struct ApplyPlanPass : pack::impl::ApplyPlanPassBase<ApplyPlanPass> {
+  using ApplyPlanPassBase::ApplyPlanPassBase;
+  explicit ApplyPlanPass(Plan plan) : known(std::move(plan)) {}
+  ApplyPlanPass(const ApplyPlanPass &other) : ApplyPlanPassBase(other), known(other.known) {}
+
+  void runOnOperation() override {
+    Plan read;
+    if (!known && !plan.empty()) {
+      llvm::Expected<Plan> parsed = Plan::read(plan);
+      if (!parsed) {
+        for (const ModelError &error : takeModelErrors(parsed.takeError())) {
+          emitError(UnknownLoc::get(&getContext()))
+              << "[" << infoOf(error.code).name << "] " << error.message;
+        }
+        return signalPassFailure();
+      }
+      read = std::move(*parsed);
+    }
+    if (failed(PlanApplier(getOperation(), known ? *known : read).run())) {
+      signalPassFailure();
+    }
+  }
+
+  std::optional<Plan> known;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> pack::createApplyPlanPass(Plan plan) {
+  return std::make_unique<ApplyPlanPass>(std::move(plan));
+}

@@ -1,0 +1,91 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "PlanArguments.h"
+
+#include "lathe/Support/Error.h"
+#include "lathe/Support/Text.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace llvm;
+using namespace lathe;
+
+/// "3,4:attention": numbers of layers, and which part of them.
+static Error parseSkippedLayers(StringRef text, Plan &plan) {
+  auto refuse = [&](const Twine &what) {
+    return modelError(ErrorCode::E0001, "--skip-layers=" + escapeText(text) + ": " + what)
+        .help("--skip-layers=3,4 leaves out layers 3 and 4, counted from 0; --skip-layers=4:attention,5:ffn "
+              "parts of "
+              "them");
+  };
+  SmallVector<StringRef> words;
+  text.split(words, ',');
+  for (StringRef word : words) {
+    auto [number, part] = word.split(':');
+    PlanLayer layer;
+    if (number.getAsInteger(10, layer.layer) || layer.layer < 0) {
+      return refuse(quoteText(number) + " is no number of a layer");
+    }
+    if (word.contains(':')) {
+      std::optional<SkippedPart> skip = parseSkippedPart(part);
+      if (!skip) {
+        return refuse(quoteText(part) + " is no part of a layer, expects attention or ffn");
+      }
+      layer.skip = *skip;
+    }
+    layer.why = "--skip-layers";
+    if (any_of(plan.layers, [&](const PlanLayer &l) { return l.layer == layer.layer; })) {
+      return refuse("layer " + Twine(layer.layer) + " stands there twice");
+    }
+    plan.layers.push_back(std::move(layer));
+  }
+  return Error::success();
+}
+
+/// Short names of formats with their usual parameters.
+static constexpr std::pair<StringLiteral, StringLiteral> shortFormats[] = {{"int4", "int4<group = 32>"},
+                                                                           {"int8", "int8<weight_only>"}};
+
+/// A short name, or a format as plans write it.
+static Error parseFormat(StringRef text, Plan &plan) {
+  if (text.empty()) {
+    return modelError(ErrorCode::E0001, "--quantize expects a format, as int4");
+  }
+  const auto *found = find_if(shortFormats, [&](const auto &pair) { return pair.first == text; });
+  plan.format = found == std::end(shortFormats) ? text.str() : found->second.str();
+  return Error::success();
+}
+
+void PlanArguments::addTo(Arguments &arguments) {
+  arguments.text("--plan", "PLAN.json", "do to weights and layers what this file says", file);
+  arguments.value("--quantize", "FORMAT",
+                  "store the weights of products so: int4, int8, or as plans write it: \"int4<group = 64>\"",
+                  [this](StringRef text) { return parseFormat(text, shorthand); });
+  arguments.value("--skip-layers", "N[:PART],...",
+                  "leave out these layers, counted from 0, or their PART: attention or ffn",
+                  [this](StringRef text) { return parseSkippedLayers(text, shorthand); });
+  arguments.value("--skip-to-speedup", "RATIO",
+                  "leave out as many layers as that needs if all time goes to layers, evenly spread",
+                  [this](StringRef text) -> Error {
+                    double ratio = 0;
+                    if (text.getAsDouble(ratio) || !(ratio > 1 && ratio < 1e6)) {
+                      return modelError(ErrorCode::E0001, "--skip-to-speedup=" + escapeText(text) +
+                                                              ": expects a number above 1, as 1.5");
+                    }
+                    shorthand.speedup = ratio;
+                    return Error::success();
+                  });
+}
+
+Expected<Plan> PlanArguments::complete() const {
+  Plan plan;
+  if (!file.empty()) {
+    if (Error error = Plan::read(file).moveInto(plan)) {
+      return error;
+    }
+  }
+  if (Error error = plan.merge(shorthand)) {
+    return error;
+  }
+  return std::move(plan);
+}
