@@ -25,7 +25,7 @@ struct Remark {
   /// The node it concerns; empty for the whole model.
   std::string node;
   /// All nodes that it concerns, while remarks are collected; not written.
-  std::vector<std::string> nodes;
+  std::vector<std::string> nodes = {};
   /// Tells apart the ops that remarks are about, while they are collected; not written.
   const void *place = nullptr;
 };
