@@ -59,6 +59,9 @@ Error Plan::merge(const Plan &other) {
   if (Error error = take(format, other.format, "the format of all products")) {
     return error;
   }
+  if (Error error = take(math, other.math, "the type of all products")) {
+    return error;
+  }
   if (Error error = mergeEntries("weight", weights, other, other.weights)) {
     return error;
   }
@@ -114,6 +117,7 @@ json::Object Plan::toJSON() const {
   add(o, "why", why);
   json::Object defaults;
   add(defaults, "format", format);
+  add(defaults, "math", math);
   if (speedup) {
     defaults["speedup"] = *speedup;
   }

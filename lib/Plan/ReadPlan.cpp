@@ -180,11 +180,17 @@ Error PlanReader::readDefaults(const json::Object &root) {
   if (error || !defaults) {
     return error;
   }
-  if (Error error = checkFields(*defaults, StringRef("defaults"), {"format", "speedup"})) {
+  if (Error error = checkFields(*defaults, StringRef("defaults"), {"format", "math", "speedup"})) {
     return error;
   }
   if (Error error = readFormat(*defaults, StringRef("defaults"), plan.format)) {
     return error;
+  }
+  if (Error error = readText(*defaults, StringRef("defaults"), "math", plan.math)) {
+    return error;
+  }
+  if (find(*defaults, "math") && plan.math != "bf16") {
+    return fail(ErrorCode::E0801, {"defaults", "math"}, "expects \"bf16\", found " + quoteText(plan.math));
   }
   if (const json::Value *value = find(*defaults, "speedup")) {
     plan.speedup = value->getAsNumber();

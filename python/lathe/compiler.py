@@ -56,7 +56,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
             threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
             plan: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
-            quantize: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
+            quantize: str | None = None, math: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
@@ -83,7 +83,10 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
     plan : str, os.PathLike or mapping, optional
         What is to become of weights and layers: the path of a plan, or what would stand in it.
     quantize : str, optional
-        In which format the weights of products are stored: "int4", "int8", or as plans write it, "int4<group = 64>".
+        In which format the weights of products are stored: "int8-dynamic", "int8-static", "int8-weights", "int4", or as plans
+        write it, "int4<group = 64>".
+    math : {"bf16"}, optional
+        The type in which products are computed that have no format of their own.
     skip_layers : str or iterable of int, optional
         Layers to leave out, counted from 0, or parts of them: ``[3, 4]``, ``"3,4:attention"``.
     skip_to_speedup : float, optional
@@ -129,6 +132,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         arguments.append(f"--plan={os.fspath(plan)}")
     if quantize is not None:
         arguments.append(f"--quantize={quantize}")
+    if math is not None:
+        arguments.append(f"--math={math}")
     if skip_layers is not None:
         numbers = skip_layers if isinstance(skip_layers, str) else ",".join(map(str, skip_layers))
         arguments.append(f"--skip-layers={numbers}")

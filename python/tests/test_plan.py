@@ -61,6 +61,8 @@ MALFORMED = {
     "a hash of another type": (plan(calibration=1), "calibration: expects a string, found a number"),
     "unknown default": (plan(defaults={"formt": "int8"}), 'defaults.formt: this field is unknown, did you mean "format"?'),
     "default of another type": (plan(defaults={"format": 8}), "defaults.format: expects a string, found a number"),
+    "another type": (plan(defaults={"math": "f64"}), 'defaults.math: expects "bf16", found "f64"'),
+    "math of another type": (plan(defaults={"math": 16}), "defaults.math: expects a string, found a number"),
     "empty format": (plan(defaults={"format": ""}), "defaults.format: expects a format, found an empty string"),
     "slower": (plan(defaults={"speedup": 1}), "defaults.speedup: expects a number above 1"),
     "speed-up of another type": (plan(defaults={"speedup": "2"}), "defaults.speedup: expects a number, found a string"),
@@ -157,7 +159,8 @@ def test_options_and_plan_together(path, tmp_path):
 
 @pytest.mark.parametrize("option,message", [
     ("--skip-layers=3,x", '"x" is no number of a layer'), ("--skip-layers=3,3", "layer 3 stands there twice"),
-    ("--skip-layers=3:norm", '"norm" is no part of a layer'), ("--skip-to-speedup=0.5", "expects a number above 1")])
+    ("--skip-layers=3:norm", '"norm" is no part of a layer'), ("--skip-to-speedup=0.5", "expects a number above 1"),
+    ("--math=f64", "--math=f64: expects bf16"), ("--quantize=", "--quantize expects a format")])
 def test_bad_options(path, option, message):
     done = run(path, "-o", "m.so", option)
     assert done.stderr.startswith("error[E0001]: ") and message in done.stderr, done.stderr
@@ -193,6 +196,15 @@ def test_what_a_plan_means_is_emitted_by_weight(path, tmp_path, emitted):
     (tmp_path / "p.json").write_text(plan(defaults={"format": "int4<group = 32>"},
                                           weights={"first.weight": {"format": "none"}}))
     assert "weights" not in emitted(f"--plan={tmp_path / 'p.json'}")
+
+
+@pytest.mark.parametrize("options,formats", [
+    (["--quantize=int8-dynamic"], ["int8<dynamic>", "int8<dynamic>"]), (["--math=bf16"], ["bf16", "bf16"]),
+    (["--quantize=int4<group = 16>", "--math=bf16"], ["int4<group = 16>", "bf16"])])
+def test_formats_on_the_command_line(emitted, options, formats):
+    """What does not fit the format is computed in the other type."""
+    weights = emitted(*options)["weights"]
+    assert [weights[name]["format"] for name in ("first.weight", "second.weight")] == formats
 
 
 def test_python_takes_plans(path, zoo, tmp_path):

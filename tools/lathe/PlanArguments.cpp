@@ -43,8 +43,12 @@ static Error parseSkippedLayers(StringRef text, Plan &plan) {
 }
 
 /// Short names of formats with their usual parameters.
-static constexpr std::pair<StringLiteral, StringLiteral> shortFormats[] = {{"int4", "int4<group = 32>"},
-                                                                           {"int8", "int8<weight_only>"}};
+static constexpr std::pair<StringLiteral, StringLiteral> shortFormats[] = {
+    {"int4", "int4<group = 32>"},
+    {"int8-dynamic", "int8<dynamic>"},
+    {"int8-static", "int8<static>"},
+    {"int8-weights", "int8<weight_only>"},
+};
 
 /// A short name, or a format as plans write it.
 static Error parseFormat(StringRef text, Plan &plan) {
@@ -59,8 +63,16 @@ static Error parseFormat(StringRef text, Plan &plan) {
 void PlanArguments::addTo(Arguments &arguments) {
   arguments.text("--plan", "PLAN.json", "do to weights and layers what this file says", file);
   arguments.value("--quantize", "FORMAT",
-                  "store the weights of products so: int4, int8, or as plans write it: \"int4<group = 64>\"",
+                  "of weights: int8-dynamic, int8-static, int8-weights, int4, or as a plan has it",
                   [this](StringRef text) { return parseFormat(text, shorthand); });
+  arguments.value("--math", "bf16", "compute products in bf16 that have no format of their own",
+                  [this](StringRef text) -> Error {
+                    if (text != "bf16") {
+                      return modelError(ErrorCode::E0001, "--math=" + escapeText(text) + ": expects bf16");
+                    }
+                    shorthand.math = text.str();
+                    return Error::success();
+                  });
   arguments.value("--skip-layers", "N[:PART],...",
                   "leave out these layers, counted from 0, or their PART: attention or ffn",
                   [this](StringRef text) { return parseSkippedLayers(text, shorthand); });

@@ -62,6 +62,9 @@ struct Plan {
   std::string why;
   /// For all products of which no entry says otherwise; empty: they stay as they are.
   std::string format;
+  /// In which type products are computed that have no format of their own, as "bf16"; empty: in that of their
+  /// operands.
+  std::string math;
   /// Leave out as many layers, evenly, as make it so many times faster if all time goes to layers.
   std::optional<double> speedup;
   std::vector<PlanEntry> weights, nodes;
@@ -69,7 +72,7 @@ struct Plan {
 
   /// Whether it asks for nothing.
   bool empty() const {
-    return format.empty() && !speedup && weights.empty() && nodes.empty() && layers.empty();
+    return format.empty() && math.empty() && !speedup && weights.empty() && nodes.empty() && layers.empty();
   }
 
   /// Reads the text of a plan; `file` is its name in messages. Every mistake is a ModelError with its place.

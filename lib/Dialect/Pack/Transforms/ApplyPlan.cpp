@@ -113,7 +113,7 @@ LogicalResult PlanApplier::readFormat(StringRef text, StringRef position) {
 }
 
 LogicalResult PlanApplier::readFormats() {
-  if (failed(readFormat(plan.format, ""))) {
+  if (failed(readFormat(plan.format, "")) || failed(readFormat(plan.math, ""))) {
     return failure();
   }
   for (auto [entries, byName] :
@@ -321,18 +321,29 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
            << "[E0805] " << quoteText(wish.entry->name) << " is to be stored as " << wish.format
            << ", but it is in layer " << layer->second << ", which is left out";
   }
-  if (!wish.entry && isProduct(op)) {
-    wish.format = plan.format;
-  }
-  if (layer != skipped.end() || wish.format.empty() || wish.format == keptFormat) {
+  if (layer != skipped.end()) {
     return success();
   }
-  FormatAttrInterface format = formats.lookup(wish.format);
-  LogicalResult result = success();
-  if (fits(op, weight, wish, format, result)) {
-    op->setAttr(PackDialect::kFormatAttr, format);
+  SmallVector<Wish, 2> wishes{wish};
+  if (!wish.entry && isProduct(op)) {
+    // What is stored in no format can still be computed in another type.
+    wishes = {Wish{plan.format}, Wish{plan.math}};
   }
-  return result;
+  for (const Wish &next : wishes) {
+    if (next.format.empty() || next.format == keptFormat) {
+      continue;
+    }
+    FormatAttrInterface format = formats.lookup(next.format);
+    LogicalResult result = success();
+    if (fits(op, weight, next, format, result)) {
+      op->setAttr(PackDialect::kFormatAttr, format);
+      return success();
+    }
+    if (failed(result)) {
+      return failure();
+    }
+  }
+  return success();
 }
 
 /// A product of a weight that is arranged anew in every run.
@@ -366,7 +377,7 @@ LogicalResult PlanApplier::run() {
   if (failed(readFormats()) || failed(applyToLayers())) {
     return failure();
   }
-  if (plan.format.empty() && plan.weights.empty() && plan.nodes.empty()) {
+  if (plan.format.empty() && plan.math.empty() && plan.weights.empty() && plan.nodes.empty()) {
     return success();
   }
   WalkResult walked = module.walk([&](Operation *op) {
