@@ -1,6 +1,6 @@
 # Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Attention, MultiHeadAttention and RotaryEmbedding of com.microsoft against ONNX Runtime, over masks, caches and forms
+"""Attention, QAttention, MultiHeadAttention and RotaryEmbedding of com.microsoft against ONNX Runtime, over masks, caches and forms
 of the operands; all of it with LATHE_TEST_FULL=1."""
 
 import pathlib
@@ -93,6 +93,43 @@ def test_what_does_not_fit_is_an_error(change, message):
         (inputs if name in inputs else attributes)[name] = value
     with pytest.raises(lathe.ModelError, match=message):
         run("Attention", inputs, ["y"], domain=MS, **attributes)
+
+
+# -- QAttention --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype,zeros,columns,mask,past,unidirectional,mode", sample(
+    [np.uint8, np.int8], ["none", "input", "both"], [False, True], ["none", "lengths", "rows"], [0, 4], [0, 1], MODES,
+    step=23))
+def test_quantized_attention(dtype, zeros, columns, mask, past, unidirectional, mode):
+    shape = (3 * D,) if columns else ()
+    low = np.iinfo(dtype).min
+    inputs = trim({"x": rng.integers(0, 256, (B, S, 10), np.uint8), "w": rng.integers(low, low + 256, (10, 3 * D), dtype),
+                   "b": numbers(3 * D), "x_scale": np.float32(0.007),
+                   "w_scale": rng.uniform(0.004, 0.01, shape).astype(np.float32), "mask": padding(mask, S + past),
+                   "x_zero": None if zeros == "none" else np.uint8(118),
+                   "w_zero": rng.integers(low + 120, low + 136, shape, dtype) if zeros == "both" else None,
+                   "past": numbers(2, B, N, past, H) if past else None})
+    inputs = {name: None if value is None else np.asarray(value) for name, value in inputs.items()}
+    if mode.get("symbolic"):
+        # A mask of one dimension tells its form by its size, a list of parameters whether there is one for each column.
+        mode = {} if mask == "lengths" else {"symbolic": True, "constants": ["w_scale", "w_zero"]}
+    if past:
+        mode = {}
+    outputs = ["y", "present"]
+    check("QAttention", inputs, outputs, domain=MS, **CLOSE, **expand(mode, inputs), num_heads=N,
+          unidirectional=unidirectional)
+
+
+@pytest.mark.parametrize("change,message", [({"w": numbers(10, 3 * D)}, "operand 1 holds f32"),
+                                            ({"b": numbers(7)}, "the bias has 7 elements, must have 24"),
+                                            ({"w_zero": np.zeros(5, np.uint8)}, "a zero point of type")])
+def test_what_does_not_fit_a_quantized_attention(change, message):
+    inputs = {"x": rng.integers(0, 256, (B, S, 10), np.uint8), "w": rng.integers(0, 256, (10, 3 * D), np.uint8),
+              "b": numbers(3 * D), "x_scale": np.array(0.1, np.float32), "w_scale": np.array(0.1, np.float32), "mask": None,
+              "x_zero": None, "w_zero": np.array(3, np.uint8), **change}
+    with pytest.raises(lathe.ModelError, match=message):
+        run("QAttention", inputs, ["y"], domain=MS, num_heads=N)
 
 
 # -- MultiHeadAttention ------------------------------------------------------------------------------------------------

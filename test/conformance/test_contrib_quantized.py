@@ -173,3 +173,26 @@ def test_gather_block_quantized(bits, with_zeros):
     got = run("GatherBlockQuantized", inputs, ["y"], domain=MS, constants=["data", "scales", "zeros"], gather_axis=0,
               quantize_axis=1, block_size=block, bits=bits)
     compare(got, {"y": want}, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("rows,columns,block", [(32, 5, 16), (33, 3, 16), (64, 8, 128)])
+@pytest.mark.parametrize("constants", [(), ("b", "largest")])
+def test_products_with_tables_of_16_numbers(kind, rows, columns, block, constants):
+    rng = np.random.default_rng(11)
+    count = rows * columns
+    inputs = {"a": rng.standard_normal((2, 3, rows)).astype("f4"), "b": numbers(rng, "u1", ((count + 1) // 2,)),
+              "largest": scale(rng, ((count + block - 1) // block,))}
+    check("MatMulBnb4", inputs, ["y"], domain=MS, constants=constants, K=rows, N=columns, block_size=block, quant_type=kind)
+
+
+@pytest.mark.parametrize("change,message", [({"quant_type": 2}, "quant_type is 2, must be 0 or 1"), ({"K": 0}, "K is 0"),
+                                            ({"transB": 0}, "transB = 0"), ({"K": 8}, "operand 1 has 24 elements"),
+                                            ({"b": np.zeros(24, "i1")}, "B holds i8, must hold ui8")])
+def test_what_does_not_fit_a_table_of_16_numbers(change, message):
+    inputs = {"a": np.zeros((3, 16), "f4"), "b": np.zeros(24, "u1"), "largest": np.zeros(3, "f4")}
+    attributes = {"K": 16, "N": 3, "block_size": 16, "quant_type": 1}
+    for name, value in change.items():
+        (inputs if name in inputs else attributes)[name] = value
+    with pytest.raises(lathe.ModelError, match=message):
+        run("MatMulBnb4", inputs, ["y"], domain=MS, **attributes)

@@ -89,6 +89,22 @@ Value lathe::onnx::padKeys(LegalizeContext &c, Value mask, Size keys) {
   return nn::buildConcat(c.b, c.loc, {mask, border}, dims.size() - 1);
 }
 
+void lathe::onnx::addSink(LegalizeContext &c, AttentionParts &parts, Value sink) {
+  Type type = nn::getElementType(parts.q), i64 = c.b.getI64Type();
+  Size keys = c.shapeOf(parts.k)[1], all = c.sizes.add(keys, c.one());
+  for (Value *own : {&parts.k, &parts.v}) {
+    Sizes dims = c.shapeOf(*own);
+    dims[1] = c.one();
+    *own = nn::buildConcat(c.b, c.loc, {*own, c.expand(c.scalar(0, *own), dims)}, 1);
+  }
+  Value last = nn::buildFromScalars(c.b, c.loc, keys, i64, /*scalar=*/true);
+  Value isSink = c.compare(CompareKind::Equal, countAlong(c, all, 3), last);
+  parts.keep = c.binary(BinaryKind::Or, padKeys(c, parts.keep, all), isSink);
+  Value others =
+      parts.bias ? c.cast(padKeys(c, parts.bias, all), type) : nn::buildScalar(c.b, c.loc, type, 0);
+  parts.bias = c.select(isSink, c.cast(sink, type), others);
+}
+
 /// The one mask of nn.attention that stands for both.
 static Value joinMasks(LegalizeContext &c, Value keep, Value bias, Type type) {
   if (!bias) {

@@ -50,6 +50,10 @@ mlir::Value keysWithin(LegalizeContext &c, mlir::Value positions, Size keys, int
 /// `mask` with its last dimension lengthened to `keys` by what hides a key.
 mlir::Value padKeys(LegalizeContext &c, mlir::Value mask, Size keys);
 
+/// One more key, behind the others, that every query sees: its logit is `sink`, its value 0. There must be a
+/// `keep`.
+void addSink(LegalizeContext &c, AttentionParts &parts, mlir::Value sink);
+
 /// The attention, [batch, queries, heads, features of v]. A query that sees no key gives 0.
 mlir::Value buildAttention(LegalizeContext &c, AttentionParts parts);
 
@@ -66,6 +70,8 @@ mlir::Value rotate(LegalizeContext &c, mlir::Value x, mlir::Value cos, mlir::Val
 /// many. Null after an error.
 mlir::Value rotateFeatures(LegalizeContext &c, mlir::Value x, mlir::Value cos, mlir::Value sin, int64_t dim,
                            bool interleaved);
+
+void registerPagedAttention(LegalizerRegistry &registry);
 
 } // namespace lathe::onnx
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// com.microsoft's weights of 2, 4 and 8 bits with a scale for each block: MatMulNBits and
+/// com.microsoft's weights of 2, 4 and 8 bits with a scale for each block: MatMulNBits, MatMulBnb4 and
 /// GatherBlockQuantized.
 
 #include "Products.h"
@@ -16,8 +16,9 @@ using namespace lathe;
 using namespace lathe::onnx;
 using nn::BinaryKind;
 
-/// The numbers of `bits` bits in the bytes of the last dimension, lowest first, of which `count` are there.
-static Value unpack(LegalizeContext &c, Value bytes, int64_t bits, Size count) {
+/// The numbers of `bits` bits in the bytes of the last dimension, lowest first unless `highFirst`, of which
+/// `count` are there.
+static Value unpack(LegalizeContext &c, Value bytes, int64_t bits, Size count, bool highFirst = false) {
   Size first = c.b.getIndexAttr(0);
   if (bits == 8) {
     return c.slice(bytes, nn::getRank(bytes) - 1, first, count);
@@ -26,7 +27,7 @@ static Value unpack(LegalizeContext &c, Value bytes, int64_t bits, Size count) {
   Type byte = nn::getElementType(bytes);
   SmallVector<APInt> shifts;
   for (int64_t i = 0; i < each; ++i) {
-    shifts.push_back(APInt(8, i * bits));
+    shifts.push_back(APInt(8, (highFirst ? each - 1 - i : i) * bits));
   }
   Value shift = arith::ConstantOp::create(
       c.b, c.loc, DenseElementsAttr::get(RankedTensorType::get({each}, byte), ArrayRef(shifts)));
@@ -196,7 +197,68 @@ static LogicalResult legalizeGatherBlockQuantized(LegalizeContext &c) {
   return c.set(c.cast(numbers, c.elementType(2)));
 }
 
+/// The numbers that the four bits of a MatMulBnb4 stand for, as multiples of a block's largest.
+static constexpr float kFloat4[16] = {
+    0,  5.208333333e-03f,  0.66666667f,  1,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
+    -0, -5.208333333e-03f, -0.66666667f, -1, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
+/// Quantiles of the normal distribution.
+static constexpr float kNormalFloat4[16] = {-1.0f,
+                                            -0.6961928009986877f,
+                                            -0.5250730514526367f,
+                                            -0.39491748809814453f,
+                                            -0.28444138169288635f,
+                                            -0.18477343022823334f,
+                                            -0.09105003625154495f,
+                                            0.0f,
+                                            0.07958029955625534f,
+                                            0.16093020141124725f,
+                                            0.24611230194568634f,
+                                            0.33791524171829224f,
+                                            0.44070982933044434f,
+                                            0.5626170039176941f,
+                                            0.7229568362236023f,
+                                            1.0f};
+
+/// Operands: A, the bytes of B [N, K] in one row, the largest number of each of its blocks.
+static LogicalResult legalizeMatMulBnb4(LegalizeContext &c) {
+  int64_t rows = c.intAttr("K", 0), columns = c.intAttr("N", 0), blockSize = c.intAttr("block_size", 0);
+  for (auto [name, value] : {std::pair("K", rows), {"N", columns}, {"block_size", blockSize}}) {
+    if (value < 1 || value > (int64_t(1) << 31)) {
+      return c.error("E0304", llvm::formatv("{0} is {1}, must be from 1 to 2^31", name, value).str(), name);
+    }
+  }
+  int64_t type = c.intAttr("quant_type", 0);
+  if (type != 0 && type != 1) {
+    return c.error("E0304", llvm::formatv("quant_type is {0}, must be 0 or 1", type).str(), "quant_type");
+  }
+  if (c.intAttr("transB", 1) == 0) {
+    return c.unsupported("transB = 0");
+  }
+  if (!c.elementType(1).isUnsignedInteger(8)) {
+    return c.error("E0306", llvm::formatv("B holds {0}, must hold ui8", c.elementType(1)).str());
+  }
+  int64_t count = rows * columns;
+  Value bytes = asRows(c, 1, 1, (count + 1) / 2),
+        largest = asRows(c, 2, 1, (count + blockSize - 1) / blockSize);
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Type f32 = c.b.getF32Type();
+  Value table =
+      arith::ConstantOp::create(c.b, c.loc,
+                                DenseElementsAttr::get(RankedTensorType::get({16}, f32),
+                                                       ArrayRef<float>(type == 0 ? kFloat4 : kNormalFloat4)));
+  Value positions =
+      c.cast(unpack(c, bytes, 4, c.b.getIndexAttr(count), /*highFirst=*/true), c.b.getI64Type());
+  Value numbers = c.mul(nn::buildGather(c.b, c.loc, table, positions, 0),
+                        repeatBlocks(c, c.cast(largest, f32), 1, blockSize, c.b.getIndexAttr(count)));
+  numbers = c.reshape(numbers, {c.b.getIndexAttr(columns), c.b.getIndexAttr(rows)});
+  Value result = matmul(c, c.cast(c.operand(0), f32), c.transpose(numbers, {1, 0}));
+  return c.hasFailed() ? failure() : c.set(c.cast(result, c.elementType(0)));
+}
+
 void lathe::onnx::registerBlockQuantized(LegalizerRegistry &registry) {
   registry.add("MatMulNBits", 3, 6, legalizeMatMulNBits, kMicrosoft);
+  registry.add("MatMulBnb4", 3, 3, legalizeMatMulBnb4, kMicrosoft);
   registry.add("GatherBlockQuantized", 3, 4, legalizeGatherBlockQuantized, kMicrosoft);
 }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// com.microsoft Attention, MultiHeadAttention and RotaryEmbedding.
+/// com.microsoft Attention, QAttention, MultiHeadAttention and RotaryEmbedding.
 
 #include "AttentionParts.h"
 #include "Products.h"
@@ -15,16 +15,26 @@ using namespace lathe::onnx;
 using nn::CompareKind;
 
 namespace {
-/// One Attention or MultiHeadAttention while it is legalized.
+/// The operands behind the projections of Attention and QAttention: where they are, if they are there.
+struct Behind {
+  unsigned mask, past, bias;
+};
+
+/// One Attention, QAttention or MultiHeadAttention while it is legalized.
 class FusedAttention {
 public:
   explicit FusedAttention(LegalizeContext &c) : c(c), zero(c.b.getIndexAttr(0)) {}
 
   LogicalResult legalizeAttention();
+  LogicalResult legalizeQuantized();
   LogicalResult legalizeMultiHead();
 
 private:
   bool readHeads();
+  /// What Attention and QAttention have in common, before and after their projections [batch, sequence,
+  /// width], whose bias is operand 2.
+  LogicalResult checkProjections(unsigned past);
+  LogicalResult attendTo(Value projections, const Behind &behind);
   /// Columns [first, first + width) of the last dimension.
   Value columns(Value x, Size first, Size width) { return c.slice(x, nn::getRank(x) - 1, first, width); }
   /// Part `number` of dimension `axis`, which goes.
@@ -182,7 +192,7 @@ void FusedAttention::readCausality() {
 // Attention
 //===----------------------------------------------------------------------===//
 
-LogicalResult FusedAttention::legalizeAttention() {
+LogicalResult FusedAttention::checkProjections(unsigned past) {
   for (StringRef name : {"do_rotary", "past_present_share_buffer"}) {
     if (c.intAttr(name, 0) != 0) {
       return c.unsupported(name);
@@ -191,13 +201,35 @@ LogicalResult FusedAttention::legalizeAttention() {
   if (!readHeads()) {
     return failure();
   }
-  if (c.rank(0) != 3 || c.rank(1) != 2 || (c.has(4) && c.rank(4) != 5)) {
+  if (c.rank(0) != 3 || c.rank(1) != 2 || (c.has(past) && c.rank(past) != 5)) {
     return c.error("E0307", "the input must have 3 dimensions, the weights 2 and the past 5");
   }
-  Value product = matmul(c, c.operand(0), c.operand(1));
-  if (c.hasFailed()) {
+  return success();
+}
+
+LogicalResult FusedAttention::legalizeAttention() {
+  constexpr Behind behind{.mask = 3, .past = 4, .bias = 5};
+  if (failed(checkProjections(behind.past))) {
     return failure();
   }
+  Value product = matmul(c, c.operand(0), c.operand(1));
+  if (c.hasFailed() || (c.has(2) && failed(requireVector(c, 2, c.shapeOf(1)[1], "the bias")))) {
+    return failure();
+  }
+  return attendTo(c.has(2) ? c.add(product, c.operand(2)) : product, behind);
+}
+
+LogicalResult FusedAttention::legalizeQuantized() {
+  constexpr Behind behind{.mask = 5, .past = 8, .bias = ~0u};
+  if (failed(checkProjections(behind.past)) || failed(requireVector(c, 2, c.shapeOf(1)[1], "the bias"))) {
+    return failure();
+  }
+  Value product = multiplyAsFloats(
+      c, {.lhs = 0, .rhs = 1, .lhsScale = 3, .rhsScale = 4, .lhsZero = 6, .rhsZero = 7, .bias = 2});
+  return product ? attendTo(c.cast(product, c.elementType(3)), behind) : failure();
+}
+
+LogicalResult FusedAttention::attendTo(Value product, const Behind &behind) {
   Size width = c.shapeOf(1)[1], third = c.sizes.div(width, c.b.getIndexAttr(3), /*floor=*/true);
   Sizes widths{third, third, third};
   if (std::optional<SmallVector<int64_t>> given = c.intsAttr("qkv_hidden_sizes"); given && !given->empty()) {
@@ -210,11 +242,8 @@ LogicalResult FusedAttention::legalizeAttention() {
   Size total = c.sizes.add(c.sizes.add(widths[0], widths[1]), widths[2]);
   c.require(c.sizes.compare(CompareKind::Equal, total, width),
             "the weights must have as many columns as queries, keys and values together");
-  if (c.hasFailed() || (c.has(2) && failed(requireVector(c, 2, width, "the bias")))) {
+  if (c.hasFailed()) {
     return failure();
-  }
-  if (c.has(2)) {
-    product = c.add(product, c.operand(2));
   }
   parts.q = splitHeads(c, columns(product, zero, widths[0]), heads, "num_heads");
   parts.k = splitHeads(c, columns(product, widths[0], widths[1]), heads, "num_heads");
@@ -223,7 +252,7 @@ LogicalResult FusedAttention::legalizeAttention() {
     return failure();
   }
   newKeys = c.shapeOf(parts.k)[1];
-  Value past = c.operandOrNull(4);
+  Value past = c.operandOrNull(behind.past);
   if (past && getConstantIntValue(c.shapeOf(past)[0]).value_or(2) != 2) {
     return c.error("E0307", "the first dimension of the past must be 2: keys and values");
   }
@@ -234,7 +263,7 @@ LogicalResult FusedAttention::legalizeAttention() {
     dims.insert(dims.begin(), c.one());
     (void)c.set(1, nn::buildConcat(c.b, c.loc, {c.reshape(keys, dims), c.reshape(values, dims)}, 0));
   }
-  if (failed(readMask(3)) || failed(readBias(5))) {
+  if (failed(readMask(behind.mask)) || failed(readBias(behind.bias))) {
     return failure();
   }
   readCausality();
@@ -397,6 +426,9 @@ static LogicalResult legalizeRotary(LegalizeContext &c) {
 void lathe::onnx::registerFusedAttention(LegalizerRegistry &registry) {
   registry.add(
       "Attention", 2, 7, [](LegalizeContext &c) { return FusedAttention(c).legalizeAttention(); },
+      kMicrosoft);
+  registry.add(
+      "QAttention", 5, 9, [](LegalizeContext &c) { return FusedAttention(c).legalizeQuantized(); },
       kMicrosoft);
   registry.add(
       "MultiHeadAttention", 1, 10, [](LegalizeContext &c) { return FusedAttention(c).legalizeMultiHead(); },

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// com.microsoft GroupQueryAttention: attention with a cache in which each batch entry has its own length, as
-/// exports of language models have it.
+/// com.microsoft GroupQueryAttention and SparseAttention: attention with a cache in which each batch entry
+/// has its own length, as exports of language models have it.
 
 #include "AttentionParts.h"
 
@@ -18,51 +18,58 @@ using nn::BinaryKind;
 using nn::CompareKind;
 
 namespace {
-/// The operands by number.
-enum Input : unsigned {
-  kQuery,
-  kKey,
-  kValue,
-  kPastKey,
-  kPastValue,
-  kLengths,
-  kTotal,
-  kCos,
-  kSin,
-  kPositions,
-  kBias,
-  kSink,
-  kKeyScale,
-  kValueScale,
-  kQueryNorm,
-  kKeyNorm,
-  kQueryLengths,
-  kInputs
+constexpr unsigned kNone = ~0u;
+constexpr unsigned kQuery = 0, kKey = 1, kValue = 2, kPastKey = 3, kPastValue = 4;
+
+/// The operands behind those by number, kNone for what an operator does not have.
+struct Numbers {
+  unsigned lengths = kNone, total = kNone, cos = kNone, sin = kNone, positions = kNone, bias = kNone,
+           sink = kNone, queryNorm = kNone, keyNorm = kNone, queryLengths = kNone;
 };
 
-/// One GroupQueryAttention while it is legalized.
+constexpr unsigned kKeyScale = 12, kValueScale = 13, kInputs = 17;
+constexpr Numbers kGroupQuery{.lengths = 5,
+                              .total = 6,
+                              .cos = 7,
+                              .sin = 8,
+                              .positions = 9,
+                              .bias = 10,
+                              .sink = 11,
+                              .queryNorm = 14,
+                              .keyNorm = 15,
+                              .queryLengths = 16};
+constexpr unsigned kBlockRows = 5, kBlockColumns = 6, kSparseInputs = 11;
+constexpr Numbers kSparse{.lengths = 8, .total = 7, .cos = 9, .sin = 10};
+
+/// One GroupQueryAttention or SparseAttention while it is legalized.
 class GroupQueryAttention {
 public:
-  explicit GroupQueryAttention(LegalizeContext &c) : c(c), i64(c.b.getI64Type()) {}
+  GroupQueryAttention(LegalizeContext &c, const Numbers &numbers)
+      : c(c), operands(numbers), i64(c.b.getI64Type()) {}
   LogicalResult legalize();
+  LogicalResult legalizeSparse();
 
 private:
+  LogicalResult readHeadAttributes();
   LogicalResult readAttributes();
   /// Splits query, key and value, which may be packed, and normalizes and turns the first two.
   LogicalResult readHeads();
-  /// How many keys there are for each batch entry, and how many of them are old.
-  LogicalResult readLengths();
+  /// How many keys there are for each batch entry, and how many of them are old; `missing` is what the
+  /// operand lacks of the former.
+  LogicalResult readLengths(int64_t missing);
   LogicalResult rotateHeads();
   /// What the cache `past` holds after the step; `own` becomes the keys or values that queries may see.
   Value present(Value past, Value &own);
   LogicalResult readMasks();
-  /// One more key that every query sees: its logit is `sink`, its value 0.
-  void addSink(Value sink);
+  /// The keys in the blocks that the layouts of a SparseAttention have, [batch, heads, queries, keys]; null
+  /// after an error.
+  Value keysInBlocks(Value positions);
 
   Value number(Size size) { return nn::buildFromScalars(c.b, c.loc, size, i64, /*scalar=*/true); }
   Value integer(int64_t value) { return nn::buildScalar(c.b, c.loc, i64, value); }
 
   LegalizeContext &c;
+  const Numbers operands;
   Type i64;
   AttentionParts parts;
   int64_t queryHeads = 0, keyHeads = 0, window = -1;
@@ -75,7 +82,7 @@ private:
 };
 } // namespace
 
-LogicalResult GroupQueryAttention::readAttributes() {
+LogicalResult GroupQueryAttention::readHeadAttributes() {
   queryHeads = c.intAttr("num_heads", 0);
   keyHeads = c.intAttr("kv_num_heads", 0);
   if (keyHeads < 1 || queryHeads < 1 || queryHeads % keyHeads != 0) {
@@ -84,6 +91,15 @@ LogicalResult GroupQueryAttention::readAttributes() {
         llvm::formatv("num_heads is {0}, must be a multiple of kv_num_heads, {1}", queryHeads, keyHeads)
             .str(),
         "num_heads");
+  }
+  double scale = c.floatAttr("scale", 0);
+  parts.scale = scale == 0 ? std::nullopt : std::optional<double>(scale);
+  return success(!c.hasFailed());
+}
+
+LogicalResult GroupQueryAttention::readAttributes() {
+  if (failed(readHeadAttributes())) {
+    return failure();
   }
   if (c.has(kKeyScale) || c.has(kValueScale) || c.intAttr("kv_cache_bit_width", 0) != 0) {
     return c.unsupported("a quantized cache");
@@ -102,8 +118,6 @@ LogicalResult GroupQueryAttention::readAttributes() {
         llvm::formatv("local_window_size is {0}, must be positive and causal be 1, or -1", window).str(),
         "local_window_size");
   }
-  double scale = c.floatAttr("scale", 0);
-  parts.scale = scale == 0 ? std::nullopt : std::optional<double>(scale);
   parts.softcap = c.floatAttr("softcap", 0);
   if (parts.softcap < 0) {
     return c.error("E0304", llvm::formatv("softcap is {0}, must not be negative", parts.softcap).str(),
@@ -140,24 +154,24 @@ LogicalResult GroupQueryAttention::readHeads() {
                 "query, key and value must have the same batch and sequence");
     }
   }
-  if (c.has(kQueryNorm) != c.has(kKeyNorm)) {
+  if (c.has(operands.queryNorm) != c.has(operands.keyNorm)) {
     return c.error("E0305", "one of q_norm_weight and k_norm_weight is absent");
   }
-  if (c.has(kQueryNorm)) {
+  if (c.has(operands.queryNorm)) {
     double epsilon = c.floatAttr("qk_norm_epsilon", 1e-6);
     auto norm = [&](Value &x, unsigned weight, StringRef own) {
       if (succeeded(requireVector(c, weight, c.shapeOf(x)[3], "the weight of a norm"))) {
         x = nn::buildRMSNorm(c.b, c.loc, x, c.operand(weight), 3, c.floatAttr(own, epsilon));
       }
     };
-    norm(parts.q, kQueryNorm, "q_norm_epsilon");
-    norm(parts.k, kKeyNorm, "k_norm_epsilon");
+    norm(parts.q, operands.queryNorm, "q_norm_epsilon");
+    norm(parts.k, operands.keyNorm, "k_norm_epsilon");
   }
   return success(!c.hasFailed());
 }
 
-LogicalResult GroupQueryAttention::readLengths() {
-  std::optional<Scalars> read = c.scalarsOrRead(kTotal);
+LogicalResult GroupQueryAttention::readLengths(int64_t missing) {
+  std::optional<Scalars> read = c.scalarsOrRead(operands.total);
   if (!read || read->elements.size() != 1) {
     return c.dataDependent("total_sequence_length");
   }
@@ -169,7 +183,8 @@ LogicalResult GroupQueryAttention::readLengths() {
               "there must be one length for each batch entry");
     return c.cast(c.reshape(c.operand(i), {batch}), i64);
   };
-  lengths = c.add(perBatch(kLengths), integer(1));
+  lengths = perBatch(operands.lengths);
+  lengths = missing == 0 ? lengths : c.add(lengths, integer(missing));
   if (c.has(kPastKey) != c.has(kPastValue)) {
     return c.error("E0305", "one of past_key and past_value is absent");
   }
@@ -189,7 +204,7 @@ LogicalResult GroupQueryAttention::readLengths() {
     }
   }
   capacity = c.sizes.max(total, c.shapeOf(kPastKey)[2]);
-  Value fresh = c.has(kQueryLengths) ? perBatch(kQueryLengths) : number(queries);
+  Value fresh = c.has(operands.queryLengths) ? perBatch(operands.queryLengths) : number(queries);
   old = c.binary(BinaryKind::Max, c.binary(BinaryKind::Sub, lengths, fresh), integer(0));
   return success(!c.hasFailed());
 }
@@ -198,12 +213,13 @@ LogicalResult GroupQueryAttention::rotateHeads() {
   if (c.intAttr("do_rotary", 0) == 0) {
     return success();
   }
-  if (!c.has(kCos) || !c.has(kSin) || c.rank(kCos) != 2 || c.rank(kSin) != 2) {
+  if (!c.has(operands.cos) || !c.has(operands.sin) || c.rank(operands.cos) != 2 ||
+      c.rank(operands.sin) != 2) {
     return c.error("E0305", "with do_rotary there must be cos_cache and sin_cache of 2 dimensions");
   }
   Value positions;
-  if (c.has(kPositions)) {
-    positions = c.operand(kPositions);
+  if (c.has(operands.positions)) {
+    positions = c.operand(operands.positions);
     if (nn::getRank(positions) != 2) {
       return c.error(
           "E0307",
@@ -212,15 +228,15 @@ LogicalResult GroupQueryAttention::rotateHeads() {
   } else {
     positions = queryPositions(c, queries, old ? old : integer(0));
     positions = c.reshape(positions, {c.shapeOf(positions)[0], queries});
-    if (c.has(kQueryLengths)) {
+    if (c.has(operands.queryLengths)) {
       // Queries that only fill up a row may stand behind the end; nobody reads what they give.
-      Value last = number(c.sizes.sub(c.shapeOf(kCos)[0], c.one()));
+      Value last = number(c.sizes.sub(c.shapeOf(operands.cos)[0], c.one()));
       positions = c.binary(BinaryKind::Min, positions, last);
     }
   }
-  Value cos = nn::buildGather(c.b, c.loc, c.operand(kCos), positions, 0);
-  Value sin = nn::buildGather(c.b, c.loc, c.operand(kSin), positions, 0);
-  std::optional<int64_t> pairs = getConstantIntValue(c.shapeOf(kCos)[1]);
+  Value cos = nn::buildGather(c.b, c.loc, c.operand(operands.cos), positions, 0);
+  Value sin = nn::buildGather(c.b, c.loc, c.operand(operands.sin), positions, 0);
+  std::optional<int64_t> pairs = getConstantIntValue(c.shapeOf(operands.cos)[1]);
   if (!pairs) {
     return c.unsupported("caches of rotations whose width is not known");
   }
@@ -252,58 +268,45 @@ Value GroupQueryAttention::present(Value past, Value &own) {
 }
 
 LogicalResult GroupQueryAttention::readMasks() {
-  bool hasSink = c.has(kSink) || c.intAttr("smooth_softmax", 0) != 0;
-  Size keys = hasSink ? c.sizes.add(total, c.one()) : total;
+  bool hasSink = c.has(operands.sink) || c.intAttr("smooth_softmax", 0) != 0;
   Value beside = c.reshape(lengths, {batch, c.one(), c.one(), c.one()});
   if (!causal) {
-    parts.keep = c.compare(CompareKind::Less, countAlong(c, keys, 3), beside);
+    parts.keep = c.compare(CompareKind::Less, countAlong(c, total, 3), beside);
   } else if (!old && window < 0 && !hasSink) {
     parts.causal = true;
   } else {
     Value positions = queryPositions(c, queries, old ? old : integer(0));
-    parts.keep = keysWithin(c, positions, keys, window < 0 ? -1 : window - 1, /*right=*/0);
+    parts.keep = keysWithin(c, positions, total, window < 0 ? -1 : window - 1, /*right=*/0);
   }
-  if (c.has(kBias)) {
-    if (c.rank(kBias) != 4) {
-      return c.error("E0307",
-                     llvm::formatv("attention_bias has {0} dimensions, must have 4", c.rank(kBias)).str());
+  if (c.has(operands.bias)) {
+    if (c.rank(operands.bias) != 4) {
+      return c.error(
+          "E0307",
+          llvm::formatv("attention_bias has {0} dimensions, must have 4", c.rank(operands.bias)).str());
     }
-    Value bias = c.operand(kBias);
+    Value bias = c.operand(operands.bias);
     Size own = c.shapeOf(bias)[3];
     c.require(c.sizes.compare(CompareKind::Equal, own, total),
               "attention_bias must have a column for each key");
-    parts.bias = padKeys(c, bias, keys);
+    parts.bias = bias;
   }
   if (c.hasFailed() || !hasSink) {
     return success(!c.hasFailed());
   }
-  if (!c.has(kSink)) {
-    addSink(c.scalar(0, parts.q));
-  } else if (succeeded(requireVector(c, kSink, c.b.getIndexAttr(queryHeads), "head_sink"))) {
-    addSink(c.reshape(c.operand(kSink), {c.b.getIndexAttr(queryHeads), c.one(), c.one()}));
+  if (!c.has(operands.sink)) {
+    addSink(c, parts, c.scalar(0, parts.q));
+  } else if (succeeded(requireVector(c, operands.sink, c.b.getIndexAttr(queryHeads), "head_sink"))) {
+    addSink(c, parts, c.reshape(c.operand(operands.sink), {c.b.getIndexAttr(queryHeads), c.one(), c.one()}));
   }
   return success(!c.hasFailed());
 }
 
-void GroupQueryAttention::addSink(Value sink) {
-  Type type = nn::getElementType(parts.q);
-  for (Value *own : {&parts.k, &parts.v}) {
-    Sizes dims = c.shapeOf(*own);
-    dims[1] = c.one();
-    *own = nn::buildConcat(c.b, c.loc, {*own, c.expand(c.scalar(0, *own), dims)}, 1);
-  }
-  Value position = countAlong(c, c.sizes.add(total, c.one()), 3);
-  Value isSink = c.compare(CompareKind::Equal, position, number(total));
-  parts.keep = c.binary(BinaryKind::Or, parts.keep, isSink);
-  Value others = parts.bias ? c.cast(parts.bias, type) : nn::buildScalar(c.b, c.loc, type, 0);
-  parts.bias = c.select(isSink, c.cast(sink, type), others);
-}
-
 LogicalResult GroupQueryAttention::legalize() {
-  if (!c.has(kLengths) || !c.has(kTotal)) {
+  if (!c.has(operands.lengths) || !c.has(operands.total)) {
     return c.error("E0305", "seqlens_k or total_sequence_length is absent");
   }
-  if (failed(readAttributes()) || failed(readHeads()) || failed(readLengths()) || failed(rotateHeads())) {
+  if (failed(readAttributes()) || failed(readHeads()) || failed(readLengths(/*missing=*/1)) ||
+      failed(rotateHeads())) {
     return failure();
   }
   (void)c.set(1, present(c.operandOrNull(kPastKey), parts.k));
@@ -314,8 +317,100 @@ LogicalResult GroupQueryAttention::legalize() {
   return c.set(joinHeads(c, buildAttention(c, parts)));
 }
 
+//===----------------------------------------------------------------------===//
+// SparseAttention
+//===----------------------------------------------------------------------===//
+
+/// The layouts come as compressed sparse rows of blocks of `sparse_block_size` queries and keys: of each
+/// layout the entries at which its rows begin, and the columns of all entries. Heads take the layouts in
+/// turn.
+Value GroupQueryAttention::keysInBlocks(Value positions) {
+  int64_t blockSize = c.intAttr("sparse_block_size", 0);
+  if (blockSize < 1) {
+    (void)c.error("E0304", llvm::formatv("sparse_block_size is {0}, must be at least 1", blockSize).str(),
+                  "sparse_block_size");
+    return {};
+  }
+  if (c.rank(kBlockRows) != 2 || c.rank(kBlockColumns) != 2) {
+    (void)c.error("E0307",
+                  llvm::formatv("block_row_indices and block_col_indices have {0} and {1} dimensions, must "
+                                "have 2",
+                                c.rank(kBlockRows), c.rank(kBlockColumns))
+                      .str());
+    return {};
+  }
+  Sizes rowDims = c.shapeOf(kBlockRows), columnDims = c.shapeOf(kBlockColumns);
+  Size layouts = rowDims[0], blocks = c.checkedSize(c.sizes.sub(rowDims[1], c.one())),
+       entries = columnDims[1];
+  c.require(c.sizes.compare(CompareKind::Equal, layouts, columnDims[0]),
+            "block_row_indices and block_col_indices must be of as many layouts");
+  if (c.hasFailed()) {
+    return {};
+  }
+  auto count = [&](Size size) { return nn::buildRange(c.b, c.loc, integer(0), integer(1), size); };
+  auto block = [&](Value position) { return c.binary(BinaryKind::Div, position, integer(blockSize)); };
+
+  // An entry is of the row before which as many rows end as up to it. What fills up a layout's entries is in
+  // a row behind the last one, which no query reads.
+  Value ends = c.cast(c.slice(c.operand(kBlockRows), 1, c.one(), blocks), i64);
+  ends = c.reshape(ends, {layouts, c.one(), blocks});
+  Value isBefore = c.compare(CompareKind::LessOrEqual, ends, c.reshape(count(entries), {entries, c.one()}));
+  Value row = c.reduce(nn::ReduceKind::Sum, c.cast(isBefore, i64), {2}, /*keepDims=*/false);
+  Value isFilling = c.compare(CompareKind::Equal, row, number(blocks));
+  Value column = c.select(isFilling, integer(0), c.cast(c.operand(kBlockColumns), i64));
+  Value layout = c.expand(c.reshape(count(layouts), {layouts, c.one()}), {layouts, entries});
+  Sizes tuple{layouts, entries, c.one()};
+  Value cells = nn::buildConcat(
+      c.b, c.loc, {c.reshape(layout, tuple), c.reshape(row, tuple), c.reshape(column, tuple)}, 2);
+  Type i1 = c.b.getI1Type();
+  Value none = nn::buildScalar(c.b, c.loc, i1, 0), all = nn::buildScalar(c.b, c.loc, i1, 1);
+  Value grid = nn::createInferred<nn::ScatterNDOp>(
+      c.b, c.loc, i1, nn::ScatterKind::None, c.expand(none, {layouts, c.sizes.add(blocks, c.one()), blocks}),
+      cells, c.expand(all, {layouts, entries}));
+
+  Size heads = c.b.getIndexAttr(queryHeads);
+  Sizes dims = c.shapeOf(positions);
+  Value rows = block(c.reshape(positions, {dims[0], queries}));
+  Value ofHeads = c.binary(BinaryKind::Mod, count(heads), number(layouts));
+  Value keep = nn::buildGather(c.b, c.loc, grid, block(count(total)), 2);
+  keep = nn::buildGather(c.b, c.loc, keep, rows, 1);
+  keep = nn::buildGather(c.b, c.loc, keep, ofHeads, 0);
+  return c.transpose(keep, {1, 0, 2, 3});
+}
+
+LogicalResult GroupQueryAttention::legalizeSparse() {
+  for (unsigned i : {kPastKey, kPastValue, kBlockRows, kBlockColumns, operands.total, operands.lengths}) {
+    if (!c.has(i)) {
+      return c.error("E0305", llvm::formatv("input {0} is absent", i).str());
+    }
+  }
+  if (failed(readHeadAttributes()) || failed(readHeads()) || failed(readLengths(/*missing=*/0)) ||
+      failed(rotateHeads())) {
+    return failure();
+  }
+  c.require(c.sizes.compare(CompareKind::LessOrEqual, total, c.shapeOf(kPastKey)[2]),
+            "the cache must have room for total_sequence_length keys");
+  (void)c.set(1, present(c.operand(kPastKey), parts.k));
+  (void)c.set(2, present(c.operand(kPastValue), parts.v));
+  if (c.hasFailed()) {
+    return failure();
+  }
+  Value positions = queryPositions(c, queries, old);
+  parts.keep = keysWithin(c, positions, total, /*left=*/-1, /*right=*/0);
+  Value inBlocks = keysInBlocks(positions);
+  if (!inBlocks || c.hasFailed()) {
+    return failure();
+  }
+  parts.keep = both(c, parts.keep, inBlocks);
+  return c.set(joinHeads(c, buildAttention(c, parts)));
+}
+
 void lathe::onnx::registerGroupQueryAttention(LegalizerRegistry &registry) {
   registry.add(
-      "GroupQueryAttention", 1, kInputs, [](LegalizeContext &c) { return GroupQueryAttention(c).legalize(); },
-      kMicrosoft);
+      "GroupQueryAttention", 1, kInputs,
+      [](LegalizeContext &c) { return GroupQueryAttention(c, kGroupQuery).legalize(); }, kMicrosoft);
+  registry.add(
+      "SparseAttention", 1, kSparseInputs,
+      [](LegalizeContext &c) { return GroupQueryAttention(c, kSparse).legalizeSparse(); }, kMicrosoft);
+  registerPagedAttention(registry);
 }

@@ -25,6 +25,15 @@ mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs, const Z
 mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter,
                      const ZeroPoints *zeros = nullptr);
 
+/// Where the operands of a product of integers are that stand for floats.
+struct IntegerProduct {
+  unsigned lhs, rhs, lhsScale, rhsScale, lhsZero, rhsZero, bias;
+};
+
+/// The floats that it stands for, plus the bias, in f32: what is left out may be beyond the operands. Null
+/// after an error.
+mlir::Value multiplyAsFloats(LegalizeContext &c, const IntegerProduct &product);
+
 /// The window of operand `filter`, [M, C / groups, window...]: that of kernel_shape, if it is there, to which
 /// the filter is then reshaped. Reports one that is not.
 Sizes takeWindow(LegalizeContext &c, mlir::Value &filter);

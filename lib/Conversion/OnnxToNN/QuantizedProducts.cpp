@@ -244,21 +244,29 @@ static Value dequantizeSums(LegalizeContext &c, Value sums, Value lhsScale, Valu
   return c.has(bias) ? c.add(real, c.cast(c.operand(bias), f32)) : real;
 }
 
+Value lathe::onnx::multiplyAsFloats(LegalizeContext &c, const IntegerProduct &product) {
+  if (!checkBytes(c, product.lhs, product.rhs)) {
+    return {};
+  }
+  Value lhs = c.operand(product.lhs), rhs = c.operand(product.rhs);
+  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, product.lhsZero, rhs, product.rhsZero);
+  if (failed(zeros)) {
+    return {};
+  }
+  auto beside = [&](unsigned i, Value matrix, Side side) {
+    return besideProduct(c, besideMatrix(c, i, matrix, side), side, lhs, rhs);
+  };
+  Value lhsScale = beside(product.lhsScale, lhs, Side::Rows),
+        rhsScale = beside(product.rhsScale, rhs, Side::Columns);
+  Value sums = matmul(c, lhs, rhs, &*zeros);
+  return c.hasFailed() ? Value() : dequantizeSums(c, sums, lhsScale, rhsScale, product.bias);
+}
+
 /// com.microsoft MatMulIntegerToFloat: MatMulInteger, as the numbers that the integers stand for.
 static LogicalResult legalizeMatMulIntegerToFloat(LegalizeContext &c) {
-  if (!checkBytes(c, 0, 1)) {
-    return failure();
-  }
-  Value lhs = c.operand(0), rhs = c.operand(1);
-  FailureOr<ZeroPoints> zeros = getMatMulZeros(c, lhs, 4, rhs, 5);
-  if (failed(zeros)) {
-    return failure();
-  }
-  Value lhsScale = besideProduct(c, besideMatrix(c, 2, lhs, Side::Rows), Side::Rows, lhs, rhs),
-        rhsScale = besideProduct(c, besideMatrix(c, 3, rhs, Side::Columns), Side::Columns, lhs, rhs);
-  Value sums = matmul(c, lhs, rhs, &*zeros);
-  return c.hasFailed() ? failure()
-                       : c.set(c.cast(dequantizeSums(c, sums, lhsScale, rhsScale, 6), c.elementType(2)));
+  Value result = multiplyAsFloats(
+      c, {.lhs = 0, .rhs = 1, .lhsScale = 2, .rhsScale = 3, .lhsZero = 4, .rhsZero = 5, .bias = 6});
+  return result ? c.set(c.cast(result, c.elementType(2))) : failure();
 }
 
 /// com.microsoft DynamicQuantizeMatMul: a product of floats with stored weights; the floats are quantized
