@@ -27,6 +27,11 @@ static std::optional<uint32_t> dtypeOf(Type type) {
   return number && type.isIntOrFloat() ? std::optional<uint32_t>(number) : std::nullopt;
 }
 
+/// The number of complex numbers whose parts have a type.
+static uint32_t complexOf(uint32_t dtype) {
+  return dtype == LATHE_FLOAT64 ? LATHE_COMPLEX128 : LATHE_COMPLEX64;
+}
+
 static llvm::Error describeValue(ValueDescription &value, StringAttr name, Type type,
                                  const llvm::Twine &fallback) {
   value.name = name ? name.str() : fallback.str();
@@ -127,7 +132,9 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     if (llvm::Error error = describeValue(input, name, argument.getType(), "input" + llvm::Twine(number))) {
       return error;
     }
-    input.dtype = main.getArgAttr(number, nn::kStringAttr) ? LATHE_STRING : input.dtype;
+    if (main.getArgAttr(number, nn::kStringAttr)) {
+      input.dtype = LATHE_STRING;
+    }
     auto names = main.getArgAttrOfType<ArrayAttr>(number, nn::NNDialect::kDimsAttr);
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(argument.getType()).getShape())) {
       if (!ShapedType::isDynamic(size)) {
@@ -142,6 +149,10 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
       }
       input.dims.push_back(~found->second);
     }
+    if (main.getArgAttr(number, nn::kComplexAttr)) {
+      input.dtype = complexOf(input.dtype);
+      input.dims.pop_back();
+    }
   }
 
   OpBuilder builder(main.getBody().front().getTerminator());
@@ -154,7 +165,9 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
             describeValue(output, name, operand.get().getType(), "output" + llvm::Twine(number))) {
       return error;
     }
-    output.dtype = main.getResultAttr(number, nn::kStringAttr) ? LATHE_STRING : output.dtype;
+    if (main.getResultAttr(number, nn::kStringAttr)) {
+      output.dtype = LATHE_STRING;
+    }
     FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(operand.get().getType()).getShape())) {
       int64_t dim = ShapedType::isDynamic(size) ? LATHE_DIM_COMPUTED : size;
@@ -166,6 +179,10 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
         }
       }
       output.dims.push_back(dim);
+    }
+    if (main.getResultAttr(number, nn::kComplexAttr)) {
+      output.dtype = complexOf(output.dtype);
+      output.dims.pop_back();
     }
   }
   llvm::StringMap<unsigned> layers = countLayers(module);

@@ -20,7 +20,7 @@ from .errors import ModelError
 
 # ONNX's numbers of element types. Strings are numbers of texts.
 _DTYPES: dict[int, type[np.generic]] = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
-           10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
+           10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, 14: np.complex64, 15: np.complex128}
 # Those that numpy has no type for: they travel as bits, and have the names that ml_dtypes gives them.
 _BITS = {16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 21: "uint4",
          22: "int4", 23: "float4_e2m1fn", 24: "float8_e8m0fnu", 25: "uint2", 26: "int2", 27: "float6_e2m3fn",

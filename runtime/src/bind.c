@@ -163,6 +163,8 @@ static uint32_t dtype_of(DLDataType type) {
       {kDLUInt, 32, LATHE_UINT32},
       {kDLUInt, 64, LATHE_UINT64},
       {kDLBool, 8, LATHE_BOOL},
+      {kDLComplex, 64, LATHE_COMPLEX64},
+      {kDLComplex, 128, LATHE_COMPLEX128},
       /* Narrower elements are packed there, which strides do not know of. */
       {kDLFloat8_e4m3fn, 8, LATHE_FLOAT8E4M3FN},
       {kDLFloat8_e4m3fnuz, 8, LATHE_FLOAT8E4M3FNUZ},

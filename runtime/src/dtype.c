@@ -36,6 +36,10 @@ static struct dtype describe(uint32_t dtype) {
     return (struct dtype){"u32", 4};
   case LATHE_UINT64:
     return (struct dtype){"u64", 8};
+  case LATHE_COMPLEX64:
+    return (struct dtype){"c64", 8};
+  case LATHE_COMPLEX128:
+    return (struct dtype){"c128", 16};
   case LATHE_BFLOAT16:
     return (struct dtype){"bf16", 2};
   case LATHE_FLOAT8E4M3FN:

@@ -41,10 +41,11 @@ struct NumpyType {
   const char *name;
   uint32_t dtype;
 };
-constexpr NumpyType numpyTypes[] = {{"<f4", LATHE_FLOAT32}, {"<f8", LATHE_FLOAT64}, {"<f2", LATHE_FLOAT16},
-                                    {"|i1", LATHE_INT8},    {"|u1", LATHE_UINT8},   {"<i2", LATHE_INT16},
-                                    {"<u2", LATHE_UINT16},  {"<i4", LATHE_INT32},   {"<u4", LATHE_UINT32},
-                                    {"<i8", LATHE_INT64},   {"<u8", LATHE_UINT64},  {"|b1", LATHE_BOOL}};
+constexpr NumpyType numpyTypes[] = {
+    {"<f4", LATHE_FLOAT32},   {"<f8", LATHE_FLOAT64},    {"<f2", LATHE_FLOAT16}, {"|i1", LATHE_INT8},
+    {"|u1", LATHE_UINT8},     {"<i2", LATHE_INT16},      {"<u2", LATHE_UINT16},  {"<i4", LATHE_INT32},
+    {"<u4", LATHE_UINT32},    {"<i8", LATHE_INT64},      {"<u8", LATHE_UINT64},  {"|b1", LATHE_BOOL},
+    {"<c8", LATHE_COMPLEX64}, {"<c16", LATHE_COMPLEX128}};
 
 ErrorBuilder malformed(StringRef path, const Twine &why) {
   return modelError(ErrorCode::E0703, quoteText(path) + ": " + why);

@@ -42,8 +42,10 @@ void lathe::visitNumbers(uint32_t dtype, ArrayRef<char> bytes, function_ref<void
   }
   switch (dtype) {
   case LATHE_FLOAT32:
+  case LATHE_COMPLEX64: // both parts
     return visitAll<float>(bytes, visit);
   case LATHE_FLOAT64:
+  case LATHE_COMPLEX128:
     return visitAll<double>(bytes, visit);
   case LATHE_INT8:
     return visitAll<int8_t>(bytes, visit);

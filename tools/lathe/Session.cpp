@@ -162,8 +162,10 @@ void fillRandom(Array &array, Random &random) {
   }
   switch (array.dtype) {
   case LATHE_FLOAT32:
+  case LATHE_COMPLEX64:
     return fill<float>(array, [&] { return float(random.uniform()); });
   case LATHE_FLOAT64:
+  case LATHE_COMPLEX128:
     return fill<double>(array, [&] { return random.uniform(); });
   case LATHE_INT64:
   case LATHE_UINT64:

@@ -8,6 +8,7 @@
 
 #include "lathe/Codegen/Host/HostABI.h"
 #include "lathe/Codegen/Host/Weights.h"
+#include "lathe/Dialect/NN/IR/NNService.h"
 
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 
@@ -30,12 +31,14 @@ LogicalResult HostFunction::lower() {
     return source.emitError("has a tensor whose size depends on data, in a layer");
   }
   // Before anything is cloned: asking for the shapes of results may still build arithmetic in the source.
-  for (Value operand : source.getBody().front().getTerminator()->getOperands()) {
-    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand);
+  for (OpOperand &operand : source.getBody().front().getTerminator()->getOpOperands()) {
+    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
     if (failed(dims)) {
       return source.emitError("the shape of a result is not known");
     }
-    resultDims.emplace_back(*dims);
+    // The two parts of complex numbers are no dimension to a caller.
+    bool hasParts = bool(source.getResultAttr(operand.getOperandNumber(), nn::kComplexAttr));
+    resultDims.emplace_back(hasParts ? dims->drop_back() : *dims);
   }
   firstSlot = state.slotCount;
   state.slotCount += plan.getSlots().size();

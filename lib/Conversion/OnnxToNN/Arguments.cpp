@@ -3,6 +3,8 @@
 
 #include "Arguments.h"
 
+#include "Complex.h"
+
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 
@@ -49,6 +51,11 @@ static LogicalResult readArguments(Arguments &arguments) {
       type = type.clone(IntegerType::get(main.getContext(), 64));
       main.getArgument(i).setType(type);
       main.setArgAttr(i, kStringsAttr, UnitAttr::get(main.getContext()));
+    }
+    if (auto complex = type ? dyn_cast<ComplexType>(type.getElementType()) : ComplexType()) {
+      type = type.clone(complex.getElementType());
+      main.getArgument(i).setType(type);
+      main.setArgAttr(i, kPartsAttr, UnitAttr::get(main.getContext()));
     }
     if (!type || !type.getElementType().isIntOrFloat()) {
       return emitError(main.getArgument(i).getLoc())
@@ -178,6 +185,10 @@ LogicalResult lathe::onnx::convertArguments(func::FuncOp main, ArrayRef<std::str
         }
       }
       names.push_back(kept);
+    }
+    if (main.getArgAttr(i, kPartsAttr)) {
+      shape.push_back(2);
+      names.push_back("");
     }
     BlockArgument argument = main.getArgument(i);
     argument.setType(cast<RankedTensorType>(argument.getType()).clone(shape));

@@ -55,7 +55,7 @@ FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<Le
       convertNode(node);
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
                isa<RankedTensorType>(op.getResult(0).getType())) {
-      scopes.back()[op.getResult(0)].tensor = builder.clone(op)->getResult(0);
+      bindTensor(*builder.clone(op), op.getResult(0));
     } else if (auto strings = dyn_cast<ConstantOp>(op)) {
       bindStrings(strings);
     }
@@ -69,6 +69,10 @@ FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<Le
       emitError(outer) << "[E0308] a result of a body is of type " << yielded.getType();
     }
     ok &= value != nullptr;
+    if (ok && value->imaginary) {
+      unsupportedForms.push_back("a body gives a tensor of complex numbers");
+      ok = false;
+    }
     if (ok) {
       results.push_back(*value);
     }

@@ -38,6 +38,14 @@ public:
 private:
   /// Converts a node at the builder's insertion point.
   void convertNode(NodeOp node);
+  /// The results of a node, of which the legal forms of its operands are known. Nothing after an error.
+  std::optional<llvm::SmallVector<LegalValue>> legalize(NodeOp node, const LegalizerRegistry::Entry &entry,
+                                                        llvm::SmallVector<LegalValue *> inputs);
+  /// The same for a node that moves or measures complex numbers.
+  std::optional<llvm::SmallVector<LegalValue>>
+  legalizeParts(NodeOp node, const LegalizerRegistry::Entry &entry, llvm::ArrayRef<LegalValue *> inputs);
+  /// Remembers the tensor that `op` gives, a constant or the use of a weight, as the value of `result`.
+  void bindTensor(mlir::Operation &op, mlir::Value result);
   /// Verifies the ops before the insertion point and after `before`, and reports what is wrong with them as
   /// the node's error.
   mlir::LogicalResult verifyNew(mlir::Operation *before, NodeOp node);
@@ -57,6 +65,8 @@ private:
     }
     return count;
   }
+  /// What builds ops for `op` that are no node's.
+  LegalizeContext makeContext(mlir::Operation *op);
   mlir::LogicalResult convertResults();
   mlir::LogicalResult reportUnsupported();
   void eraseOld();

@@ -44,6 +44,8 @@ struct LegalValue {
   std::optional<Scalars> scalars;
   /// For strings: the tensor holds numbers of texts.
   bool isString = false;
+  /// For complex numbers: the tensor holds their real parts, this the imaginary ones.
+  mlir::Value imaginary;
   /// For a map with the same keys in every row: the keys of the columns, as texts.
   std::shared_ptr<const std::vector<std::string>> labels;
   /// For a sequence: its elements.
@@ -61,7 +63,9 @@ struct LegalValue {
 
   bool isKnown() const { return tensor || scalars || elements || isEmptyOptional; }
   bool isSequence() const { return elements || shapes; }
-  bool isNumeric() const { return !isString && !isSequence() && !keys && !isEmptyOptional && !presence; }
+  bool isNumeric() const {
+    return !isString && !imaginary && !isSequence() && !keys && !isEmptyOptional && !presence;
+  }
 };
 
 /// One `onnx.node`, whatever its dialect's op looks like.
@@ -277,6 +281,8 @@ public:
     bool takesAny = false;
     /// Whether operands may be numbers of texts, because elements are only moved, or not looked at.
     bool movesStrings = false, measuresStrings = false;
+    /// Whether operands may be complex numbers, because elements are only moved: each part by itself.
+    bool movesComplex = false;
   };
 
   /// `minInputs` operands must be there, not more than `maxInputs` may.
@@ -298,6 +304,12 @@ public:
   void moveStrings(llvm::ArrayRef<llvm::StringRef> opTypes, llvm::StringRef domain = "") {
     for (llvm::StringRef opType : opTypes) {
       entries[(domain + "|" + opType).str()].movesStrings = true;
+    }
+  }
+  /// The same for complex numbers.
+  void moveComplex(llvm::ArrayRef<llvm::StringRef> opTypes) {
+    for (llvm::StringRef opType : opTypes) {
+      entries[("|" + opType).str()].movesComplex = true;
     }
   }
   /// The same of operators whose results are no strings.

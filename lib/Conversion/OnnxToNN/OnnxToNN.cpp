@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Arguments.h"
+#include "Complex.h"
 #include "Conversion.h"
 #include "Results.h"
 #include "Windows.h"
@@ -60,27 +61,71 @@ void Conversion::convertNode(NodeOp node) {
   for (Value input : node.getInputs()) {
     inputs.push_back(isa<NoneType>(input.getType()) ? nullptr : find(input));
   }
-  sizes.setLoc(node.getLoc());
-  NodeView view{node.getOpType(), domain, {}, int64_t(node.getVersion()), node.getNodeAttrs(), node};
-  SmallVector<LegalValue *> none;
-  StringOperands strings(entry->movesStrings || entry->measuresStrings ? inputs : none);
-  LegalizeContext context(builder, tracker, sizes, view, texts, inputs, node.getNumResults(), this);
-  unsigned present = inputs.size();
-  for (unsigned i = 0; i < entry->minInputs; ++i) {
-    if (!context.has(i)) {
-      (void)context.error(
-          "E0305", llvm::formatv("input {0} is absent, at least {1} are needed", i, entry->minInputs).str());
+  bool hasParts = (entry->movesComplex || entry->measuresStrings) &&
+                  llvm::any_of(inputs, [](LegalValue *input) { return input && input->imaginary; });
+  std::optional<SmallVector<LegalValue>> results =
+      hasParts ? legalizeParts(node, *entry, inputs) : legalize(node, *entry, inputs);
+  if (!results) {
+    return;
+  }
+  for (auto [result, value] : llvm::zip_equal(node.getResults(), *results)) {
+    if (value.isKnown()) {
+      scopes.back()[result] = std::move(value);
+    } else if (!result.use_empty()) {
+      unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": result " +
+                                 std::to_string(result.getResultNumber()));
     }
   }
-  if (present > entry->maxInputs) {
+}
+
+std::optional<SmallVector<LegalValue>>
+Conversion::legalizeParts(NodeOp node, const LegalizerRegistry::Entry &entry, ArrayRef<LegalValue *> inputs) {
+  auto reduction = node.getNodeAttrs().getAs<StringAttr>("reduction");
+  if (reduction && reduction != "none" && reduction != "add") {
+    unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": reduction \"" +
+                               reduction.str() + "\" of complex numbers");
+    return std::nullopt;
+  }
+  PartOperands real(inputs, Part::Real), imaginary(inputs, Part::Imaginary);
+  std::optional<SmallVector<LegalValue>> results = legalize(node, entry, real.operands);
+  if (!results || entry.measuresStrings) {
+    return results;
+  }
+  std::optional<SmallVector<LegalValue>> others = legalize(node, entry, imaginary.operands);
+  if (!others) {
+    return std::nullopt;
+  }
+  for (auto [result, other] : llvm::zip_equal(*results, *others)) {
+    result.imaginary = other.tensor;
+  }
+  return results;
+}
+
+std::optional<SmallVector<LegalValue>>
+Conversion::legalize(NodeOp node, const LegalizerRegistry::Entry &entry, SmallVector<LegalValue *> inputs) {
+  sizes.setLoc(node.getLoc());
+  NodeView view{node.getOpType(),           node.getCanonicalDomain(), {},
+                int64_t(node.getVersion()), node.getNodeAttrs(),       node};
+  SmallVector<LegalValue *> none;
+  StringOperands strings(entry.movesStrings || entry.measuresStrings ? inputs : none);
+  LegalizeContext context(builder, tracker, sizes, view, texts, inputs, node.getNumResults(), this);
+  unsigned present = inputs.size();
+  for (unsigned i = 0; i < entry.minInputs; ++i) {
+    if (!context.has(i)) {
+      (void)context.error(
+          "E0305", llvm::formatv("input {0} is absent, at least {1} are needed", i, entry.minInputs).str());
+    }
+  }
+  if (present > entry.maxInputs) {
     (void)context.error(
         "E0305",
-        llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry->maxInputs).str());
+        llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry.maxInputs).str());
   }
   for (auto [i, input] : llvm::enumerate(inputs)) {
-    if (input && !entry->takesAny && !input->isNumeric()) {
+    if (input && (input->imaginary || (!entry.takesAny && !input->isNumeric()))) {
       (void)context.unsupported(llvm::formatv("input {0} is {1}", i,
                                               input->isString       ? "a tensor of strings"
+                                              : input->imaginary    ? "a tensor of complex numbers"
                                               : input->isSequence() ? "a sequence"
                                               : input->keys         ? "a map"
                                                                     : "an optional"));
@@ -89,7 +134,7 @@ void Conversion::convertNode(NodeOp node) {
   Block *block = builder.getInsertionBlock();
   Block::iterator point = builder.getInsertionPoint();
   Operation *before = point == block->begin() ? nullptr : &*std::prev(point);
-  bool ok = !context.hasFailed() && succeeded(entry->legalize(context)) && !context.hasFailed();
+  bool ok = !context.hasFailed() && succeeded(entry.legalize(context)) && !context.hasFailed();
   if (!ok) {
     if (context.unsupportedReason().empty()) {
       ++errors;
@@ -97,12 +142,12 @@ void Conversion::convertNode(NodeOp node) {
       unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": " +
                                  context.unsupportedReason().str());
     }
-    return;
+    return std::nullopt;
   }
   builder.setInsertionPoint(block, point);
   if (failed(verifyNew(before, node))) {
     ++errors;
-    return;
+    return std::nullopt;
   }
   // The nodes of a body have stated their own requirements.
   for (Operation *op : node.getBodies().empty() ? getNew(before) : SmallVector<Operation *>()) {
@@ -110,19 +155,15 @@ void Conversion::convertNode(NodeOp node) {
   }
   if (context.hasFailed()) {
     ++errors;
-    return;
+    return std::nullopt;
   }
-  for (auto [result, value] : llvm::zip_equal(node.getResults(), context.takeResults())) {
-    if (strings && entry->movesStrings && value.isKnown()) {
+  SmallVector<LegalValue> results = context.takeResults();
+  for (LegalValue &value : results) {
+    if (strings && entry.movesStrings && value.isKnown()) {
       makeStrings(context, value);
     }
-    if (value.isKnown()) {
-      scopes.back()[result] = std::move(value);
-    } else if (!result.use_empty()) {
-      unsupportedForms.push_back(node.getOpType().str() + " " + describe(node) + ": result " +
-                                 std::to_string(result.getResultNumber()));
-    }
   }
+  return results;
 }
 
 SmallVector<Operation *> Conversion::getNew(Operation *before) {
@@ -160,12 +201,28 @@ LogicalResult Conversion::verifyNew(Operation *before, NodeOp node) {
   return emitError(node.getLoc()) << "[E0307] the operands do not fit: " << text;
 }
 
+LegalizeContext Conversion::makeContext(Operation *op) {
+  NodeView view;
+  view.op = op;
+  sizes.setLoc(op->getLoc());
+  return LegalizeContext(builder, tracker, sizes, view, texts, {}, 0);
+}
+
+void Conversion::bindTensor(Operation &op, Value result) {
+  LegalValue &value = scopes.back()[result];
+  value.tensor = op.getResult(0);
+  if (auto constant = dyn_cast<arith::ConstantOp>(op);
+      constant && isa<ComplexType>(nn::getElementType(value.tensor))) {
+    value = bindComplex(builder, constant);
+  } else if (op.removeDiscardableAttr(kPartsAttr)) {
+    LegalizeContext context = makeContext(&op);
+    value = splitParts(context, value.tensor);
+  }
+}
+
 LogicalResult Conversion::convertResults() {
   builder.setInsertionPoint(main.front().getTerminator());
-  NodeView view;
-  view.op = main.front().getTerminator();
-  sizes.setLoc(view.op->getLoc());
-  LegalizeContext context(builder, tracker, sizes, view, texts, {}, 0);
+  LegalizeContext context = makeContext(main.front().getTerminator());
   return lathe::onnx::convertResults(context, main, [&](Value value) { return find(value); });
 }
 
@@ -213,6 +270,14 @@ LogicalResult Conversion::run() {
       main.setArgAttr(argument.getArgNumber(), nn::kStringAttr, builder.getUnitAttr());
       value.isString = true;
     }
+    if (main.getArgAttr(argument.getArgNumber(), kPartsAttr)) {
+      main.removeArgAttr(argument.getArgNumber(), builder.getStringAttr(kPartsAttr));
+      main.setArgAttr(argument.getArgNumber(), nn::kComplexAttr, builder.getUnitAttr());
+      builder.setInsertionPoint(
+          &*llvm::find_if(main.front(), [](Operation &op) { return !isa<nn::DimSymbolOp>(op); }));
+      LegalizeContext context = makeContext(main);
+      value = splitParts(context, argument);
+    }
   }
   SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
   for (Operation *op : ops) {
@@ -221,7 +286,8 @@ LogicalResult Conversion::run() {
       convertNode(node);
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
                isa<RankedTensorType>(op->getResult(0).getType())) {
-      scopes.back()[op->getResult(0)].tensor = op->getResult(0);
+      builder.setInsertionPointAfter(op);
+      bindTensor(*op, op->getResult(0));
     } else if (auto strings = dyn_cast<ConstantOp>(op)) {
       builder.setInsertionPoint(strings);
       bindStrings(strings);
@@ -306,6 +372,7 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
       return signalPassFailure();
     }
     SmallVector<std::string> options(shapes.begin(), shapes.end());
+    expandComplexWeights(getOperation());
     if (failed(convertArguments(main, options)) || failed(Conversion(main, registry).run())) {
       signalPassFailure();
     }

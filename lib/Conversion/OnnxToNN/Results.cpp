@@ -3,6 +3,7 @@
 
 #include "Results.h"
 
+#include "Complex.h"
 #include "Strings.h"
 
 #include "lathe/Dialect/NN/IR/NNService.h"
@@ -35,8 +36,8 @@ private:
   llvm::function_ref<LegalValue *(Value)> find;
   SmallVector<Value> results;
   SmallVector<std::string> names;
-  /// The results that are strings.
-  SmallVector<unsigned> stringResults;
+  /// The results that are strings, and those of complex numbers.
+  SmallVector<unsigned> stringResults, complexResults;
 };
 } // namespace
 
@@ -98,6 +99,11 @@ LogicalResult ResultConverter::convertResult(LegalValue value, const std::string
   if (std::exchange(value.isString, false)) {
     stringResults.push_back(results.size());
   }
+  if (value.imaginary) {
+    complexResults.push_back(results.size());
+    value.tensor = joinParts(c, value);
+    value.imaginary = Value();
+  }
   if (value.labels) {
     addMetadata("lathe.labels." + name, toJson(*value.labels));
   }
@@ -125,6 +131,9 @@ LogicalResult ResultConverter::convertReturn() {
     if (!name.empty()) {
       main.setResultAttr(i, nn::NNDialect::kNameAttr, c.b.getStringAttr(name));
     }
+  }
+  for (unsigned i : complexResults) {
+    main.setResultAttr(i, nn::kComplexAttr, c.b.getUnitAttr());
   }
   return success();
 }

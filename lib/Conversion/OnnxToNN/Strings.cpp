@@ -264,4 +264,10 @@ void lathe::onnx::registerStrings(LegalizerRegistry &registry) {
                         "SplitToSequence", "Squeeze",         "Tile",
                         "Transpose",       "Unsqueeze",       "Where"});
   registry.measureStrings({"Shape", "Size"});
+  registry.moveComplex({"CenterCropPad",   "Compress",      "Concat",         "DepthToSpace",    "Expand",
+                        "Flatten",         "Gather",        "GatherElements", "GatherND",        "Identity",
+                        "OneHot",          "Pad",           "Reshape",        "ReverseSequence", "Scatter",
+                        "ScatterElements", "ScatterND",     "Slice",          "SpaceToDepth",    "Split",
+                        "Squeeze",         "TensorScatter", "Tile",           "Transpose",       "Trilu",
+                        "Unsqueeze",       "Where"});
 }

@@ -114,6 +114,8 @@ enum lathe_dtype {
   LATHE_FLOAT64 = 11,
   LATHE_UINT32 = 12,
   LATHE_UINT64 = 13,
+  LATHE_COMPLEX64 = 14, /* the real part, then the imaginary one */
+  LATHE_COMPLEX128 = 15,
   LATHE_BFLOAT16 = 16,
   LATHE_FLOAT8E4M3FN = 17,
   LATHE_FLOAT8E4M3FNUZ = 18,

@@ -16,6 +16,9 @@ namespace lathe::nn {
 
 /// Marks arguments and results of `@main` whose elements are numbers of texts.
 inline constexpr llvm::StringLiteral kStringAttr = "nn.string";
+/// Marks arguments and results of `@main` that are complex numbers: the last dimension, of two, has their
+/// parts.
+inline constexpr llvm::StringLiteral kComplexAttr = "nn.complex";
 /// Of the module: the texts that it numbers, in the order of their numbers.
 inline constexpr llvm::StringLiteral kTextsAttr = "nn.texts";
 /// The components of the runtime, and the most operands of a service.
