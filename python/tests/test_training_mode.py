@@ -63,6 +63,46 @@ def test_batch_normalization(tmp_path, dims, momentum):
         np.testing.assert_allclose(got[name], feeds[old] * momentum + current.reshape(3) * (1 - momentum), rtol=1e-5)
 
 
+def old_batch_normalization(folder, opset, outputs, **attributes):
+    node = helper.make_node("BatchNormalization", ["x", "scale", "bias", "mean", "var"], ["y", "m", "v", "sm", "sv"],
+                            epsilon=1e-3, **attributes)
+    proto = model([node], [value("x", FLOAT, "N", "C", "S")] + [value(name, FLOAT, "C") for name in VECTORS],
+                  [value(name, FLOAT, *[None] * (3 if name == "y" else 1)) for name in outputs], opset=opset)
+    return compile_model(proto, folder)
+
+
+VECTORS = ("scale", "bias", "mean", "var")
+
+
+@pytest.mark.parametrize("opset", [6, 7, 9])
+def test_batch_normalization_before_it_had_a_training_mode(tmp_path, opset):
+    """Results that only training has make a node one of training; a model without them is one of inference."""
+    rng = np.random.default_rng(0)
+    x = (3 * rng.standard_normal((4, 3, 5)) + 5).astype(np.float32)
+    feeds = {"x": x, **{name: rng.random(3, np.float32) for name in VECTORS}}
+    wide, column = x.astype(np.float64), lambda name: feeds[name].reshape(1, 3, 1)
+    mean, var = wide.mean((0, 2)), wide.var((0, 2))
+    want = {"y": (wide - mean[:, None]) / np.sqrt(var[:, None] + 1e-3) * column("scale") + column("bias"),
+            "m": feeds["mean"] * 0.7 + mean * 0.3, "v": feeds["var"] * 0.7 + var * 0.3, "sm": mean, "sv": var}
+    got = old_batch_normalization(tmp_path, opset, list(want), momentum=0.7)(feeds)
+    for name, expected in want.items():
+        np.testing.assert_allclose(got[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
+    got = old_batch_normalization(tmp_path, opset, ["y"], momentum=0.7)(feeds)
+    want = (wide - column("mean")) / np.sqrt(column("var") + 1e-3) * column("scale") + column("bias")
+    np.testing.assert_allclose(got["y"], want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset, attribute", [(6, {"is_test": 1}), (15, {"training_mode": 0})])
+def test_inference_has_no_statistics(tmp_path, opset, attribute):
+    outputs = ["y", "m"]
+    node = helper.make_node("BatchNormalization", ["x", *VECTORS], outputs, **attribute)
+    proto = model([node], [value("x", FLOAT, 2, 3, 4)] + [value(name, FLOAT, 3) for name in VECTORS],
+                  [value(name, FLOAT, None) for name in outputs], opset=opset)
+    with pytest.raises(lathe.ModelError, match="which only training has: ") as caught:
+        compile_model(proto, tmp_path)
+    assert caught.value.code == "E0303"
+
+
 @pytest.mark.parametrize("opset, slope", [(6, (3,)), (6, (1,)), (16, (3, 1)), (16, (4,)), (16, (2, 3, 4))])
 def test_prelu_with_several_slopes(tmp_path, opset, slope):
     proto = model([helper.make_node("PRelu", ["x", "s"], ["y"])], [value("x", FLOAT, "A", "B", "C"),

@@ -140,15 +140,25 @@ static LogicalResult trainBatchNorm(LegalizeContext &c) {
     Value old = c.cast(c.operand(2 + i), wide);
     Value next = c.add(c.mul(old, c.scalar(momentum, old)), c.mul(current, c.scalar(1 - momentum, current)));
     (void)c.set(i, c.cast(next, c.elementType(2 + i)));
+    if (c.node.version < 14) {
+      (void)c.set(2 + i, c.cast(current, c.elementType(2 + i))); // as the batch has them
+    }
   }
   return c.set(c.cast(result, type));
 }
 
 /// BatchNormalization in inference is `x * a + b` with constant a and b for each channel.
 static LogicalResult legalizeBatchNorm(LegalizeContext &c) {
-  bool isTraining = c.intAttr("training_mode", 0) != 0;
-  if (!isTraining && c.isUsed(1)) {
-    return c.unsupported("results other than the first without training_mode");
+  // Before version 14, a node is one of a training step if it has the results that only training gives.
+  bool hasStatistics = llvm::any_of(llvm::seq(1u, 5u), [&](unsigned i) { return c.isUsed(i); });
+  bool isTraining = c.node.version < 14 ? hasStatistics && c.intAttr("is_test", 0) == 0
+                                        : c.intAttr("training_mode", 0) != 0;
+  if (!isTraining && hasStatistics) {
+    StringRef mode = c.node.version < 14 ? "is_test" : "training_mode";
+    return c.error("E0303",
+                   "results other than the first are used, which only training has: " + mode + " is " +
+                       std::to_string(c.intAttr(mode, 0)),
+                   mode);
   }
   if (!checkChannelVectors(c, 1, 4, 2)) {
     return failure();
