@@ -141,6 +141,11 @@ private:
     if (Error error = readIR(context, options.input).moveInto(module)) {
       return error;
     }
+    if (options.from != Stage::Onnx) {
+      if (Error error = checkTypes(*module)) {
+        return error;
+      }
+    }
     std::string text;
     llvm::raw_string_ostream stream(text);
     module->print(stream, withoutWeights());

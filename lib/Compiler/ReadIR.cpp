@@ -9,6 +9,7 @@
 
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
 
@@ -30,6 +31,35 @@ Expected<OwningOpRef<ModuleOp>> lathe::readIR(MLIRContext &context, StringRef pa
     return error;
   }
   return module;
+}
+
+/// The first of `values` that is made of complex numbers, or null.
+static Value findComplex(ValueRange values) {
+  auto found = llvm::find_if(
+      values, [](Value value) { return isa<ComplexType>(getElementTypeOrSelf(value.getType())); });
+  return found == values.end() ? Value() : *found;
+}
+
+Error lathe::checkTypes(ModuleOp module) {
+  Value found;
+  module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    found = findComplex(op->getResults());
+    for (Region &region : op->getRegions()) {
+      for (Block &block : region) {
+        found = found ? found : findComplex(block.getArguments());
+      }
+    }
+    return found ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (!found) {
+    return Error::success();
+  }
+  std::string text;
+  llvm::raw_string_ostream(text) << found.getType();
+  ModelError error(ErrorCode::E0401, "a value has type " + text + ", which no kernel computes with");
+  error.help = "real and imaginary parts stand in a dimension of their own";
+  setPlace(error, found.getLoc());
+  return llvm::make_error<ModelError>(std::move(error));
 }
 
 /// Whether the weight's value is a reference to bytes that are not there.

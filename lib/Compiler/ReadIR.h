@@ -16,6 +16,10 @@ namespace lathe {
 /// Parses and verifies the file at `path`; "-" is standard input.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> readIR(mlir::MLIRContext &context, llvm::StringRef path);
 
+/// Fails if a value of `module`, which is of the nn dialect or past it, has a type that no kernel computes
+/// with.
+llvm::Error checkTypes(mlir::ModuleOp module);
+
 /// Text names large weights but does not hold their bytes. Gives those of `module` the data that the weights
 /// of the same names have in `model`, which must be of the same context; fails where one has none or another
 /// type.

@@ -28,6 +28,10 @@
 // LEVEL: error[E0001]: --dump-ir-after=nn-fuse-gelu: this pass does not run from nn to kernel at -O0
 // RUN: not lathe compile --from=nn --to=kernel %s --run-pass-until=-1 2>&1 | FileCheck %s --check-prefix=NUMBER
 // NUMBER: error[E0001]: --run-pass-until=-1: expects a number from 0 to
+// RUN: echo 'func.func private @k(%%a: memref<?xi8>, %%b: memref<4xcomplex<f32>>)  { return }' > %t.kernel.mlir
+// RUN: not lathe compile --from=kernel %t.kernel.mlir -o %t.so 2>&1 | FileCheck %s --check-prefix=COMPLEX
+// COMPLEX: error[E0401]: a value has type memref<4xcomplex<f32>>, which no kernel computes with
+// COMPLEX: help: real and imaginary parts stand in a dimension of their own
 
 nn.weight private @w : tensor<4xf32> = dense_resource<w>
 func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
