@@ -130,6 +130,14 @@ def test_half_a_spectrum_gives_back_its_signal(length):
     np.testing.assert_allclose(got[..., 0], signal, atol=1e-5)
 
 
+@SYMBOLIC
+def test_a_transform_of_nothing_is_nothing(symbolic):
+    x = np.zeros((3, 0, 1), np.float32)
+    assert run("DFT", {"x": x}, ["y"], opset=17, axis=1, symbolic=symbolic)["y"].shape == (3, 0, 2)
+    with pytest.raises(lathe.ModelError):
+        run("DFT", {"x": x}, ["y"], opset=17, axis=1, onesided=1, symbolic=symbolic)
+
+
 def test_a_transform_of_the_parts_is_an_error():
     x = np.zeros((3, 8, 1), np.float32)
     with pytest.raises(lathe.ModelError, match="the axis is that of real and imaginary parts"):

@@ -67,7 +67,8 @@ def scan(b, op):
 @sampler("GRU", gates=3)
 @sampler("RNN", gates=1)
 def recurrent(b, op, gates):
-    steps, batch, inputs, hidden = b.random.randint(1, 4), b.random.randint(1, 3), b.size(1, 4), b.random.randint(1, 9)
+    # ONNX Runtime 1.32 dies of a step without inputs.
+    steps, batch, inputs, hidden = (b.random.randint(1, most) for most in (4, 3, 4, 9))
     directions = b.random.choice([1, 2])
     x = b.fresh((steps, batch, inputs))
     weights = b.fresh((directions, gates * hidden, inputs), constant=True)

@@ -296,9 +296,11 @@ def conv_transpose(b, op):
 @sampler("MaxPool", "AveragePool", "LpPool")
 def pool(b, op):
     x = b.fresh((b.size(1, 2), b.size(1, 3), b.random.randint(5, 8), b.random.randint(5, 8)))
-    b.add(op, [x], kernel_shape=[b.random.randint(1, 3), b.random.randint(1, 3)],
-          strides=[b.random.randint(1, 2), b.random.randint(1, 2)], ceil_mode=b.random.randint(0, 1),
-          pads=[b.random.randint(0, 0) for _ in range(4)])
+    window = [b.random.randint(1, 3), b.random.randint(1, 3)]
+    # Where steps are longer than windows, the last one may begin behind the end: ONNX Runtime leaves it out when it
+    # computes and not when it infers shapes.
+    b.add(op, [x], kernel_shape=window, strides=[b.random.randint(1, min(2, size)) for size in window],
+          ceil_mode=b.random.randint(0, 1))
 
 
 @sampler("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")

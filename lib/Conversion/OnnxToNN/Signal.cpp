@@ -174,8 +174,11 @@ static LogicalResult legalizeDFT(LegalizeContext &c) {
   } else {
     spectrum.length = size;
   }
-  c.require(sizes.compare(CompareKind::GreaterOrEqual, spectrum.length, c.one()),
-            "the transform has no elements");
+  // Of no elements there are no bins, unless their number is given or one more than half of them.
+  if (c.has(1) || onesided) {
+    c.require(sizes.compare(CompareKind::GreaterOrEqual, spectrum.length, c.one()),
+              "the transform has no elements");
+  }
   spectrum.bins = onesided && !spectrum.inverse ? halfSpectrum(c, spectrum.length) : spectrum.length;
   if (c.hasFailed()) {
     return failure();

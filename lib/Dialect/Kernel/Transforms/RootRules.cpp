@@ -124,6 +124,17 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
 
 static bool isFloat(Value value) { return isa<FloatType>(typeOf(value).getElementType()); }
 
+/// Whether one of the dimensions of `x` from `axis` on is 1: no kernel of rows takes it, as a tensor would
+/// have the same shape with and without it, and one that stands alone has no room for what lies between the
+/// parts of a composite op.
+static bool normalizesOne(Value x, int64_t axis, std::string &whyNot) {
+  if (!llvm::is_contained(typeOf(x).getShape().drop_front(axis), 1)) {
+    return false;
+  }
+  whyNot = "a dimension of one element is normalized";
+  return true;
+}
+
 std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) {
   return TypeSwitch<Operation *, std::optional<RootKind>>(op)
       .Case([&](nn::MatMulOp matMul) { return matMulKind(matMul, whyNot); })
@@ -133,7 +144,8 @@ std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) 
       .Case([&](nn::AttentionOp attention) { return attentionKind(attention, whyNot); })
       .Case([&](nn::SoftmaxOp softmax) -> std::optional<RootKind> {
         if (isFloat(softmax.getX()) && softmax.getAxis() == uint64_t(typeOf(softmax.getX()).getRank()) - 1) {
-          return RootKind::Rows;
+          return normalizesOne(softmax.getX(), softmax.getAxis(), whyNot) ? std::nullopt
+                                                                          : std::optional(RootKind::Rows);
         }
         whyNot = "only softmax of floats over the last dimension is fused";
         return std::nullopt;
@@ -143,7 +155,8 @@ std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) 
         if (llvm::all_of(norm->getOperands(), [&](Value operand) {
               return isFloat(operand) && typeOf(operand).getElementType().isF64() == isDouble;
             })) {
-          return RootKind::Rows;
+          return normalizesOne(norm.getX(), norm.getAxis(), whyNot) ? std::nullopt
+                                                                    : std::optional(RootKind::Rows);
         }
         whyNot = "only norms of floats are fused, of f64 with f64 only";
         return std::nullopt;

@@ -81,3 +81,13 @@ func.func @rows_of_one_element(%x: tensor<?x1xf32>) -> tensor<?x1xf32> {
   %0 = nn.reduce sum_square %x axes([1]) keep_dims(true) : tensor<?x1xf32> -> tensor<?x1xf32>
   return %0 : tensor<?x1xf32>
 }
+
+// A norm over a dimension of one element is none of rows, and by itself needs memory for its parts: these get kernels.
+// CHECK-LABEL: func @norm_over_one_element
+// CHECK-NOT:     nn.layer_norm
+// CHECK:         nn.reduce
+// CHECK:         return
+func.func @norm_over_one_element(%x: tensor<1x?x?x1xf32> {nn.dims = ["", "C", "S", ""]}, %s: tensor<1xf32>) -> tensor<1x?x?x1xf32> {
+  %0 = nn.layer_norm %x, %s axis(2) epsilon(1.0e-5) : tensor<1x?x?x1xf32>, tensor<1xf32> -> tensor<1x?x?x1xf32>
+  return %0 : tensor<1x?x?x1xf32>
+}
