@@ -125,6 +125,17 @@ def test_unsqueeze_and_squeeze(tmp_path, axes):
         compiled(x=x, axes=ints(1, -3))
 
 
+def test_squeeze_without_axes_keeps_what_only_the_run_knows(tmp_path):
+    """Nothing says the rank of the first result: a size that is 1 after all would change it."""
+    nodes = [helper.make_node("Squeeze", ["x"], ["s"], name="/squeeze"), helper.make_node("Relu", ["s"], ["y"])]
+    compiled = compile_model(model(nodes, [value("x", FLOAT, 1, "N", 1, 2)], ["y"]), tmp_path)
+    x = np.arange(6, dtype=np.float32).reshape(1, 3, 1, 2)
+    np.testing.assert_array_equal(compiled(x=x)["y"], x[0, :, 0])
+    with pytest.raises(lathe.ModelError, match="/squeeze"):
+        compiled(x=x[:, :1])
+    np.testing.assert_array_equal(compiled(x=x)["y"], x[0, :, 0])
+
+
 def test_squeeze_of_what_is_not_1(tmp_path):
     proto = model([node("Squeeze", ["x", "axes"], ["y"])], [value("x", FLOAT, 2, 1, 3), value("axes", INT64, 1)],
                   [value("y", FLOAT, None, None)])

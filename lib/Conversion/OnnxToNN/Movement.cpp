@@ -221,13 +221,23 @@ static LogicalResult squeezeByData(LegalizeContext &c, ArrayRef<Size> axes) {
   return c.set(c.reshape(c.operand(0), dropMarked(c, dims, markAxes(c, axes, rank), left)));
 }
 
-/// Squeeze of all dimensions that turn out to be 1, as many as the rank of the result says.
+/// Squeeze of all dimensions that turn out to be 1: as many as the rank of the result says, or if the model
+/// does not say it, those that are known to be.
 static LogicalResult squeezeOnes(LegalizeContext &c) {
   Sizes dims = c.shapeOf(0), marks;
   int64_t rank = dims.size();
   std::optional<int64_t> left = c.declaredRank(0);
   if (!left || *left > rank) {
-    return c.dataDependent("without axes, a dimension of unknown size may go or stay");
+    Sizes staying;
+    for (Size dim : dims) {
+      Size isOne = c.sizes.compare(CompareKind::Equal, dim, c.one());
+      if (getConstantIntValue(isOne) != 1) {
+        staying.push_back(dim);
+        c.require(c.sizes.compare(CompareKind::NotEqual, dim, c.one()),
+                  "without axes, a dimension whose size only the run knows must not be 1");
+      }
+    }
+    return c.hasFailed() ? failure() : setReshaped(c, staying);
   }
   Size total = c.b.getIndexAttr(0);
   for (Size dim : dims) {
