@@ -7,6 +7,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
 else()
   # g++ 12 takes the value of an empty std::optional or unique_function for one that is read.
   add_compile_options(-Wno-maybe-uninitialized)
+  # What MLIR's library, which clang has compiled, is asked for by the spelling of a type.
+  include_directories(BEFORE "${PROJECT_SOURCE_DIR}/cmake/gcc")
 endif()
 if(LATHE_SANITIZE)
   add_compile_options(-fsanitize=${LATHE_SANITIZE} -fno-omit-frame-pointer -g1)

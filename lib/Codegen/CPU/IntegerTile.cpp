@@ -183,7 +183,7 @@ private:
 
   /// One vector of i32 for each sum: chains added up, the halves of pairs joined, offsets taken off.
   SmallVector<Value> finish(SmallVector<Value> sums) {
-    SmallVector<Value> offsets(ArrayRef(sums).take_back(isOffset ? tile.vectors : 0));
+    SmallVector<Value> offsets(ArrayRef<Value>(sums).take_back(isOffset ? tile.vectors : 0));
     int64_t each = tile.sums() * parts;
     for (int64_t width = tile.chains / 2; width > 0; width /= 2) {
       for (int64_t i = 0; i < width * each; ++i) {
