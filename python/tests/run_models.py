@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Models of a few nodes, run by Lathe and by ONNX Runtime."""
 
+import resource
+import time
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,6 +13,18 @@ from onnx import TensorProto, helper
 import lathe
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+def timed(function, *arguments, **options):
+    """The result, and how long it took: by the clock or in processor time of other processes, whichever is less, for the
+    machine may be busy with something else."""
+    def spent():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before, begin = spent(), time.monotonic()
+    result = function(*arguments, **options)
+    return result, min(time.monotonic() - begin, spent() - before)
 
 
 def value(name, dtype, *dims):

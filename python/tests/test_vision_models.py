@@ -4,7 +4,6 @@
 
 import os
 import subprocess
-import time
 
 import numpy as np
 import onnx
@@ -14,6 +13,7 @@ import pytest
 import lathe
 from lathe.compiler import driver
 from lathe.zoo.vision import TOPOLOGIES, ocr_models, topology
+from run_models import timed
 
 FULL = bool(os.environ.get("LATHE_TEST_FULL"))
 # Of the largest number of a result.
@@ -46,9 +46,7 @@ def transposes_left(path, folder):
 @pytest.mark.parametrize("name", full_only(OCR_SHAPES, ["ocr_cls"]))
 def test_ocr_model_agrees_with_onnx_runtime(name, tmp_path):
     path = ocr_models()[name]
-    start = time.monotonic()
-    model = lathe.compile(path, tmp_path / "model.so")
-    seconds = time.monotonic() - start
+    model, seconds = timed(lathe.compile, path, tmp_path / "model.so")
     assert not FULL or seconds < COMPILE_SECONDS
     session = onnxruntime.InferenceSession(path)
     rng = np.random.default_rng(1)
