@@ -106,7 +106,7 @@ TEST(Report, survivesJSON) {
   EXPECT_EQ(back.remarks[0].kind, Remark::Missed);
   EXPECT_EQ(back.remarks[0].node, "/a");
   ASSERT_EQ(back.compression.size(), 1u);
-  EXPECT_EQ(json::Value(back.toJSON()), json::Value(report.toJSON()));
+  EXPECT_EQ(llvm::json::Value(back.toJSON()), llvm::json::Value(report.toJSON()));
   ASSERT_EQ(back.compression.size(), 1u);
   EXPECT_EQ(llvm::json::Value(back.toJSON()), llvm::json::Value(report.toJSON()));
   EXPECT_EQ(back.numbers, (std::vector<std::pair<std::string, int64_t>>{{"nodes", 4}}));
