@@ -4,7 +4,8 @@
 were made of, in one run: a table, and JSON with date and processor.
 
 The models are products, MiniLM quantized while it runs, and ResNet-50 with random weights and measured ranges, both
-written by ONNX Runtime's quantizer. `--prepare` only makes and compiles them.
+written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32 (MatMulNBits), products and MiniLM.
+`--prepare` only makes and compiles them.
 """
 
 import argparse
@@ -25,7 +26,10 @@ from lathe.zoo import build_models, quantized  # noqa: E402
 from lathe.zoo.vision import topology  # noqa: E402
 
 PRODUCTS = [(128, 384, 384), (128, 384, 1536), (128, 1536, 384), (16, 384, 1536), (1, 768, 3072), (512, 512, 512)]
-CASES = [*(f"product_{m}x{k}x{n}" for m, k, n in PRODUCTS), "minilm_s16", "minilm_s128", "resnet50"]
+# Of weights of 4 bits, from memory and from caches, with few rows and many.
+BLOCK_PRODUCTS = [(1, 4096, 4096), (1, 4096, 16384), (4, 4096, 16384), (16, 4096, 4096), (16, 384, 1536), (128, 384, 1536)]
+CASES = [*(f"product_{m}x{k}x{n}" for m, k, n in PRODUCTS), "minilm_s16", "minilm_s128", "resnet50",
+         *(f"blocks_{m}x{k}x{n}" for m, k, n in BLOCK_PRODUCTS), "minilm-int4_s16", "minilm-int4_s128"]
 
 
 def picture(seed):
@@ -42,6 +46,18 @@ def case(name, folder):
         model, inputs = quantized.product(*map(int, name.removeprefix("product_").split("x")))
         onnx.save(model, path)
         return None, path, inputs
+    if name.startswith("blocks"):
+        model, inputs = quantized.float_product(*map(int, name.removeprefix("blocks_").split("x")))
+        floats, path = folder / f"{name}.onnx", folder / f"{name}.int4.onnx"
+        if not path.exists():
+            onnx.save(model, floats)
+            quantized.quantize_blocks(model, path)
+        return floats, path, inputs
+    if name.startswith("minilm-int4"):
+        floats, inputs, path = build_models(folder)["minilm"], minilm_inputs(int(name.split("_s")[1])), folder / "minilm.int4.onnx"
+        if not path.exists():
+            quantized.quantize_blocks(floats, path)
+        return floats, path, inputs
     if name.startswith("minilm"):
         floats, inputs = build_models(folder)["minilm"], minilm_inputs(int(name.split("_s")[1]))
         if not path.exists():

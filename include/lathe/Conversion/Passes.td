@@ -35,7 +35,8 @@ def OnnxToNNPass : Pass<"convert-onnx-to-nn", "::mlir::ModuleOp"> {
   }];
   let options = [ListOption<"shapes", "shape", "std::string",
                             "fixes or bounds dimensions: x=1x128 (an input), S=128 (a symbol), S=1..512">];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::lathe::nn::NNDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::lathe::nn::NNDialect",
+                           "::lathe::pack::PackDialect"];
 }
 
 #endif // LATHE_CONVERSION_PASSES_TD

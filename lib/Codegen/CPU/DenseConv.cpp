@@ -155,7 +155,7 @@ LogicalResult DenseConvEmitter::findFilter() {
                                      << " columns and " << problem.groups << " groups";
   }
   auto input = problem.op.getFilter().getDefiningOp<kernel::InputOp>();
-  Value size = math().value(math().constant(panel.getStoredElements(input.getType())));
+  Value size = math().value(math().constant(panel.getStoredElements(input.getTensorType())));
   auto type = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
   filter = memref::ViewOp::create(builder, loc, type, input.getBytes(), math().value(math().constant(0)),
                                   ValueRange{size});

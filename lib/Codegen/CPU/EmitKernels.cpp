@@ -131,6 +131,7 @@ static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
     return kernel.emitError("has an unknown kernel.root");
   }
   Emitter emitter = getEmitter(*kind);
+  expandPackedInputs(kernel);
   if (failed(emitTasks(kernel, emitter, target))) {
     return failure();
   }

@@ -49,7 +49,7 @@ LogicalResult IntegerMatMulEmitter::findRhs() {
     return success();
   }
   panelWidth = panel.getWidth();
-  panelRows = panel.getStoredRows(input.getType());
+  panelRows = panel.getStoredRows(input.getTensorType());
   if (panel.getInterleave() != kByteGroup || !panel.getSums() || panelWidth % tiling.columns() != 0) {
     return problem.root->emitOpError()
            << "cannot read " << panel << " with a tile of " << tiling.columns() << " columns";

@@ -107,7 +107,7 @@ static LogicalResult emitLoops(EmitContext &context) {
     if (!isa<RankedTensorType>(operand.getType())) {
       inputs.push_back(operand);
     } else if (auto input = operand.getDefiningOp<kernel::InputOp>()) {
-      inputs.push_back(getMemory(context, input.getBytes(), input.getType(), input.getSizes()));
+      inputs.push_back(getMemory(context, input.getBytes(), input.getTensorType(), input.getSizes()));
     } else {
       FailureOr<Value> memory = getConstantMemory(context, operand);
       if (failed(memory)) {

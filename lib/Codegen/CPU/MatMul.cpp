@@ -8,6 +8,7 @@
 
 #include "ColumnTile.h"
 #include "MatMulProblem.h"
+#include "PackedPanels.h"
 #include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
 
@@ -27,6 +28,9 @@ constexpr int64_t kGrainOperations = 500000;
 
 /// How much of the reduced dimension is packed at a time.
 constexpr int64_t kPackedDepth = 256;
+
+/// How much of it is decoded at a time: with as much of the rows of a task it stays in the first-level cache.
+constexpr int64_t kDecodedDepth = 128;
 
 /// Lines that a register tile may fetch ahead with each unrolled step: more hold it up.
 constexpr int64_t kMaxPrefetchLines = 4;
@@ -56,6 +60,7 @@ private:
 
   LogicalResult emitTask(Value number);
   LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns);
+  void emitSums(const MatMulGrid::Task &task, const ColumnTile &columns);
   void emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, Value firstDepth,
                       OpFoldResult depth);
   /// The tiles of full height, of the rows below `done`.
@@ -66,6 +71,8 @@ private:
                 const PrefetchStream &prefetch);
   /// What tile number `row / rows` fetches: its share of the next panel.
   PrefetchStream getShareOfNext(Value row, OpFoldResult depth, const MatrixRef &rhsRef, int64_t lines);
+  /// The left-hand side from (row, firstDepth) of the task on.
+  MatrixRef getLhs(const MatMulGrid::Task &task, Value row, OpFoldResult firstDepth);
   /// The right-hand side from row `firstDepth` on at the columns of the task.
   MatrixRef getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth);
   void packTransposed(const MatMulGrid::Task &task, const MatrixRef &source, OpFoldResult depth);
@@ -92,6 +99,7 @@ private:
 
   StridedView lhs, rhs;
   OpFoldResult lhsRowStride;
+  std::optional<PackedPanels> packed;
   /// The width of the panels of the right-hand side, 0 if it is a matrix with strides.
   int64_t panelWidth = 0;
   bool packs = false, readsInPlace = false;
@@ -138,6 +146,10 @@ LogicalResult MatMulEmitter::findLhs() {
 }
 
 LogicalResult MatMulEmitter::findRhs() {
+  if ((packed = PackedPanels::find(context, problem.rhs))) {
+    packs = true;
+    return success();
+  }
   auto input = problem.rhs.getDefiningOp<kernel::InputOp>();
   if (auto argument = input ? dyn_cast<BlockArgument>(input.getBytes()) : BlockArgument()) {
     auto panel = context.kernel.getArgAttrOfType<nn::PanelAttr>(argument.getArgNumber(),
@@ -177,7 +189,8 @@ LogicalResult MatMulEmitter::findRhs() {
 
 /// Packed columns must fit on the stack, and panels into the second-level cache.
 void MatMulEmitter::chooseDepth() {
-  int64_t limit = packs || evaluatesLhs ? kPackedDepth : tiling.blockDepth;
+  int64_t limit = packed ? kDecodedDepth : packs || evaluatesLhs ? kPackedDepth : tiling.blockDepth;
+  int64_t unit = packed ? packed->getWordRows() : 4;
   std::optional<int64_t> depth = getConstantIntValue(problem.k);
   if (depth && *depth <= limit) {
     blockDepth = problem.k;
@@ -189,7 +202,7 @@ void MatMulEmitter::chooseDepth() {
     // Equal blocks without a remainder, if there are such of at least half the size.
     int64_t blocks = llvm::divideCeil(*depth, limit);
     for (int64_t count = blocks; count <= 2 * blocks; ++count) {
-      if (*depth % (4 * count) == 0) {
+      if (*depth % (unit * count) == 0) {
         blockDepth = math().constant(*depth / count);
         return;
       }
@@ -205,7 +218,7 @@ LogicalResult MatMulEmitter::emit() {
   epilogueViews = getEpilogueViews(context, problem.result, problem.output);
   scratch = makeScratch(builder, loc, builder.getF32Type(), tiling.blockRows * tiling.columns());
   if (packs) {
-    int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), tiling.lanes);
+    int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), 16);
     packScratch = makeScratch(builder, loc, builder.getF32Type(), depth * tiling.columns());
   }
   LogicalResult result = success();
@@ -220,6 +233,27 @@ LogicalResult MatMulEmitter::emitTask(Value number) {
 }
 
 LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
+  if (!packed || !packed->hasWholeWords() || evaluatesLhs) {
+    emitSums(task, columns);
+    return emitEpilogue(task, columns);
+  }
+  // Decoding into memory pays once several rows read it.
+  OpFoldResult few = math().constant(context.target.vectorRegisters >= 32 ? 4 : 1);
+  Value isFew = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, math().value(task.rows),
+                                      math().value(few));
+  auto choose = scf::IfOp::create(builder, loc, isFew, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(choose.thenBlock());
+  Value zero = math().value(math().constant(0));
+  packed->emitFewRows(builder, loc, tiling, task.rows, *getConstantIntValue(few),
+                      getLhs(task, zero, math().constant(0)), task.firstColumn, scratch);
+  builder.setInsertionPointToStart(choose.elseBlock());
+  emitSums(task, columns);
+  builder.setInsertionPointAfter(choose);
+  return emitEpilogue(task, columns);
+}
+
+void MatMulEmitter::emitSums(const MatMulGrid::Task &task, const ColumnTile &columns) {
   if (!isBlocked) {
     emitDepthBlock(task, columns, math().value(math().constant(0)), blockDepth);
   } else {
@@ -231,7 +265,6 @@ LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const Col
       emitDepthBlock(task, columns, firstDepth, isEven ? blockDepth : math().min(blockDepth, left));
     });
   }
-  return emitEpilogue(task, columns);
 }
 
 MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {
@@ -243,7 +276,11 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
     offset = math().add(offset, math().mul(firstDepth, width));
     return {rhs.base, math().value(offset), width, one};
   }
-  MatrixRef packed{packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
+  MatrixRef packedRef{packScratch, math().value(math().constant(0)), math().constant(tiling.columns()), one};
+  if (packed) {
+    packed->decode(builder, loc, tiling, task.firstColumn, firstDepth, depth, packScratch);
+    return packedRef;
+  }
   if (evaluatesRhs) {
     OpFoldResult columns =
         math().min(math().constant(tiling.columns()), math().sub(problem.n, task.firstColumn));
@@ -251,7 +288,7 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
         broadcastBatchIndex(builder, loc, ArrayRef(rhsDims).drop_back(2), task.batchIndex);
     packEvaluated(problem.rhs, leading, firstDepth, task.firstColumn, depth, columns, packScratch,
                   tiling.columns());
-    return packed;
+    return packedRef;
   }
   size_t rank = rhs.strides.size();
   OpFoldResult rowStride = rhs.strides[rank - 2], columnStride = rhs.strides[rank - 1];
@@ -267,7 +304,7 @@ MatrixRef MatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth, 
   } else {
     packElements(task, source, depth);
   }
-  return packed;
+  return packedRef;
 }
 
 void MatMulEmitter::packEvaluated(Value tensor, ArrayRef<OpFoldResult> leading, OpFoldResult firstRow,
@@ -420,20 +457,22 @@ PrefetchStream MatMulEmitter::getShareOfNext(Value row, OpFoldResult depth, cons
   return {math().add(math().mul(depth, rhsRef.rowStride), share), lines};
 }
 
+MatrixRef MatMulEmitter::getLhs(const MatMulGrid::Task &task, Value row, OpFoldResult firstDepth) {
+  if (evaluatesLhs) {
+    Value offset = math().value(math().mul(row, lhsRowStride));
+    return {lhsScratch, offset, lhsRowStride, math().constant(1)};
+  }
+  OpFoldResult offset = getBatchOffset(builder, loc, lhs, task.batchIndex);
+  offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
+  offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
+  return {lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
+}
+
 void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height,
                              Value row, Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef,
                              const PrefetchStream &prefetch) {
   RegisterTile tile = tiling.tile(height, columns.vectors);
-  MatrixRef lhsRef;
-  if (evaluatesLhs) {
-    Value offset = math().value(math().mul(row, lhsRowStride));
-    lhsRef = {lhsScratch, offset, lhsRowStride, math().constant(1)};
-  } else {
-    OpFoldResult offset = getBatchOffset(builder, loc, lhs, task.batchIndex);
-    offset = math().add(offset, math().mul(math().add(task.firstRow, row), lhsRowStride));
-    offset = math().add(offset, math().mul(firstDepth, lhs.strides.back()));
-    lhsRef = {lhs.base, math().value(offset), lhsRowStride, lhs.strides.back()};
-  }
+  MatrixRef lhsRef = getLhs(task, row, firstDepth);
 
   SmallVector<Value> places;
   OpFoldResult place = math().mul(row, math().constant(tiling.columns()));

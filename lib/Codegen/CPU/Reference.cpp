@@ -112,7 +112,7 @@ LogicalResult ReferenceLowering::lowerInput(kernel::InputOp input) {
   if (argument && kernel.getArgAttr(argument.getArgNumber(), kernel::KernelDialect::kPanelAttr)) {
     return input.emitOpError("lies in panels, which only products read");
   }
-  RankedTensorType type = getSignlessType(input.getType());
+  RankedTensorType type = getSignlessType(input.getTensorType());
   auto signless = kernel::InputOp::create(rewriter, input.getLoc(), type, input.getBytes(), input.getSizes());
   mapping.map(input.getResult(), signless.getResult());
   inputs.push_back(signless);
@@ -122,7 +122,7 @@ LogicalResult ReferenceLowering::lowerInput(kernel::InputOp input) {
 void ReferenceLowering::placeInputs() {
   for (kernel::InputOp input : inputs) {
     rewriter.setInsertionPoint(input);
-    auto type = cast<RankedTensorType>(input.getType());
+    auto type = input.getTensorType();
     Value memory = getMemory(input.getBytes(), type, input.getSizes());
     rewriter.replaceOpWithNewOp<bufferization::ToTensorOp>(input, type, memory, /*restrict=*/true);
   }

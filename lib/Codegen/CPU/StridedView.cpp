@@ -63,7 +63,7 @@ static FailureOr<StridedView> getInputView(EmitContext &context, kernel::InputOp
     return failure();
   }
   SmallVector<OpFoldResult> sizes(*dims);
-  Type elementType = cast<RankedTensorType>(input.getType()).getElementType();
+  Type elementType = input.getTensorType().getElementType();
   Value base = getElements(context.builder, input, input.getBytes(), getMemoryType(elementType), sizes);
   return getDenseView(context.builder, input.getLoc(), base, sizes, getRegisterType(elementType));
 }

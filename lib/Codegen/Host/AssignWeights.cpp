@@ -8,6 +8,7 @@
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
@@ -35,6 +36,10 @@ struct KernelUse {
 
 int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
+  if (auto packed = dyn_cast<pack::PackedTensorType>(weight.getType())) {
+    return weight.getPanelAttr() ? packed.getFormat().getPanelLayout(type)->bytes()
+                                 : pack::getComponentBytes(packed);
+  }
   int64_t elements = type.getNumElements();
   if (nn::PanelAttr panel = weight.getPanelAttr()) {
     elements = panel.getStoredElements(type);
@@ -93,8 +98,14 @@ private:
     std::optional<kernel::RootKind> kind =
         root ? kernel::symbolizeRootKind(root.getValue()) : std::optional<kernel::RootKind>();
     OpOperand &use = *input.getResult().use_begin();
-    auto type = cast<RankedTensorType>(input.getType());
     MLIRContext *context = kernel.getContext();
+    if (auto decode = dyn_cast<pack::DecodeOp>(use.getOwner())) {
+      return getPackedPanel(decode, kind);
+    }
+    auto type = dyn_cast<RankedTensorType>(input.getType());
+    if (!type) {
+      return {};
+    }
     if (use.getOperandNumber() == 1 && isa<nn::IntegerMatMulOp, nn::IntegerConvOp>(use.getOwner())) {
       return getBytePanel(use.getOwner(), kind, type);
     }
@@ -114,6 +125,18 @@ private:
       joined = groups % count == 0 ? count : joined;
     }
     return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1, /*sums=*/false, groups, joined);
+  }
+
+  /// The same for a packed matrix that a product decodes.
+  static nn::PanelAttr getPackedPanel(pack::DecodeOp decode, std::optional<kernel::RootKind> kind) {
+    if (kind != kernel::RootKind::MatMul || !decode->hasOneUse() ||
+        decode->use_begin()->getOperandNumber() != 1 || !isa<nn::MatMulOp>(*decode->user_begin())) {
+      return {};
+    }
+    pack::PackedTensorType type = decode.getX().getType();
+    std::optional<pack::PanelLayout> layout = type.getFormat().getPanelLayout(type.getTensorType());
+    return layout ? nn::PanelAttr::get(decode.getContext(), pack::PanelLayout::kWidth, layout->wordRows())
+                  : nn::PanelAttr();
   }
 
   /// The same for the right-hand side of a product of bytes.

@@ -10,6 +10,7 @@
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/StringMap.h"
@@ -175,6 +176,9 @@ private:
 
   /// The bytes of an input that are read: all, unless every use picks some of them; then what is picked.
   FailureOr<Value> countRead(Value input) {
+    if (auto packed = dyn_cast<pack::PackedTensorType>(input.getType())) {
+      return constant(pack::getComponentBytes(packed));
+    }
     FailureOr<Value> all = countElements(input);
     if (failed(all)) {
       return failure();

@@ -7,6 +7,7 @@
 
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "llvm/Support/MathExtras.h"
 
@@ -237,6 +238,25 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
   return Error::success();
 }
 
+/// Writes a packed weight: its panels, or its components one after the other.
+Error writePacked(nn::WeightOp weight, const nn::ConstantParts &parts, Buffer &buffer) {
+  auto type = cast<pack::PackedTensorType>(weight.getType());
+  if (weight.getPanelAttr()) {
+    return pack::writePanels(*type.getFormat().getPanelLayout(type.getTensorType()), parts,
+                             [&](size_t size) { return buffer.reserve(size); });
+  }
+  for (const nn::ConstantTensor &part : parts) {
+    int64_t elements = part.getType().getNumElements();
+    int64_t bytes = elements * codegen::getElementBytes(part.getType().getElementType());
+    llvm::Expected<char *> to = buffer.reserve(llvm::alignTo(bytes, nn::kComponentAlignment));
+    if (!to) {
+      return to.takeError();
+    }
+    part.copy(0, elements, *to);
+  }
+  return Error::success();
+}
+
 } // namespace
 
 Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink,
@@ -248,12 +268,14 @@ Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<c
     if (!offset) {
       continue; // only a source of others
     }
-    llvm::Expected<nn::ConstantTensor> contents = evaluator.read(weight);
-    if (!contents) {
-      return contents.takeError();
+    llvm::Expected<nn::ConstantParts> parts = evaluator.readParts(weight);
+    if (!parts) {
+      return parts.takeError();
     }
     NotFiniteCount notFinite;
-    if (Error error = writeWeight(weight, contents->getBlocks(), buffer, notFinite)) {
+    if (Error error = isa<nn::PackedTypeInterface>(weight.getType())
+                          ? writePacked(weight, *parts, buffer)
+                          : writeWeight(weight, parts->front().getBlocks(), buffer, notFinite)) {
       return error;
     }
     if (notFinite.nan || notFinite.infinite) {

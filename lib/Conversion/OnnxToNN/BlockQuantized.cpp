@@ -5,6 +5,7 @@
 /// com.microsoft's weights of 2, 4 and 8 bits with a scale for each block: MatMulNBits, MatMulBnb4 and
 /// GatherBlockQuantized.
 
+#include "PackedWeights.h"
 #include "Products.h"
 #include "Quantize.h"
 
@@ -104,6 +105,19 @@ static Value spread(LegalizeContext &c, Value list, const BlockMatrix &m, Value 
                 : repeatBlocks(c, list, 1, m.blockSize, c.b.getIndexAttr(m.rows));
 }
 
+/// The [K, N] matrix as it is in the file, decoded where it is read; null, with a remark, if it is no
+/// constant or has no format.
+static Value buildPackedMatrix(LegalizeContext &c, const BlockMatrix &m) {
+  PackedBlocks blocks{m.rows, m.columns, m.bits, m.blockSize, c.operand(1), c.operand(2), c.operandOrNull(3)};
+  std::string whyNot;
+  Value matrix = c.has(4) ? Value() : buildPackedBlocks(c, blocks, whyNot);
+  if (!matrix) {
+    emitRemark(c.loc) << "[convert-onnx-to-nn] missed: the weights of MatMulNBits are stored as numbers: "
+                      << (c.has(4) ? "g_idx puts their rows into groups of its own" : whyNot);
+  }
+  return matrix;
+}
+
 /// Operands: A, B, scales, zero points, g_idx, bias.
 static LogicalResult legalizeMatMulNBits(LegalizeContext &c) {
   std::optional<BlockMatrix> m = getMatrix(c);
@@ -126,29 +140,33 @@ static LogicalResult legalizeMatMulNBits(LegalizeContext &c) {
     }
     groups = c.slice(c.operand(4), 0, c.b.getIndexAttr(0), rows);
   }
+  bool arePacked = c.has(3) && c.elementType(3).isUnsignedInteger(8);
+  Value list =
+      c.has(3) ? asRows(c, 3, m->columns, arePacked ? (m->blocks * m->bits + 7) / 8 : m->blocks) : Value();
   if (c.hasFailed()) {
     return failure();
   }
-  Value zeros = nn::buildScalar(c.b, c.loc, f32, double(int64_t(1) << (m->bits - 1)));
-  if (c.has(3)) {
-    bool arePacked = c.elementType(3).isUnsignedInteger(8);
-    Value list = asRows(c, 3, m->columns, arePacked ? (m->blocks * m->bits + 7) / 8 : m->blocks);
+  auto finish = [&](Value matrix) -> LogicalResult {
+    Value result = matmul(c, c.cast(lhs, f32), matrix);
     if (c.hasFailed()) {
       return failure();
     }
+    if (c.has(5)) {
+      result = c.add(result, c.cast(c.operand(5), f32));
+    }
+    return c.set(c.cast(result, type));
+  };
+  if (Value packed = buildPackedMatrix(c, *m)) {
+    return finish(packed);
+  }
+  Value zeros = nn::buildScalar(c.b, c.loc, f32, double(int64_t(1) << (m->bits - 1)));
+  if (list) {
     list = arePacked ? unpack(c, list, m->bits, c.b.getIndexAttr(m->blocks)) : list;
     zeros = spread(c, c.cast(list, f32), *m, groups);
   }
   Value numbers = c.cast(unpack(c, bytes, m->bits, c.b.getIndexAttr(m->rows)), f32);
   numbers = c.mul(c.binary(BinaryKind::Sub, numbers, zeros), spread(c, c.cast(scales, f32), *m, groups));
-  Value result = matmul(c, c.cast(lhs, f32), c.transpose(numbers, {1, 0}));
-  if (c.hasFailed()) {
-    return failure();
-  }
-  if (c.has(5)) {
-    result = c.add(result, c.cast(c.operand(5), f32));
-  }
-  return c.set(c.cast(result, type));
+  return finish(c.transpose(numbers, {1, 0}));
 }
 
 /// Operands: data, indices, scales, zero points.

@@ -65,3 +65,59 @@ def product(rows, depth, columns, seed=0):
         [numpy_helper.from_array(array, name) for name, array in constants.items()])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     return model, {"x": rng.integers(0, 256, (rows, depth), np.uint8)}
+
+
+def _blocks(matrix, bits, block):
+    """A [K, N] matrix as MatMulNBits stores it, rounded to nearest: bytes [N, K / block, block * bits / 8] and f32 scales."""
+    depth, columns = matrix.shape
+    parts = np.ascontiguousarray(matrix.T).reshape(columns, depth // block, block)
+    extreme = np.take_along_axis(parts, np.abs(parts).argmax(-1)[..., None], -1)
+    scales = (extreme / -(1 << bits - 1)).astype("f4")
+    codes = np.rint(np.divide(parts, scales, out=np.zeros_like(parts), where=scales != 0)) + (1 << bits - 1)
+    codes = np.clip(codes, 0, (1 << bits) - 1).astype("u1").reshape(columns, depth // block, -1, 8 // bits)
+    return np.bitwise_or.reduce(codes << (bits * np.arange(8 // bits, dtype="u1")), axis=-1), scales[..., 0]
+
+
+def quantize_blocks(source, path, bits=4, block=32):
+    """Writes the model in the file `source` with its products with constant matrices as MatMulNBits: what a quantizer of
+    weights alone makes. Matrices whose rows fill no whole blocks stay."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = source if isinstance(source, onnx.ModelProto) else onnx.load(source)
+    matrices = {value.name: value for value in model.graph.initializer}
+    replaced = set()
+    for position, node in enumerate(model.graph.node):
+        value = matrices.get(node.input[1]) if node.op_type == "MatMul" else None
+        if value is None or len(value.dims) != 2 or value.data_type != onnx.TensorProto.FLOAT or value.dims[0] % block:
+            continue
+        name = value.name
+        if name not in replaced:
+            replaced.add(name)
+            codes, scales = _blocks(numpy_helper.to_array(value), bits, block)
+            model.graph.initializer.extend([numpy_helper.from_array(codes, f"{name}.codes"),
+                                            numpy_helper.from_array(scales, f"{name}.scales")])
+        made = helper.make_node("MatMulNBits", [node.input[0], f"{name}.codes", f"{name}.scales"], node.output, name=node.name,
+                                domain="com.microsoft", K=value.dims[0], N=value.dims[1], bits=bits, block_size=block)
+        model.graph.node.remove(node)
+        model.graph.node.insert(position, made)
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [value for value in model.graph.initializer if value.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+
+
+def float_product(rows, depth, columns, seed=0):
+    """MatMul with a weight, as a ModelProto, and an input."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(seed)
+    weight = rng.standard_normal((depth, columns), np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (rows, depth))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (rows, columns))], [numpy_helper.from_array(weight, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return model, {"x": rng.standard_normal((rows, depth), np.float32)}

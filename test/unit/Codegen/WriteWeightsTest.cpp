@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "lathe/Codegen/Host/Weights.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Parser/Parser.h"
@@ -18,7 +19,7 @@ namespace {
 
 class WriteWeightsTest : public testing::Test {
 protected:
-  WriteWeightsTest() { context.loadDialect<nn::NNDialect>(); }
+  WriteWeightsTest() { context.loadDialect<nn::NNDialect, pack::PackDialect>(); }
 
   /// The weight section of a module, as floats. Pads what is short of a whole float.
   llvm::Expected<std::vector<float>> write(llvm::StringRef text) {
@@ -245,6 +246,33 @@ TEST_F(WriteWeightsTest, CountsWhatIsNotFinite) {
        1);
   std::map<std::string, std::pair<int64_t, int64_t>> expected = {{"bad", {1, 1}}};
   EXPECT_EQ(notFinite, expected);
+}
+
+/// A weight that is encoded as int8, with scales of 1 and 2.
+static std::string encoded(llvm::StringRef elements) {
+  return ("nn.weight private @w : tensor<2x2xf32> = dense<" + elements + R"(>
+    nn.weight private @p : !pack.tensor<2x2xf32, #pack.int8<dynamic>> computed {
+      %0 = nn.weight_use @w : tensor<2x2xf32>
+      %1 = pack.encode %0 : tensor<2x2xf32> -> !pack.tensor<2x2xf32, #pack.int8<dynamic>>
+      nn.yield %1 : !pack.tensor<2x2xf32, #pack.int8<dynamic>>
+    } {lathe.offset = 0 : i64}
+  )")
+      .str();
+}
+
+TEST_F(WriteWeightsTest, EncodesAsItWrites) {
+  std::vector<float> values = head(encoded("[[127.0, -254.0], [-3.0, 4.0]]"), 32);
+  ASSERT_EQ(values.size(), 32u);
+  const int8_t codes[] = {127, -127, -3, 2};
+  EXPECT_EQ(memcmp(values.data(), codes, sizeof codes), 0);
+  // The next component begins at a multiple of 64 bytes.
+  EXPECT_EQ(values[16], 1);
+  EXPECT_EQ(values[17], 2);
+}
+
+TEST_F(WriteWeightsTest, SaysWhatCannotBeEncoded) {
+  EXPECT_EQ(failure(encoded("[[1.0, 0x7FC00000], [3.0, 4.0]]")),
+            "a weight cannot be stored as #pack.int8<dynamic>: 1 of its 4 elements are not finite");
 }
 
 TEST_F(WriteWeightsTest, TheSinksErrorIsHandedOn) {

@@ -61,6 +61,9 @@ Emitter getLoopsEmitter();
 /// Anything else, through linalg.
 Emitter getReferenceEmitter();
 
+/// Decodes the packed inputs of a kernel element by element, unless they come in panels.
+void expandPackedInputs(mlir::func::FuncOp kernel);
+
 } // namespace lathe::cpu
 
 #endif // LATHE_CODEGEN_CPU_EMITTERS_H

@@ -8,6 +8,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
+using namespace lathe;
 using namespace lathe::kernel;
 
 #include "lathe/Dialect/Kernel/IR/KernelDialect.cpp.inc"
@@ -34,7 +35,7 @@ static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inp
   for (auto [position, attr] : llvm::enumerate(shapes)) {
     auto shape = dyn_cast<DenseI64ArrayAttr>(attr);
     Type type = position < inputs.size() ? inputs[position] : results[position - inputs.size()];
-    auto tensor = cast<RankedTensorType>(type);
+    RankedTensorType tensor = nn::getLogicalType(type);
     if (!shape || shape.size() != tensor.getRank()) {
       return op->emitOpError() << "expects shape " << position << " to be an i64 array of "
                                << tensor.getRank() << " elements, like " << tensor;
@@ -83,7 +84,7 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 
 /// Checks that `sizes` holds one value per dynamic dimension of `type`.
 static LogicalResult verifySizes(Operation *op, Type type, ValueRange sizes) {
-  int64_t dynamic = cast<RankedTensorType>(type).getNumDynamicDims();
+  int64_t dynamic = nn::getLogicalType(type).getNumDynamicDims();
   if (dynamic != int64_t(sizes.size())) {
     return op->emitOpError() << "expects one size per dynamic dimension of " << type << ", " << dynamic
                              << ", but there are " << sizes.size();
@@ -121,7 +122,7 @@ FailureOr<SmallVector<SmallVector<OpFoldResult>>> InputOp::inferDims(OpBuilder &
                                                                      ArrayRef<SmallVector<OpFoldResult>>) {
   SmallVector<OpFoldResult> dims;
   ValueRange sizes = getSizes();
-  for (int64_t dim : cast<RankedTensorType>(getType()).getShape()) {
+  for (int64_t dim : nn::getLogicalType(getType()).getShape()) {
     if (ShapedType::isDynamic(dim)) {
       dims.push_back(sizes.front());
       sizes = sizes.drop_front();

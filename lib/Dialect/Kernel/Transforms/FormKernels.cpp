@@ -17,6 +17,7 @@
 #include "lathe/Dialect/NN/IR/NNHost.h"
 #include "lathe/Dialect/NN/IR/NNService.h"
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
@@ -221,9 +222,10 @@ private:
 
   void growRest(Operation *op) {
     bool fusible = fuse && (isFusible(op) || isView(op) || movesElements(op));
-    RootKind kind = isa<nn::LoopsOpInterface>(op) ? RootKind::Loops
-                    : fusible                     ? RootKind::Pointwise
-                                                  : RootKind::Reference;
+    // What decodes a packed tensor is pointwise in any case.
+    RootKind kind = isa<nn::LoopsOpInterface>(op)        ? RootKind::Loops
+                    : fusible || isa<pack::DecodeOp>(op) ? RootKind::Pointwise
+                                                         : RootKind::Reference;
     Cluster &cluster = newCluster(kind, op);
     if (fusible) {
       pullProducers(cluster);
@@ -352,7 +354,7 @@ private:
       return emitError(tensor.getLoc(), "the shape of this value is not known before it is computed");
     }
     SmallVector<int64_t> shape;
-    auto type = cast<RankedTensorType>(tensor.getType());
+    RankedTensorType type = nn::getLogicalType(tensor.getType());
     for (auto [position, dim] : llvm::enumerate(*dims)) {
       std::optional<int64_t> size = getConstantIntValue(dim);
       if (!type.isDynamicDim(position)) {

@@ -3,6 +3,7 @@
 
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -187,6 +188,12 @@ bool kernel::movesElements(Operation *op) {
 bool kernel::isView(Operation *op) {
   if (auto slice = dyn_cast<nn::SliceOp>(op)) {
     return llvm::all_of(slice.getStaticStrides(), [](int64_t stride) { return stride > 0; });
+  }
+  // A product decodes its right-hand side as it goes; others read what is decoded.
+  if (isa<pack::DecodeOp>(op)) {
+    return llvm::all_of(op->getUses(), [](OpOperand &use) {
+      return isa<nn::MatMulOp>(use.getOwner()) && use.getOperandNumber() == 1;
+    });
   }
   return isa<nn::ReshapeOp, nn::TransposeOp, nn::ExpandOp>(op);
 }

@@ -127,7 +127,7 @@ bool ShapeTracker::ArithmeticInfo::isEqual(const Operation *lhs, const Operation
 }
 
 void ShapeTracker::setDims(Value tensor, ArrayRef<OpFoldResult> tensorDims) {
-  auto shape = cast<RankedTensorType>(tensor.getType()).getShape();
+  ArrayRef<int64_t> shape = getLogicalType(tensor.getType()).getShape();
   Dims exact(tensorDims);
   for (auto [dim, size] : llvm::zip(exact, shape)) {
     // The type may know more than the operands do.
@@ -183,7 +183,7 @@ LogicalResult ShapeTracker::infer(ShapeOpInterface op) {
 }
 
 LogicalResult ShapeTracker::compute(Value tensor) {
-  auto type = dyn_cast<RankedTensorType>(tensor.getType());
+  RankedTensorType type = getLogicalType(tensor.getType());
   if (!type) {
     return failure();
   }

@@ -65,7 +65,7 @@ private:
       return {};
     }
     SmallVector<Attribute> names;
-    auto type = cast<RankedTensorType>(tensor.getType());
+    RankedTensorType type = getLogicalType(tensor.getType());
     for (auto [index, dim] : llvm::enumerate(*dims)) {
       auto symbol = isa<Value>(dim) ? cast<Value>(dim).getDefiningOp<DimSymbolOp>() : DimSymbolOp();
       if (type.isDynamicDim(index) && !symbol) {

@@ -8,6 +8,8 @@
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -38,6 +40,21 @@ static nn::ConstantParts encodeEach(const nn::ConstantTensor &tensor, Type eleme
   return {nn::ConstantTensor::makeDense(type, codes->data(), codes)};
 }
 
+/// Words of two elements each.
+static std::optional<PanelLayout> getLayout(RankedTensorType type) {
+  if (type.getRank() != 2 || type.getNumElements() == 0) {
+    return std::nullopt;
+  }
+  return PanelLayout{type.getDimSize(0), type.getDimSize(1), /*bits=*/16, /*group=*/type.getDimSize(0),
+                     Type()};
+}
+
+/// A vector of the same bits everywhere, of the type of `like`.
+static Value buildSplat(OpBuilder &builder, Location loc, Value like, uint32_t bits) {
+  auto type = cast<VectorType>(like.getType());
+  return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, APInt(32, bits)));
+}
+
 //===----------------------------------------------------------------------===//
 // bf16
 //===----------------------------------------------------------------------===//
@@ -62,6 +79,17 @@ Value BF16Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType t
   return nn::buildCast(builder, loc, components.front(), type.getElementType());
 }
 
+std::optional<PanelLayout> BF16Attr::getPanelLayout(RankedTensorType type) const { return getLayout(type); }
+
+Value BF16Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value) const {
+  Value bits =
+      position == 0
+          ? arith::ShLIOp::create(builder, loc, words, buildSplat(builder, loc, words, 16)).getResult()
+          : arith::AndIOp::create(builder, loc, words, buildSplat(builder, loc, words, 0xffff0000));
+  auto type = cast<VectorType>(words.getType()).clone(builder.getF32Type());
+  return arith::BitcastOp::create(builder, loc, type, bits);
+}
+
 //===----------------------------------------------------------------------===//
 // f16
 //===----------------------------------------------------------------------===//
@@ -83,4 +111,16 @@ nn::ConstantParts F16Attr::encode(const nn::ConstantTensor &tensor) const {
 Value F16Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
                            ValueRange components) const {
   return nn::buildCast(builder, loc, components.front(), type.getElementType());
+}
+
+std::optional<PanelLayout> F16Attr::getPanelLayout(RankedTensorType type) const { return getLayout(type); }
+
+Value F16Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value) const {
+  auto type = cast<VectorType>(words.getType());
+  if (position == 1) {
+    words = arith::ShRUIOp::create(builder, loc, words, buildSplat(builder, loc, words, 16));
+  }
+  Value half = arith::TruncIOp::create(builder, loc, type.clone(builder.getI16Type()), words);
+  half = arith::BitcastOp::create(builder, loc, type.clone(builder.getF16Type()), half);
+  return arith::ExtFOp::create(builder, loc, type.clone(builder.getF32Type()), half);
 }

@@ -8,6 +8,8 @@
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -37,6 +39,35 @@ static int32_t quantize(float value, float scale, float zero, float low, float h
 
 static SmallVector<OpFoldResult> makeDims(Builder &builder, ArrayRef<int64_t> shape) {
   return llvm::map_to_vector(shape, [&](int64_t size) -> OpFoldResult { return builder.getIndexAttr(size); });
+}
+
+/// Code number `position`, of `bits` bits, less `zeros` or, if that is null, `middle`. As bits of the
+/// mantissa of a power of two, a code is added to that: no conversion is needed, and what is subtracted is
+/// exact.
+static Value buildIntegerCode(OpBuilder &builder, Location loc, Value words, int64_t bits, int64_t position,
+                              Value zeros, int64_t middle) {
+  constexpr int64_t kMantissa = 23, kBias = 127;
+  auto type = cast<VectorType>(words.getType()), floats = type.clone(builder.getF32Type());
+  auto splat = [&](uint32_t value) -> Value {
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, APInt(32, value)));
+  };
+  auto splatFloat = [&](float value) -> Value {
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(floats, value));
+  };
+  // Codes that lie above the mantissa are brought down, several by one shift.
+  int64_t place = position * bits, above = kMantissa / bits * bits;
+  if (int64_t down = place / above * above) {
+    words = arith::ShRUIOp::create(builder, loc, words, splat(down));
+    place -= down;
+  }
+  Value number = arith::AndIOp::create(builder, loc, words, splat(((1u << bits) - 1) << place));
+  number =
+      arith::OrIOp::create(builder, loc, number, splat(uint32_t(kBias + kMantissa - place) << kMantissa));
+  number = arith::BitcastOp::create(builder, loc, floats, number);
+  float power = float(1 << (kMantissa - place));
+  Value zero = zeros ? arith::AddFOp::create(builder, loc, zeros, splatFloat(power)).getResult()
+                     : splatFloat(power + float(middle));
+  return arith::SubFOp::create(builder, loc, number, zero);
 }
 
 //===----------------------------------------------------------------------===//
@@ -91,6 +122,21 @@ Value Int8Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType t
   return nn::buildBinary(builder, loc, BinaryKind::Mul, codes, components[1]);
 }
 
+std::optional<PanelLayout> Int8Attr::getPanelLayout(RankedTensorType type) const {
+  if (type.getRank() != 2 || type.getNumElements() == 0) {
+    return std::nullopt;
+  }
+  PanelLayout layout{type.getDimSize(0), type.getDimSize(1), /*bits=*/8, /*group=*/type.getDimSize(0),
+                     Float32Type::get(getContext())};
+  layout.isSigned = true;
+  return layout;
+}
+
+Value Int8Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position,
+                          Value zeros) const {
+  return buildIntegerCode(builder, loc, words, /*bits=*/8, position, zeros, /*middle=*/128);
+}
+
 //===----------------------------------------------------------------------===//
 // Groups of rows
 //===----------------------------------------------------------------------===//
@@ -108,6 +154,10 @@ struct Groups {
   float getLimit() const;
   nn::ConstantParts encode(const nn::ConstantTensor &tensor) const;
   Value buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components) const;
+  std::optional<PanelLayout> getPanelLayout(RankedTensorType type) const;
+  Value buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value zeros) const {
+    return buildIntegerCode(builder, loc, words, bits, position, zeros, getMiddle());
+  }
 
 private:
   /// The largest code, and the one that stands for 0 without zero points.
@@ -237,6 +287,14 @@ Value Groups::buildDecode(OpBuilder &builder, Location loc, RankedTensorType typ
   return nn::buildReshape(builder, loc, numbers, makeDims(builder, type.getShape()));
 }
 
+std::optional<PanelLayout> Groups::getPanelLayout(RankedTensorType type) const {
+  // Groups are whole words.
+  if (type.getRank() != 2 || type.getNumElements() == 0 || size * bits % 32 != 0) {
+    return std::nullopt;
+  }
+  return PanelLayout{type.getDimSize(0), type.getDimSize(1), bits, size, scales, zeros};
+}
+
 /// Implements the interface of a format of groups.
 template <typename Attr>
 static Groups groupsOf(Attr attr) {
@@ -262,6 +320,13 @@ static Groups groupsOf(Attr attr) {
   Value Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components)    \
       const {                                                                                                \
     return groupsOf(*this).buildDecode(builder, loc, type, components);                                      \
+  }                                                                                                          \
+  std::optional<PanelLayout> Attr::getPanelLayout(RankedTensorType type) const {                             \
+    return groupsOf(*this).getPanelLayout(type);                                                             \
+  }                                                                                                          \
+  Value Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value zeros)        \
+      const {                                                                                                \
+    return groupsOf(*this).buildCode(builder, loc, words, position, zeros);                                  \
   }
 
 LATHE_GROUPED_FORMAT(Int2Attr)

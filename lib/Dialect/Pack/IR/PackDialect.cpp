@@ -106,3 +106,12 @@ RankedTensorType PackedTensorType::getTensorType() const {
 SmallVector<RankedTensorType> PackedTensorType::getComponents() const {
   return getFormat().getComponents(getTensorType());
 }
+
+int64_t pack::getComponentBytes(PackedTensorType type) {
+  int64_t bytes = 0;
+  for (RankedTensorType component : type.getComponents()) {
+    bytes += llvm::alignTo(component.getNumElements() * nn::getElementBytes(component.getElementType()),
+                           nn::kComponentAlignment);
+  }
+  return bytes;
+}

@@ -148,6 +148,7 @@ func.func @two_formats(%x: tensor<4x64xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32
 // -----
 
 // Another weight that is made of it is no reader.
+// CHECK:       nn.weight private @w_packed
 // CHECK-LABEL: func @source_of_another
 // CHECK:         pack.decode
 nn.weight private @w : tensor<64x64xf32> = dense<1.0>

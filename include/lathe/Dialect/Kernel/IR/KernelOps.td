@@ -11,6 +11,7 @@ include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "lathe/Dialect/NN/IR/NNInterfaces.td"
+include "lathe/Dialect/NN/IR/NNPackedType.td"
 
 def Kernel_Dialect : Dialect {
   let name = "kernel";
@@ -40,6 +41,8 @@ def Kernel_RootKind : I32EnumAttr<"RootKind", "what shapes the loops of a kernel
   let cppNamespace = "::lathe::kernel";
 }
 
+def Kernel_Input : AnyTypeOf<[AnyRankedTensor, NN_PackedTensor]>;
+
 class Kernel_Op<string mnemonic, list<Trait> traits = []> : Op<Kernel_Dialect, mnemonic, traits>;
 
 def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSizedOperandSegments, Pure,
@@ -58,7 +61,7 @@ def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSiz
     }
     ```
   }];
-  let arguments = (ins Kernel_RootKind:$kind, Variadic<AnyRankedTensor>:$inputs, Variadic<Index>:$sizes,
+  let arguments = (ins Kernel_RootKind:$kind, Variadic<Kernel_Input>:$inputs, Variadic<Index>:$sizes,
                        ArrayAttr:$shapes);
   let results = (outs Variadic<AnyRankedTensor>:$results_);
   let regions = (region SizedRegion<1>:$body);
@@ -96,7 +99,7 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments,
       : tensor<?x?x384xf32>, tensor<384x384xf32> -> tensor<?x?x384xf32>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<AnyRankedTensor>:$inputs, Variadic<Index>:$sizes,
+  let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<Kernel_Input>:$inputs, Variadic<Index>:$sizes,
                        ArrayAttr:$shapes);
   let results = (outs Variadic<AnyRankedTensor>:$results_);
   let assemblyFormat = [{
@@ -108,15 +111,20 @@ def Kernel_InputOp : Kernel_Op<"input", [Pure, DeclareOpInterfaceMethods<NN_Shap
   let summary = "an input of a kernel as a tensor";
   let description = [{
     The tensor that lies in `bytes`: dense and row-major, or, if the function's argument carries `kernel.panel`, a
-    matrix of weights arranged in panels (`#nn.panel`).
+    matrix of weights arranged in panels (`#nn.panel`). Of a packed tensor these are its components, or the panels that its
+    format has for kernels.
 
     ```mlir
     %x = kernel.input %b0[%B, %S] : memref<?xi8> -> tensor<?x?x384xf32>
     ```
   }];
   let arguments = (ins MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
-  let results = (outs AnyRankedTensor:$result);
+  let results = (outs Kernel_Input:$result);
   let assemblyFormat = "$bytes `[` $sizes `]` attr-dict `:` type($bytes) `->` type($result)";
+  let extraClassDeclaration = [{
+    /// The tensor that it is or, packed, stands for.
+    ::mlir::RankedTensorType getTensorType() { return ::lathe::nn::getLogicalType(getType()); }
+  }];
   let hasVerifier = 1;
 }
 

@@ -27,7 +27,8 @@ bool isFusible(mlir::Operation *op);
 bool movesElements(mlir::Operation *op);
 
 /// Ops that only rename or repeat elements (reshape, transpose, slice with positive strides, expand): fused
-/// by changing an index, and copied to every kernel that reads through them.
+/// by changing an index, and copied to every kernel that reads through them. So are packed tensors that only
+/// products read.
 bool isView(mlir::Operation *op);
 
 /// Constants that are repeated where they are used: splats and scalars.

@@ -9,6 +9,7 @@
 
 #include "lathe/Dialect/NN/Evaluate/EvaluableOp.h"
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/Pack/IR/Panels.h"
 
 #include "mlir/IR/Diagnostics.h"
 
@@ -29,6 +30,9 @@ namespace lathe::pack {
 
 /// Why `tensor` cannot be encoded: its elements, read from front to back. Nothing if it can.
 std::optional<std::string> findUnencodable(FormatAttrInterface format, const nn::ConstantTensor &tensor);
+
+/// The bytes of a packed tensor whose components lie one after the other.
+int64_t getComponentBytes(PackedTensorType type);
 
 /// A format as it is written in IR.
 std::string toText(mlir::Attribute format);

@@ -10,7 +10,8 @@
 include "lathe/Dialect/Pack/IR/PackBase.td"
 
 class Pack_Format<string name, string attrMnemonic, list<string> methods = []>
-    : AttrDef<Pack_Dialect, name, [DeclareAttrInterfaceMethods<Pack_FormatInterface, methods>]> {
+    : AttrDef<Pack_Dialect, name, [DeclareAttrInterfaceMethods<
+          Pack_FormatInterface, !listconcat(["getPanelLayout", "buildCode"], methods)>]> {
   let mnemonic = attrMnemonic;
 }
 

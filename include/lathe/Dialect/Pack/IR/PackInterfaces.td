@@ -35,7 +35,17 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
       kernel reads the format itself.
     }], "::mlir::Value", "buildDecode",
     (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::RankedTensorType":$type,
-         "::mlir::ValueRange":$components)>
+         "::mlir::ValueRange":$components)>,
+    InterfaceMethod<[{
+      The panels in which kernels read a matrix of this type, if the format has such.
+    }], "::std::optional<::lathe::pack::PanelLayout>", "getPanelLayout", (ins "::mlir::RankedTensorType":$type), "",
+    [{ return ::std::nullopt; }]>,
+    InterfaceMethod<[{
+      Builds, in a kernel, what code number `position` of each of `words`, a vector of i32 as they lie in panels, stands for
+      before it is scaled: a vector of f32. `zeros`, of f32, are null if the layout has none.
+    }], "::mlir::Value", "buildCode",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$words, "int64_t":$position,
+         "::mlir::Value":$zeros), "", [{ return ::mlir::Value(); }]>
   ];
 }
 

@@ -1,0 +1,45 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Packed tensors in kernels that do not read their panels: decoded element by element.
+
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace lathe;
+using kernel::KernelDialect;
+
+void cpu::expandPackedInputs(func::FuncOp kernel) {
+  Block &body = kernel.getBody().front();
+  for (auto decode : llvm::make_early_inc_range(body.getOps<pack::DecodeOp>())) {
+    auto input = decode.getX().getDefiningOp<kernel::InputOp>();
+    auto argument = cast<BlockArgument>(input.getBytes());
+    if (kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr)) {
+      continue;
+    }
+    OpBuilder builder(decode);
+    Location loc = decode.getLoc();
+    IndexMath math{builder, loc};
+    pack::PackedTensorType type = decode.getX().getType();
+    SmallVector<Value> components;
+    int64_t offset = 0;
+    for (RankedTensorType component : type.getComponents()) {
+      int64_t bytes = component.getNumElements() * nn::getElementBytes(component.getElementType());
+      Value view = memref::ViewOp::create(builder, loc, cast<MemRefType>(argument.getType()), argument,
+                                          math.value(math.constant(offset)),
+                                          ValueRange{math.value(math.constant(bytes))});
+      components.push_back(kernel::InputOp::create(builder, loc, component, view, ValueRange()));
+      offset += llvm::alignTo(bytes, nn::kComponentAlignment);
+    }
+    decode.replaceAllUsesWith(type.getFormat().buildDecode(builder, loc, type.getTensorType(), components));
+    decode.erase();
+    if (input->use_empty()) {
+      input.erase();
+    }
+  }
+}

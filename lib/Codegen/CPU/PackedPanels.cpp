@@ -1,0 +1,231 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "PackedPanels.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+using pack::PanelLayout;
+
+/// How far ahead of itself, in words, a product of few rows fetches its panel: two pages of memory.
+static constexpr int64_t kStreamAhead = 2048;
+/// Groups of so many words are unrolled.
+static constexpr int64_t kUnrolledWords = 8;
+
+std::optional<PackedPanels> PackedPanels::find(EmitContext &context, Value rhs) {
+  auto decode = rhs.getDefiningOp<pack::DecodeOp>();
+  auto input = decode ? decode.getX().getDefiningOp<kernel::InputOp>() : kernel::InputOp();
+  if (!input) {
+    return std::nullopt;
+  }
+  PackedPanels panels(decode.getX().getType());
+  OpBuilder &builder = context.builder;
+  IndexMath math{builder, decode.getLoc()};
+  auto view = [&](Type element) -> Value {
+    int64_t size = panels.layout.bytes() * 8 / element.getIntOrFloatBitWidth();
+    return memref::ViewOp::create(builder, math.loc, MemRefType::get({ShapedType::kDynamic}, element),
+                                  input.getBytes(), math.value(math.constant(0)),
+                                  ValueRange{math.value(math.constant(size))});
+  };
+  panels.words = view(builder.getI32Type());
+  panels.scales = panels.layout.scales ? view(panels.layout.scales) : Value();
+  panels.bytes = input.getBytes();
+  return panels;
+}
+
+OpFoldResult PackedPanels::getGroupPlace(OpBuilder &builder, Location loc, OpFoldResult firstColumn,
+                                         OpFoldResult group) const {
+  IndexMath math{builder, loc};
+  OpFoldResult panel = math.floorDiv(firstColumn, math.constant(PanelLayout::kWidth));
+  return math.add(math.mul(panel, math.constant(layout.panelBytes())),
+                  math.mul(group, math.constant(layout.groupBytes())));
+}
+
+PackedPanels::Parameters PackedPanels::loadParameters(OpBuilder &builder, Location loc,
+                                                      const RegisterTile &tile, OpFoldResult firstColumn,
+                                                      OpFoldResult group) const {
+  Parameters parameters;
+  if (!layout.scales) {
+    return parameters;
+  }
+  IndexMath math{builder, loc};
+  OpFoldResult place = getGroupPlace(builder, loc, firstColumn, group);
+  OpFoldResult column = math.rem(firstColumn, math.constant(PanelLayout::kWidth));
+  auto floats = VectorType::get({tile.lanes}, builder.getF32Type());
+  int64_t scaleBytes = layout.scales.getIntOrFloatBitWidth() / 8;
+  for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+    OpFoldResult own = math.add(column, math.constant(vector * tile.lanes));
+    OpFoldResult at = math.add(math.floorDiv(place, math.constant(scaleBytes)), own);
+    Value scale = vector::LoadOp::create(builder, loc, VectorType::get({tile.lanes}, layout.scales), scales,
+                                         ValueRange{math.value(at)});
+    parameters.scales.push_back(
+        layout.scales.isF32() ? scale : arith::ExtFOp::create(builder, loc, floats, scale).getResult());
+    if (layout.hasZeros) {
+      at = math.add(math.add(place, math.constant(layout.scaleBytes())), own);
+      auto type = VectorType::get({tile.lanes}, builder.getI8Type());
+      Value zero = vector::LoadOp::create(builder, loc, type, bytes, ValueRange{math.value(at)});
+      zero = arith::ExtUIOp::create(builder, loc, type.clone(builder.getI32Type()), zero);
+      parameters.zeros.push_back(arith::SIToFPOp::create(builder, loc, floats, zero));
+    }
+  }
+  return parameters;
+}
+
+OpFoldResult PackedPanels::getWordPlace(OpBuilder &builder, Location loc, OpFoldResult firstColumn,
+                                        OpFoldResult group, OpFoldResult word) const {
+  IndexMath math{builder, loc};
+  OpFoldResult place = getGroupPlace(builder, loc, firstColumn, group);
+  place = math.floorDiv(math.add(place, math.constant(layout.parameterBytes())),
+                        math.constant(PanelLayout::kWordBytes));
+  place = math.add(place, math.rem(firstColumn, math.constant(PanelLayout::kWidth)));
+  return math.add(place, math.mul(word, math.constant(PanelLayout::kWidth)));
+}
+
+Value PackedPanels::loadWords(OpBuilder &builder, Location loc, const RegisterTile &tile, OpFoldResult place,
+                              int64_t vector) const {
+  IndexMath math{builder, loc};
+  OpFoldResult at = math.add(place, math.constant(vector * tile.lanes));
+  return vector::LoadOp::create(builder, loc, VectorType::get({tile.lanes}, builder.getI32Type()), words,
+                                ValueRange{math.value(at)});
+}
+
+void PackedPanels::decode(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
+                          OpFoldResult firstColumn, Value firstDepth, OpFoldResult depth,
+                          Value buffer) const {
+  IndexMath math{builder, loc};
+  RegisterTile tile = tiling.tile(/*height=*/1, tiling.vectors);
+  OpFoldResult wordRows = math.constant(layout.wordRows()), group = math.constant(layout.group);
+  bool isOneGroup = layout.group == layout.rows;
+  auto body = [&](OpBuilder &, Location, Value k, ValueRange) {
+    OpFoldResult row = math.add(firstDepth, k);
+    OpFoldResult number = isOneGroup ? math.constant(0) : math.floorDiv(row, group);
+    OpFoldResult word = math.floorDiv(isOneGroup ? row : math.rem(row, group), wordRows);
+    Parameters parameters = loadParameters(builder, loc, tile, firstColumn, number);
+    OpFoldResult place = getWordPlace(builder, loc, firstColumn, number, word);
+    for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+      Value words = loadWords(builder, loc, tile, place, vector);
+      for (int64_t position = 0; position < layout.wordRows(); ++position) {
+        Value zeros = layout.hasZeros ? parameters.zeros[vector] : Value();
+        Value value = format.buildCode(builder, loc, words, position, zeros);
+        if (layout.scales) {
+          value = arith::MulFOp::create(builder, loc, value, parameters.scales[vector]);
+        }
+        OpFoldResult to = math.mul(math.add(k, math.constant(position)), math.constant(tiling.columns()));
+        to = math.add(to, math.constant(vector * tile.lanes));
+        vector::StoreOp::create(builder, loc, value, buffer, ValueRange{math.value(to)});
+      }
+    }
+    scf::YieldOp::create(builder, loc);
+  };
+  scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(depth), math.value(wordRows),
+                     ValueRange(), body);
+}
+
+SmallVector<Value> PackedPanels::emitProducts(OpBuilder &builder, Location loc, const RegisterTile &tile,
+                                              const MatrixRef &lhs, OpFoldResult firstColumn) const {
+  IndexMath math{builder, loc};
+  auto vectorType = VectorType::get({tile.lanes}, builder.getF32Type());
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
+  int64_t groupWords = llvm::divideCeil(layout.group, layout.wordRows());
+
+  // Adds the products of one word's rows.
+  auto emitWord = [&](OpFoldResult group, OpFoldResult word, const Parameters &parameters,
+                      MutableArrayRef<Value> sums) {
+    OpFoldResult place = getWordPlace(builder, loc, firstColumn, group, word);
+    OpFoldResult row = math.add(math.mul(group, math.constant(layout.group)),
+                                math.mul(word, math.constant(layout.wordRows())));
+    SmallVector<Value> words;
+    for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+      words.push_back(loadWords(builder, loc, tile, place, vector));
+      if (vector * tile.lanes % kCacheLine == 0) {
+        OpFoldResult ahead = math.add(place, math.constant(kStreamAhead + vector * tile.lanes));
+        memref::PrefetchOp::create(builder, loc, this->words, ValueRange{math.value(ahead)},
+                                   /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+      }
+    }
+    for (int64_t position = 0; position < layout.wordRows(); ++position) {
+      SmallVector<Value> codes;
+      for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+        Value zeros = layout.hasZeros ? parameters.zeros[vector] : Value();
+        codes.push_back(format.buildCode(builder, loc, words[vector], position, zeros));
+      }
+      OpFoldResult k = math.add(row, math.constant(position));
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        OpFoldResult at = math.add(lhs.offset, math.mul(lhs.rowStride, math.constant(i)));
+        at = math.add(at, math.mul(k, lhs.columnStride));
+        Value element = memref::LoadOp::create(builder, loc, lhs.base, ValueRange{math.value(at)});
+        Value broadcast = vector::BroadcastOp::create(builder, loc, vectorType, element);
+        for (int64_t vector = 0; vector < tile.vectors; ++vector) {
+          Value &sum = sums[(position % tile.chains) * tile.sums() + i * tile.vectors + vector];
+          sum = vector::FMAOp::create(builder, loc, broadcast, codes[vector], sum);
+        }
+      }
+    }
+  };
+
+  auto emitGroup = [&](OpBuilder &, Location, Value group, ValueRange carried) {
+    Parameters parameters = loadParameters(builder, loc, tile, firstColumn, group);
+    SmallVector<Value> sums(tile.chains * tile.sums(), zero);
+    if (groupWords <= kUnrolledWords) {
+      for (int64_t word = 0; word < groupWords; ++word) {
+        emitWord(group, math.constant(word), parameters, sums);
+      }
+    } else {
+      auto body = [&](OpBuilder &, Location, Value word, ValueRange before) {
+        SmallVector<Value> next(before);
+        emitWord(group, word, parameters, next);
+        scf::YieldOp::create(builder, loc, next);
+      };
+      auto loop =
+          scf::ForOp::create(builder, loc, math.value(math.constant(0)),
+                             math.value(math.constant(groupWords)), math.value(math.constant(1)), sums, body);
+      sums = SmallVector<Value>(loop.getResults());
+    }
+    for (int64_t width = tile.chains / 2; width > 0; width /= 2) {
+      for (int64_t i = 0; i < width * tile.sums(); ++i) {
+        sums[i] = arith::AddFOp::create(builder, loc, sums[i], sums[i + width * tile.sums()]);
+      }
+    }
+    SmallVector<Value> totals(carried);
+    for (auto [i, total] : llvm::enumerate(totals)) {
+      total = layout.scales
+                  ? vector::FMAOp::create(builder, loc, sums[i], parameters.scales[i % tile.vectors], total)
+                        .getResult()
+                  : arith::AddFOp::create(builder, loc, sums[i], total).getResult();
+    }
+    scf::YieldOp::create(builder, loc, totals);
+  };
+  int64_t groups = llvm::divideCeil(layout.rows, layout.group);
+  auto loop =
+      scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(math.constant(groups)),
+                         math.value(math.constant(1)), SmallVector<Value>(tile.sums(), zero), emitGroup);
+  return SmallVector<Value>(loop.getResults());
+}
+
+void PackedPanels::emitFewRows(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
+                               OpFoldResult rows, int64_t most, const MatrixRef &lhs,
+                               OpFoldResult firstColumn, Value scratch) const {
+  IndexMath math{builder, loc};
+  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, most + 1));
+  auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), math.value(rows), heights, most);
+  OpBuilder::InsertionGuard guard(builder);
+  for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
+    builder.createBlock(&region);
+    RegisterTile tile = tiling.tile(height, tiling.vectors);
+    SmallVector<Value> sums = emitProducts(builder, loc, tile, lhs, firstColumn);
+    for (auto [i, sum] : llvm::enumerate(sums)) {
+      int64_t place = int64_t(i) / tile.vectors * tiling.columns() + int64_t(i) % tile.vectors * tiling.lanes;
+      vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{math.value(math.constant(place))});
+    }
+    scf::YieldOp::create(builder, loc);
+  }
+  builder.createBlock(&choose.getDefaultRegion());
+  scf::YieldOp::create(builder, loc);
+}

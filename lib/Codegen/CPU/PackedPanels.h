@@ -1,0 +1,72 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// The right-hand side of a product in the panels of a format.
+
+#ifndef LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
+#define LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
+
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/CPU/MicroKernel.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
+
+namespace lathe::cpu {
+
+/// Panels of codes and their parameters (pack::PanelLayout), decoded in registers.
+class PackedPanels {
+public:
+  /// The panels from which `rhs` is decoded, if it is.
+  static std::optional<PackedPanels> find(EmitContext &context, mlir::Value rhs);
+
+  /// Rows are decoded so many at a time.
+  int64_t getWordRows() const { return layout.wordRows(); }
+  /// Whether `emitFewRows` reads no row behind the last one.
+  bool hasWholeWords() const { return layout.rows % layout.wordRows() == 0; }
+
+  /// Decodes `depth` rows from `firstDepth`, a multiple of getWordRows(), on into `buffer`, whose rows have
+  /// the columns of a tile and whose number is a multiple of getWordRows(), too.
+  void decode(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
+              mlir::OpFoldResult firstColumn, mlir::Value firstDepth, mlir::OpFoldResult depth,
+              mlir::Value buffer) const;
+
+  /// The products of up to `most` rows of `lhs` with all rows of the panel, into `scratch`, whose rows have
+  /// the columns of a tile: what is decoded stays in registers, and is scaled once it is summed up over a
+  /// group.
+  void emitFewRows(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
+                   mlir::OpFoldResult rows, int64_t most, const MatrixRef &lhs,
+                   mlir::OpFoldResult firstColumn, mlir::Value scratch) const;
+
+private:
+  llvm::SmallVector<mlir::Value> emitProducts(mlir::OpBuilder &builder, mlir::Location loc,
+                                              const RegisterTile &tile, const MatrixRef &lhs,
+                                              mlir::OpFoldResult firstColumn) const;
+
+  PackedPanels(pack::PackedTensorType type)
+      : format(type.getFormat()), layout(*format.getPanelLayout(type.getTensorType())) {}
+
+  /// Of each vector of columns; empty where the format has none.
+  struct Parameters {
+    llvm::SmallVector<mlir::Value> scales, zeros;
+  };
+  Parameters loadParameters(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
+                            mlir::OpFoldResult firstColumn, mlir::OpFoldResult group) const;
+  /// The place, in bytes, of the panel that holds a column, and of a group in it.
+  mlir::OpFoldResult getGroupPlace(mlir::OpBuilder &builder, mlir::Location loc,
+                                   mlir::OpFoldResult firstColumn, mlir::OpFoldResult group) const;
+  /// The place of word number `word` of a group, in words.
+  mlir::OpFoldResult getWordPlace(mlir::OpBuilder &builder, mlir::Location loc,
+                                  mlir::OpFoldResult firstColumn, mlir::OpFoldResult group,
+                                  mlir::OpFoldResult word) const;
+  mlir::Value loadWords(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
+                        mlir::OpFoldResult place, int64_t vector) const;
+
+  pack::FormatAttrInterface format;
+  pack::PanelLayout layout;
+  /// The panels as words, as scales (null if there are none), and as bytes.
+  mlir::Value words, scales, bytes;
+};
+
+} // namespace lathe::cpu
+
+#endif // LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H

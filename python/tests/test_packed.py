@@ -1,0 +1,122 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Weights that are stored in fewer bytes: those that the file holds so, and those of which it is asked."""
+
+import json
+import subprocess
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import lathe
+from lathe.compiler import driver
+from lathe.zoo import quantized
+
+rng = np.random.default_rng(3)
+
+
+def compile_file(path, folder, *options):
+    """A loaded artifact, the bytes of its weights, and its report."""
+    artifact, report = folder / "m.so", folder / "report.json"
+    subprocess.run([driver(), "compile", path, "-o", artifact, "--report", report, *options], check=True, capture_output=True)
+    contents = json.loads(report.read_text())
+    return lathe.load(artifact, threads=1), contents["numbers"]["weight_bytes"], json.dumps(contents)
+
+
+def bound(x, matrix):
+    """Of sums of K products in any order, each rounded to f32, and scaled in groups: K + 4 roundings of 2^-24."""
+    return (matrix.shape[0] + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(matrix).astype("f8"))
+
+
+def unpacked(codes, bits):
+    """[..., K] numbers of the bytes of the last two dimensions."""
+    parts = codes[..., None] >> (bits * np.arange(8 // bits, dtype="u1")) & np.uint8((1 << bits) - 1)
+    return parts.reshape(*codes.shape[:-1], -1).astype("f4")
+
+
+@pytest.mark.parametrize("optimization", ["-O2", "-O0"])
+@pytest.mark.parametrize("bits,block", [(2, 16), (4, 32), (4, 128), (8, 32)])
+def test_blocks_stay_in_their_bytes(tmp_path, bits, block, optimization):
+    rows, depth, columns = 5, 256, 96
+    model, inputs = quantized.float_product(rows, depth, columns)
+    path = tmp_path / "blocks.onnx"
+    quantized.quantize_blocks(model, path, bits, block)
+    artifact, weight_bytes, _ = compile_file(path, tmp_path, optimization)
+    # Codes, and scales of four bytes.
+    assert weight_bytes == depth * columns * bits // 8 + 4 * depth // block * columns
+    weights = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
+    numbers = unpacked(weights["w.codes"], bits) - (1 << bits - 1)
+    matrix = (numbers * weights["w.scales"].reshape(columns, -1, 1)).reshape(columns, depth).T
+    got, want = artifact(inputs)["y"], inputs["x"].astype("f8") @ matrix
+    assert np.all(np.abs(got - want) <= bound(inputs["x"], matrix))
+
+
+def int4(matrix, group):
+    """Rounded to the nearest code: the one of the largest magnitude is -8."""
+    parts = matrix.reshape(-1, group, matrix.shape[1])
+    extreme = np.where(-parts.min(1) >= parts.max(1), parts.min(1).clip(max=0), parts.max(1))
+    scale = (extreme / np.float32(-8)).astype("f2").astype("f4")[:, None]
+    codes = np.rint(np.divide(parts, scale, out=np.zeros_like(parts), where=scale != 0)).clip(-8, 7)
+    return (codes * scale).reshape(matrix.shape), matrix.size // 2 + 2 * scale.size
+
+
+def int8(matrix, _):
+    scale = np.abs(matrix).max(0) / np.float32(127)
+    return np.rint(matrix / scale) * scale, matrix.size + 4 * matrix.shape[1]
+
+
+FORMATS = {"#pack.int4<group = 32>": (int4, 32), "#pack.int4<group = 64>": (int4, 64), "#pack.int8<weight_only>": (int8, None),
+           "#pack.bf16": (lambda w, _: (w.astype(ml_dtypes.bfloat16).astype("f4"), 2 * w.size), None),
+           "#pack.f16": (lambda w, _: (w.astype("f2").astype("f4"), 2 * w.size), None)}
+
+
+def requested(matrix, form):
+    """A product that asks for a format of its weight."""
+    depth, columns = matrix.shape
+    return f"""
+nn.weight private @w : tensor<{depth}x{columns}xf32> = dense<"0x{matrix.astype('<f4').tobytes().hex()}">
+func.func @main(%x: tensor<?x{depth}xf32> {{nn.name = "x", nn.dims = ["S", ""]}}) -> (tensor<?x{columns}xf32> {{nn.name = "y"}}) {{
+  %w = nn.weight_use @w : tensor<{depth}x{columns}xf32>
+  %0 = nn.matmul %x, %w {{pack.format = {form}}} : tensor<?x{depth}xf32>, tensor<{depth}x{columns}xf32> -> tensor<?x{columns}xf32>
+  return %0 : tensor<?x{columns}xf32>
+}}"""
+
+
+@pytest.mark.parametrize("optimization", ["-O2", "-O0"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_request(tmp_path, form, optimization):
+    matrix = rng.standard_normal((192, 64)).astype("f4")
+    encode, group = FORMATS[form]
+    matrix[64:128, 5] = 0
+    (tmp_path / "m.mlir").write_text(requested(matrix, form))
+    artifact, weight_bytes, report = compile_file(tmp_path / "m.mlir", tmp_path, "--from=nn", optimization)
+    wanted, size = encode(matrix, group)
+    assert weight_bytes == size
+    assert f"weight stored as {form}" in report
+    for rows in (1, 4, 16, 130):
+        x = rng.standard_normal((rows, 192)).astype("f4")
+        got = artifact({"x": x})["y"]
+        assert np.all(np.abs(got - x.astype("f8") @ wanted) <= bound(x, wanted)), rows
+
+
+def test_minilm_of_four_bits(zoo, tmp_path):
+    """Layers that are outlined, and share kernels that decode."""
+    path = tmp_path / "minilm.onnx"
+    quantized.quantize_blocks(zoo["minilm"], path)
+    artifact, weight_bytes, report = compile_file(path, tmp_path)
+    assert "equal layers compiled once" in report
+    matrices = [value for value in onnx.load(path).graph.initializer if value.name.endswith(".codes")]
+    packed = sum(int(np.prod(value.dims)) for value in matrices) * (1 + 4 / 16)
+    numbers = sum(value.dims[0] * value.dims[1] * value.dims[2] * 2 for value in matrices)
+    assert len(matrices) > 30 and packed <= 0.16 * 4 * numbers
+    others = sum(int(np.prod(value.dims)) * 4 for value in onnx.load(zoo["minilm"]).graph.initializer) - 4 * numbers
+    assert weight_bytes <= packed + others + 64 * 200
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {value.name: np.ones((2, 16), np.int64) for value in session.get_inputs()}
+    inputs["input_ids"] = rng.integers(1000, 20000, (2, 16))
+    want = session.run(None, inputs)[0]
+    # Both compute in f32 from the same codes; MiniLM's own bar between runtimes (test_minilm.py) is 1e-4.
+    assert np.abs(list(artifact(inputs).values())[0] - want).max() <= 1e-4

@@ -1,0 +1,173 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Products whose right-hand side is packed, in panels and as components, against numpy."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from kernel_harness import Kernel
+
+rng = np.random.default_rng(11)
+WIDTH = 32
+
+
+class Grouped:
+    """Integers of `bits` bits in groups of rows: random codes, scales and zero points."""
+
+    def __init__(self, bits, group, zeros, scales, k, n):
+        self.k, self.n, self.bits, self.group = k, n, bits, group
+        name = {2: "int2", 4: "int4", 8: "int8_groups"}[bits]
+        self.format = f"#pack.{name}<group = {group}{', zeros = true' if zeros else ''}{', scales = f32' if scales == 'f4' else ''}>"
+        self.codes = rng.integers(0, 1 << bits, (k, n), "u1")
+        self.scales = rng.uniform(-0.2, 0.2, (k // group, n)).astype(scales)
+        self.zeros = rng.integers(0, 1 << bits, (k // group, n), "u1") if zeros else None
+        zero = self.zeros.astype("f4") if zeros else np.full((k // group, n), 1 << bits - 1, "f4")
+        each = lambda a: np.repeat(a.astype("f4"), group, 0)  # noqa: E731
+        self.matrix = (self.codes.astype("f4") - each(zero)) * each(self.scales)
+        rows = self.codes.reshape(k * bits // 8, 8 // bits, n).astype("u4") << (bits * np.arange(8 // bits, dtype="u4"))[:, None]
+        self.bytes = rows.sum(1).astype("u1")
+
+    def components(self):
+        return [self.bytes, self.scales, *([] if self.zeros is None else [self.zeros])]
+
+    def parameters(self, group, columns):
+        zeros = [] if self.zeros is None else [self.zeros[group, columns]]
+        return [self.scales[group, columns], *zeros]
+
+    def words(self):
+        """[K * bits / 32, N, 4] bytes."""
+        return self.bytes.reshape(-1, 4, self.n).transpose(0, 2, 1)
+
+
+class Int8(Grouped):
+    """One scale per column, signed."""
+
+    def __init__(self, k, n):
+        self.k, self.n, self.bits, self.group, self.zeros = k, n, 8, k, None
+        self.format = "#pack.int8<weight_only>"
+        self.codes = rng.integers(-127, 128, (k, n)).astype("i1")
+        self.scales = rng.uniform(0, 0.1, (1, n)).astype("f4")
+        self.matrix = self.codes.astype("f4") * self.scales
+        self.bytes = np.zeros((-(-k // 4) * 4, n), "u1")
+        self.bytes[:k] = self.codes.view("u1") ^ 0x80
+
+    def components(self):
+        return [self.codes, self.scales[0]]
+
+
+class Float(Grouped):
+    """Floats of 16 bits."""
+
+    def __init__(self, name, k, n):
+        self.k, self.n, self.bits, self.group = k, n, 16, k
+        self.format = f"#pack.{name}"
+        self.codes = rng.standard_normal((k, n)).astype({"bf16": ml_dtypes.bfloat16, "f16": "f2"}[name])
+        self.matrix = self.codes.astype("f4")
+
+    def components(self):
+        return [self.codes]
+
+    def parameters(self, group, columns):
+        return []
+
+    def words(self):
+        pairs = np.zeros((-(-self.k // 2) * 2, self.n), "u2")
+        pairs[:self.k] = self.codes.view("u2")
+        return np.ascontiguousarray(pairs.reshape(-1, 2, self.n).transpose(0, 2, 1)).view("u1").reshape(-1, self.n, 4)
+
+
+def aligned(data):
+    raw = data.tobytes()
+    return raw + bytes(-len(raw) % 64)
+
+
+def to_components(w):
+    return np.frombuffer(b"".join(aligned(component) for component in w.components()), "u1").copy()
+
+
+def to_panels(w):
+    out = b""
+    words, each = w.words(), 32 // w.bits
+    for first in range(0, w.n, WIDTH):
+        columns = slice(first, min(first + WIDTH, w.n))
+        missing = WIDTH - (columns.stop - first)
+        for group in range(-(-w.k // w.group)):
+            out += aligned(np.concatenate([np.pad(p, (0, missing)).view("u1") for p in w.parameters(group, columns)] or
+                                          [np.zeros(0, "u1")]))
+            count = -(-w.group // each)
+            part = words[group * count:(group + 1) * count, columns]
+            out += np.pad(part, [(0, 0), (0, missing), (0, 0)]).tobytes()
+    return np.frombuffer(out, "u1").copy()
+
+
+def kernel_text(w, panel):
+    attribute = f"{{kernel.panel = #nn.panel<32 x {32 // w.bits}>}}" if panel else ""
+    packed = f"!pack.tensor<{w.k}x{w.n}xf32, {w.format}>"
+    t = f"tensor<?x{w.n}xf32>"
+    return f"""
+func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {attribute}, %b: memref<?xi8>, %y: memref<?xi8>, %S: index)
+    attributes {{kernel.root = "matmul"}} {{
+  %a = kernel.input %x[%S] : memref<?xi8> -> tensor<?x{w.k}xf32>
+  %p = kernel.input %w[] : memref<?xi8> -> {packed}
+  %bias = kernel.input %b[] : memref<?xi8> -> tensor<{w.n}xf32>
+  %m = pack.decode %p : {packed} -> tensor<{w.k}x{w.n}xf32>
+  %s = nn.matmul %a, %m : tensor<?x{w.k}xf32>, tensor<{w.k}x{w.n}xf32> -> {t}
+  %r = nn.binary add %s, %bias : {t}, tensor<{w.n}xf32> -> {t}
+  kernel.output %r, %y[%S] : {t}, memref<?xi8>
+  return
+}}"""
+
+
+CASES = [("int4", lambda: Grouped(4, 32, False, "f2", 96, 45)), ("int4_zeros", lambda: Grouped(4, 32, True, "f2", 64, 33)),
+         ("int4_f32_scales", lambda: Grouped(4, 64, False, "f4", 192, 32)),
+         ("int4_zeros_f32_scales", lambda: Grouped(4, 16, True, "f4", 48, 70)),
+         ("int4_long_groups", lambda: Grouped(4, 128, False, "f2", 384, 40)),
+         ("int4_many_blocks", lambda: Grouped(4, 32, False, "f2", 1184, 20)),
+         ("int2", lambda: Grouped(2, 32, False, "f2", 64, 17)), ("int2_zeros", lambda: Grouped(2, 16, True, "f2", 48, 64)),
+         ("int8_groups", lambda: Grouped(8, 32, False, "f2", 96, 50)), ("int8_zeros", lambda: Grouped(8, 16, True, "f4", 64, 5)),
+         ("int8", lambda: Int8(52, 37)), ("int8_blocks", lambda: Int8(260, 37)), ("int8_odd", lambda: Int8(51, 33)),
+         ("bf16", lambda: Float("bf16", 70, 40)), ("bf16_odd", lambda: Float("bf16", 131, 9)), ("f16", lambda: Float("f16", 64, 40))]
+
+
+@pytest.mark.parametrize("target", ["x86-64-v4", "x86-64-v3"])
+@pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
+def test_panels(target, make):
+    w = make()
+    kernel = Kernel(kernel_text(w, True), "f", target)
+    b, panels = rng.standard_normal(w.n).astype("f4"), to_panels(w)
+    for rows in (*range(1, 18), 64, 65, 130):
+        x = rng.standard_normal((rows, w.k)).astype("f4")
+        want = x.astype("f8") @ w.matrix.astype("f8") + b
+        # Sums of K products in any order: K roundings of 2^-24 of what is summed up, which scaling a whole group adds
+        # two more to.
+        bound = (w.k + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(w.matrix) + np.abs(b))
+        got = kernel([x, panels, b], (rows, w.n), (rows,), pieces=1 + rows % 3)
+        assert np.all(np.abs(got - want) <= bound), (rows, np.abs(got - want).max())
+
+
+@pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
+def test_components(make):
+    """What no kernel arranges is decoded element by element."""
+    w = make()
+    kernel = Kernel(kernel_text(w, False), "f")
+    b, components = rng.standard_normal(w.n).astype("f4"), to_components(w)
+    for rows in (1, 9):
+        x = rng.standard_normal((rows, w.k)).astype("f4")
+        want = x.astype("f8") @ w.matrix.astype("f8") + b
+        bound = (w.k + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(w.matrix) + np.abs(b))
+        assert np.all(np.abs(kernel([x, components, b], (rows, w.n), (rows,)) - want) <= bound)
+
+
+@pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
+def test_decoded_by_itself(make):
+    w = make()
+    packed, t = f"!pack.tensor<{w.k}x{w.n}xf32, {w.format}>", f"tensor<{w.k}x{w.n}xf32>"
+    kernel = Kernel(f"""
+func.func @f(%w: memref<?xi8>, %y: memref<?xi8>) attributes {{kernel.root = "pointwise"}} {{
+  %p = kernel.input %w[] : memref<?xi8> -> {packed}
+  %m = pack.decode %p : {packed} -> {t}
+  kernel.output %m, %y[] : {t}, memref<?xi8>
+  return
+}}""", "f")
+    assert np.array_equal(kernel([to_components(w)], (w.k, w.n)), w.matrix)
