@@ -27,8 +27,10 @@ def compile_file(path, folder, *options):
 
 
 def bound(x, matrix):
-    """Of sums of K products in any order, each rounded to f32, and scaled in groups: K + 4 roundings of 2^-24."""
-    return (matrix.shape[0] + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(matrix).astype("f8"))
+    """Of sums of K products in any order, each rounded to f32, and scaled in groups: K + 6 roundings of 2^-24, and one of
+    2^-22 of the largest element of a row."""
+    roundings = (matrix.shape[0] + 6) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(matrix).astype("f8"))
+    return roundings + 2.0 ** -22 * np.abs(x).max(1, keepdims=True) * np.abs(matrix).sum(0)
 
 
 def unpacked(codes, bits):

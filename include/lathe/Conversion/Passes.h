@@ -9,7 +9,6 @@
 
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 #include "lathe/Dialect/NN/IR/NN.h"
-#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

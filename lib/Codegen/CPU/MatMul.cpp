@@ -100,6 +100,7 @@ private:
   StridedView lhs, rhs;
   OpFoldResult lhsRowStride;
   std::optional<PackedPanels> packed;
+  Value isFew; ///< Whether packed panels are multiplied with few rows; null if they never are.
   /// The width of the panels of the right-hand side, 0 if it is a matrix with strides.
   int64_t panelWidth = 0;
   bool packs = false, readsInPlace = false;
@@ -221,6 +222,11 @@ LogicalResult MatMulEmitter::emit() {
     int64_t depth = llvm::alignTo(*getConstantIntValue(blockDepth), 16);
     packScratch = makeScratch(builder, loc, builder.getF32Type(), depth * tiling.columns());
   }
+  if (packed && packed->hasWholeWords() && !evaluatesLhs && problem.batch.empty()) {
+    MatMulGrid::Task all{{}, math().constant(0), problem.m, math().constant(0)};
+    MatrixRef rows = getLhs(all, math().value(math().constant(0)), math().constant(0));
+    isFew = packed->prepareFewRows(builder, loc, context.target, problem.m, rows);
+  }
   LogicalResult result = success();
   emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
   return failed(status) ? status : result;
@@ -233,20 +239,15 @@ LogicalResult MatMulEmitter::emitTask(Value number) {
 }
 
 LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
-  if (!packed || !packed->hasWholeWords() || evaluatesLhs) {
+  if (!isFew) {
     emitSums(task, columns);
     return emitEpilogue(task, columns);
   }
-  // Decoding into memory pays once several rows read it.
-  OpFoldResult few = math().constant(context.target.vectorRegisters >= 32 ? 4 : 1);
-  Value isFew = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, math().value(task.rows),
-                                      math().value(few));
   auto choose = scf::IfOp::create(builder, loc, isFew, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(choose.thenBlock());
-  Value zero = math().value(math().constant(0));
-  packed->emitFewRows(builder, loc, tiling, task.rows, *getConstantIntValue(few),
-                      getLhs(task, zero, math().constant(0)), task.firstColumn, scratch);
+  MatrixRef rows = getLhs(task, math().value(math().constant(0)), math().constant(0));
+  packed->emitFewRows(builder, loc, tiling, task.rows, rows, task.firstColumn, scratch);
   builder.setInsertionPointToStart(choose.elseBlock());
   emitSums(task, columns);
   builder.setInsertionPointAfter(choose);

@@ -96,6 +96,16 @@ Value PackedPanels::loadWords(OpBuilder &builder, Location loc, const RegisterTi
                                 ValueRange{math.value(at)});
 }
 
+void PackedPanels::fetchAhead(OpBuilder &builder, Location loc, const RegisterTile &tile, OpFoldResult place,
+                              int64_t vector) const {
+  if (vector * tile.lanes % kCacheLine == 0) {
+    IndexMath math{builder, loc};
+    OpFoldResult ahead = math.add(place, math.constant(kStreamAhead + vector * tile.lanes));
+    memref::PrefetchOp::create(builder, loc, words, ValueRange{math.value(ahead)}, /*isWrite=*/false,
+                               /*localityHint=*/2, /*isDataCache=*/true);
+  }
+}
+
 void PackedPanels::decode(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
                           OpFoldResult firstColumn, Value firstDepth, OpFoldResult depth,
                           Value buffer) const {
@@ -144,11 +154,7 @@ SmallVector<Value> PackedPanels::emitProducts(OpBuilder &builder, Location loc, 
     SmallVector<Value> words;
     for (int64_t vector = 0; vector < tile.vectors; ++vector) {
       words.push_back(loadWords(builder, loc, tile, place, vector));
-      if (vector * tile.lanes % kCacheLine == 0) {
-        OpFoldResult ahead = math.add(place, math.constant(kStreamAhead + vector * tile.lanes));
-        memref::PrefetchOp::create(builder, loc, this->words, ValueRange{math.value(ahead)},
-                                   /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
-      }
+      fetchAhead(builder, loc, tile, place, vector);
     }
     for (int64_t position = 0; position < layout.wordRows(); ++position) {
       SmallVector<Value> codes;
@@ -209,12 +215,38 @@ SmallVector<Value> PackedPanels::emitProducts(OpBuilder &builder, Location loc, 
   return SmallVector<Value>(loop.getResults());
 }
 
-void PackedPanels::emitFewRows(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
-                               OpFoldResult rows, int64_t most, const MatrixRef &lhs,
-                               OpFoldResult firstColumn, Value scratch) const {
+Value PackedPanels::prepareFewRows(OpBuilder &builder, Location loc, const TargetSpec &target,
+                                   OpFoldResult rows, const MatrixRef &lhs) {
   IndexMath math{builder, loc};
-  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, most + 1));
-  auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), math.value(rows), heights, most);
+  int64_t most = getMostDigitRows(target, lhs);
+  // Decoding into memory pays once several rows read it.
+  few = most ? 0 : target.vectorRegisters >= 32 ? 4 : 1;
+  Value isFew = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ule, math.value(rows),
+                                      math.value(math.constant(most ? most : few)));
+  if (!most) {
+    return isFew;
+  }
+  makeDigits(builder, loc, most);
+  Value no = arith::ConstantIntOp::create(builder, loc, builder.getI1Type(), 0);
+  auto choose =
+      scf::IfOp::create(builder, loc, TypeRange{builder.getI1Type()}, isFew, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(choose.thenBlock());
+  scf::YieldOp::create(builder, loc, splitRows(builder, loc, rows, lhs));
+  builder.setInsertionPointToStart(choose.elseBlock());
+  scf::YieldOp::create(builder, loc, no);
+  return choose.getResult(0);
+}
+
+void PackedPanels::emitFewRows(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
+                               OpFoldResult rows, const MatrixRef &lhs, OpFoldResult firstColumn,
+                               Value scratch) const {
+  if (digits) {
+    return emitDotRows(builder, loc, tiling, rows, firstColumn, scratch);
+  }
+  IndexMath math{builder, loc};
+  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, few + 1));
+  auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), math.value(rows), heights, few);
   OpBuilder::InsertionGuard guard(builder);
   for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
     builder.createBlock(&region);

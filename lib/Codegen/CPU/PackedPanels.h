@@ -30,17 +30,38 @@ public:
               mlir::OpFoldResult firstColumn, mlir::Value firstDepth, mlir::OpFoldResult depth,
               mlir::Value buffer) const;
 
-  /// The products of up to `most` rows of `lhs` with all rows of the panel, into `scratch`, whose rows have
-  /// the columns of a tile: what is decoded stays in registers, and is scaled once it is summed up over a
-  /// group.
+  /// Makes ready for the products of a few rows, all that there are: whether there are so few, and what they
+  /// hold fits. In front of all tasks.
+  mlir::Value prepareFewRows(mlir::OpBuilder &builder, mlir::Location loc, const TargetSpec &target,
+                             mlir::OpFoldResult rows, const MatrixRef &lhs);
+  /// Their products with all rows of the panel, into `scratch`, whose rows have the columns of a tile. What
+  /// is decoded stays in registers, and is scaled once it is summed up over a group.
   void emitFewRows(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
-                   mlir::OpFoldResult rows, int64_t most, const MatrixRef &lhs,
-                   mlir::OpFoldResult firstColumn, mlir::Value scratch) const;
+                   mlir::OpFoldResult rows, const MatrixRef &lhs, mlir::OpFoldResult firstColumn,
+                   mlir::Value scratch) const;
 
 private:
   llvm::SmallVector<mlir::Value> emitProducts(mlir::OpBuilder &builder, mlir::Location loc,
                                               const RegisterTile &tile, const MatrixRef &lhs,
                                               mlir::OpFoldResult firstColumn) const;
+
+  // By dot products of bytes: PackedDots.cpp.
+  /// So many elements of a row share a power of two, 0 if groups are no multiples of such; the bytes of their
+  /// digits.
+  int64_t getSpan() const;
+  int64_t getSpanBytes() const;
+  /// For how many rows there are digits: 0 without the instruction, or if codes are no integers.
+  int64_t getMostDigitRows(const TargetSpec &target, const MatrixRef &lhs) const;
+  /// Makes room for the digits of `most` rows.
+  void makeDigits(mlir::OpBuilder &builder, mlir::Location loc, int64_t most);
+  /// Splits rows into digits. Whether all elements are finite.
+  mlir::Value splitRows(mlir::OpBuilder &builder, mlir::Location loc, mlir::OpFoldResult rows,
+                        const MatrixRef &lhs);
+  llvm::SmallVector<mlir::Value> emitDots(mlir::OpBuilder &builder, mlir::Location loc,
+                                          const RegisterTile &tile, mlir::Value firstRow,
+                                          mlir::OpFoldResult firstColumn) const;
+  void emitDotRows(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
+                   mlir::OpFoldResult rows, mlir::OpFoldResult firstColumn, mlir::Value scratch) const;
 
   PackedPanels(pack::PackedTensorType type)
       : format(type.getFormat()), layout(*format.getPanelLayout(type.getTensorType())) {}
@@ -60,11 +81,18 @@ private:
                                   mlir::OpFoldResult word) const;
   mlir::Value loadWords(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
                         mlir::OpFoldResult place, int64_t vector) const;
+  /// Fetches what lies behind the words at `place`.
+  void fetchAhead(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
+                  mlir::OpFoldResult place, int64_t vector) const;
 
   pack::FormatAttrInterface format;
   pack::PanelLayout layout;
   /// The panels as words, as scales (null if there are none), and as bytes.
   mlir::Value words, scales, bytes;
+  /// The rows' digits, as words and as bytes; null if there are none.
+  mlir::Value digits, digitBytes;
+  /// Without digits: the most rows that are few.
+  int64_t few = 0;
 };
 
 } // namespace lathe::cpu

@@ -9,6 +9,7 @@
 
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/NN/IR/NNService.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Verifier.h"

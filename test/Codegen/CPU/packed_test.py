@@ -119,6 +119,13 @@ func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {attribute}, %b: memref<?xi8>, %
 }}"""
 
 
+def bound(w, x, b):
+    """Sums of K products in any order: K roundings of 2^-24 of what is summed up, which scaling a whole group adds a few
+    more to. With few rows, integers are multiplied with elements that are rounded to 2^-22 of the largest beside them."""
+    roundings = (w.k + 6) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(w.matrix) + np.abs(b))
+    return roundings + 2.0 ** -22 * np.abs(x).max(1, keepdims=True) * np.abs(w.matrix).sum(0)
+
+
 CASES = [("int4", lambda: Grouped(4, 32, False, "f2", 96, 45)), ("int4_zeros", lambda: Grouped(4, 32, True, "f2", 64, 33)),
          ("int4_f32_scales", lambda: Grouped(4, 64, False, "f4", 192, 32)),
          ("int4_zeros_f32_scales", lambda: Grouped(4, 16, True, "f4", 48, 70)),
@@ -139,11 +146,33 @@ def test_panels(target, make):
     for rows in (*range(1, 18), 64, 65, 130):
         x = rng.standard_normal((rows, w.k)).astype("f4")
         want = x.astype("f8") @ w.matrix.astype("f8") + b
-        # Sums of K products in any order: K roundings of 2^-24 of what is summed up, which scaling a whole group adds
-        # two more to.
-        bound = (w.k + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(w.matrix) + np.abs(b))
         got = kernel([x, panels, b], (rows, w.n), (rows,), pieces=1 + rows % 3)
-        assert np.all(np.abs(got - want) <= bound), (rows, np.abs(got - want).max())
+        assert np.all(np.abs(got - want) <= bound(w, x, b)), (rows, np.abs(got - want).max())
+
+
+@pytest.mark.parametrize("make", [lambda: Grouped(4, 32, True, "f2", 96, 45), lambda: Int8(64, 37),
+                                  lambda: Grouped(2, 16, False, "f4", 48, 33)], ids=["int4", "int8", "int2"])
+def test_any_numbers(make):
+    """Rows of very large and very small numbers, of zeros, and of what is not finite."""
+    w = make()
+    kernel = Kernel(kernel_text(w, True), "f")
+    x = rng.standard_normal((9, w.k)).astype("f4")
+    x[1] *= np.float32(2.0 ** 100)
+    x[2] *= np.float32(2.0 ** -100)
+    x[3] = 0
+    x[4, :16] *= np.float32(2.0 ** -126)
+    x[5, 16:32] = 0
+    b, panels = np.zeros(w.n, "f4"), to_panels(w)
+    finite = kernel([x, panels, b], (9, w.n), (9,))
+    # Products of numbers below 2^-126 may be lost.
+    assert np.all(np.abs(finite - x.astype("f8") @ w.matrix) <= bound(w, x, b) + w.k * 2.0 ** -126)
+    x[6, 3], x[7, 20], x[8, 0] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        want = x @ w.matrix
+    got = kernel([x, panels, b], (9, w.n), (9,))
+    assert np.array_equal(np.isnan(got), np.isnan(want)) and np.array_equal(np.isinf(got), np.isinf(want))
+    whole = x[:6]
+    assert np.all(np.abs(got[:6] - whole.astype("f8") @ w.matrix) <= bound(w, whole, b) + w.k * 2.0 ** -126)
 
 
 @pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
@@ -155,8 +184,7 @@ def test_components(make):
     for rows in (1, 9):
         x = rng.standard_normal((rows, w.k)).astype("f4")
         want = x.astype("f8") @ w.matrix.astype("f8") + b
-        bound = (w.k + 4) * 2.0 ** -24 * (np.abs(x).astype("f8") @ np.abs(w.matrix) + np.abs(b))
-        assert np.all(np.abs(kernel([x, components, b], (rows, w.n), (rows,)) - want) <= bound)
+        assert np.all(np.abs(kernel([x, components, b], (rows, w.n), (rows,)) - want) <= bound(w, x, b))
 
 
 @pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])

@@ -29,6 +29,8 @@ func.func @main(%a: tensor<5x64xf32> {lathe.name = "a"}) -> (tensor<*xf32> {lath
 
 // A constant that is no weight becomes part of one.
 // CHECK: nn.weight private @packed : !pack.tensor<16x1xf32, #pack.int8_groups<group = 16>> computed {
+// CHECK-LABEL: func.func @main
+// CHECK:         pack.decode
 func.func @main(%a: tensor<5x16xf32> {lathe.name = "a"}) -> (tensor<*xf32> {lathe.name = "y"}) {
   %b = arith.constant dense<1> : tensor<1x1x16xui8>
   %s = arith.constant dense<1.0> : tensor<1xf16>

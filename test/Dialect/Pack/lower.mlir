@@ -31,7 +31,7 @@ func.func @main(%x: tensor<?x96xf32> {nn.dims = ["S", ""]}) -> tensor<?x40xf32> 
 // CHECK-NOT: panel <
 // CHECK:      func.func private @pointwise_0
 // CHECK:        pack.decode
-// CHECK-NOT:    nn.matmul
+// CHECK-NEXT:   kernel.output
 // CHECK-NOT:  kernel.panel
 !int4 = !pack.tensor<32x32xf32, #pack.int4<group = 32>>
 nn.weight private @w : tensor<32x32xf32> = dense<1.0>

@@ -128,6 +128,7 @@ std::optional<PanelLayout> Int8Attr::getPanelLayout(RankedTensorType type) const
   }
   PanelLayout layout{type.getDimSize(0), type.getDimSize(1), /*bits=*/8, /*group=*/type.getDimSize(0),
                      Float32Type::get(getContext())};
+  layout.middle = 128;
   layout.isSigned = true;
   return layout;
 }
@@ -292,7 +293,7 @@ std::optional<PanelLayout> Groups::getPanelLayout(RankedTensorType type) const {
   if (type.getRank() != 2 || type.getNumElements() == 0 || size * bits % 32 != 0) {
     return std::nullopt;
   }
-  return PanelLayout{type.getDimSize(0), type.getDimSize(1), bits, size, scales, zeros};
+  return PanelLayout{type.getDimSize(0), type.getDimSize(1), bits, size, scales, zeros, getMiddle()};
 }
 
 /// Implements the interface of a format of groups.

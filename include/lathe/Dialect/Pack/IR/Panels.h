@@ -13,6 +13,8 @@
 #include "llvm/Support/Error.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <optional>
+
 namespace lathe::pack {
 
 /// The panels of a matrix. A panel has kWidth columns, the last one is padded with zeros, and holds groups of
@@ -31,6 +33,8 @@ struct PanelLayout {
   /// Null if codes stand for elements by themselves.
   mlir::Type scales;
   bool hasZeros = false;
+  /// If codes are integers: the one that stands for 0 where there are no zero points.
+  std::optional<int64_t> middle = std::nullopt;
   /// Whether codes are signed bytes, to which 128 is added.
   bool isSigned = false;
 
