@@ -76,6 +76,7 @@ public:
     pipeline.strict = options.verifyEach;
     pipeline.foldBudget = options.foldBudget;
     pipeline.plan = options.plan;
+    pipeline.refused = &refused;
   }
 
   Error run() {
@@ -262,7 +263,7 @@ private:
           os << llvm::formatv("{0:2}\n", llvm::json::Value(resolvePlan(options.plan, *module).toJSON()));
         });
       }
-      CompressionReport compression(*module);
+      CompressionReport compression(*module, refused);
       if (Error error = runPipeline("compress", buildCompressPipeline, *module, pipeline)) {
         return error;
       }
@@ -487,9 +488,12 @@ private:
     return sealArtifact(*library, info, weights, options.output);
   }
 
-  /// The output's dependencies: the model and its external data.
+  /// The output's dependencies: the model, its external data, and the plan.
   Error writeDepFile() {
     std::string text = escapeForMake(options.output) + ": " + escapeForMake(options.input);
+    if (!options.plan.file.empty()) {
+      text += " \\\n  " + escapeForMake(options.plan.file);
+    }
     if (modelFile) {
       for (const std::unique_ptr<MappedFile> &file : modelFile->externalFiles()) {
         text += " \\\n  " + escapeForMake(file->path());
@@ -514,6 +518,7 @@ private:
   unsigned optionalPasses = 0;
   std::string lastPass;
   NotFiniteConstants notFinite;
+  std::vector<pack::RefusedRequest> refused;
 };
 
 } // namespace

@@ -16,8 +16,19 @@
 using namespace mlir;
 using namespace lathe;
 
-CompressionReport::CompressionReport(ModuleOp module) {
+CompressionReport::CompressionReport(ModuleOp module, ArrayRef<pack::RefusedRequest> refused) {
   addRequests(module);
+  for (const pack::RefusedRequest &request : refused) {
+    Asked &one = asked.emplace_back();
+    one.sources.assign(request.symbols.begin(), request.symbols.end());
+    one.reason = request.reason;
+    one.entry.kind = "weight";
+    one.entry.names = request.names;
+    one.entry.nodes = request.nodes;
+    one.entry.requested = request.requested;
+    one.entry.became = request.became;
+    one.entry.bytesBefore = request.bytes;
+  }
   addLayers(module);
 }
 
@@ -95,7 +106,9 @@ void CompressionReport::addLayers(ModuleOp module) {
 void CompressionReport::noteLeft(ModuleOp module) {
   for (pack::Request &request : pack::collectRequests(module)) {
     for (Asked &one : asked) {
-      one.isLeft |= one.place == request.op->getLoc().getAsOpaquePointer();
+      if (one.place == request.op->getLoc().getAsOpaquePointer()) {
+        one.reason = "nothing computes with weights of this format";
+      }
     }
   }
 }
@@ -144,11 +157,11 @@ void CompressionReport::finish(ModuleOp module, Report &report) const {
       one.entry.bytesAfter += codegen::getStoredBytes(cast<nn::WeightOp>(part));
     }
     bool isLayer = one.entry.kind == "layer";
-    one.entry.done = !one.isLeft;
-    one.entry.reason = one.isLeft ? "nothing computes with weights of this format" : "";
+    one.entry.done = one.reason.empty();
+    one.entry.reason = one.reason;
     for (const Remark &remark : report.remarks) {
       bool isCompression = StringRef(remark.pass).starts_with("pack-") || remark.pass == "nn-skip-layers";
-      if (remark.place == one.place && isCompression && remark.kind == Remark::Missed) {
+      if (one.place && remark.place == one.place && isCompression && remark.kind == Remark::Missed) {
         one.entry.done = false;
         one.entry.reason = remark.message;
       }

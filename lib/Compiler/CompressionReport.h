@@ -8,6 +8,7 @@
 #define LATHE_LIB_COMPILER_COMPRESSIONREPORT_H
 
 #include "lathe/Compiler/Report.h"
+#include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/SmallVector.h"
@@ -17,8 +18,8 @@ namespace lathe {
 
 class CompressionReport {
 public:
-  /// Notes what the ops of a module ask for, as pack-apply-plan has left it.
-  explicit CompressionReport(mlir::ModuleOp module);
+  /// Notes what the ops of a module ask for, as pack-apply-plan has left it, and what it has refused.
+  CompressionReport(mlir::ModuleOp module, llvm::ArrayRef<pack::RefusedRequest> refused);
 
   /// Notes what ops still ask for when all passes have run that could do it.
   void noteLeft(mlir::ModuleOp module);
@@ -32,9 +33,10 @@ private:
     CompressionEntry entry;
     /// The weights of the file, by their symbols.
     llvm::SmallVector<std::string> sources;
-    /// Of the op, as in Remark.
-    const void *place;
-    bool isLeft = false;
+    /// Of the op, as in Remark; null where it asks for nothing.
+    const void *place = nullptr;
+    /// Why nothing comes of it, if that is known.
+    std::string reason = {};
   };
   void addRequests(mlir::ModuleOp module);
   void addLayers(mlir::ModuleOp module);

@@ -89,7 +89,7 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.cleanUp();
   }
   // Weights are now what products read: joined and transposed.
-  passes.require(pack::createApplyPlanPass(options.plan));
+  passes.require(pack::createApplyPlanPass(options.plan, options.refused));
 }
 
 void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &options) {

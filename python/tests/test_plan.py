@@ -166,6 +166,20 @@ def test_bad_options(path, option, message):
     assert done.stderr.startswith("error[E0001]: ") and message in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("options", [["--to=nn"], ["--from=kernel", "--to=llvm"], ["--emit-plan", "--to=onnx"]])
+def test_stages_that_no_plan_changes(path, tmp_path, options):
+    """Rather than to leave the plan out in silence."""
+    done = run(path, *options, "--skip-layers=1", cwd=tmp_path)
+    assert done.stderr.startswith("error[E0001]: a plan changes nothing from "), done.stderr
+
+
+def test_the_plan_is_a_dependency(zoo, tmp_path):
+    (tmp_path / "my plan.json").write_text(plan(layers=[{"layer": 1, "skip": "all"}]))
+    done = run(zoo["minilm"], "-o", "m.so", "--plan=my plan.json", "--depfile=m.d", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m.d").read_text().splitlines()[1].strip() == r"my\ plan.json"
+
+
 @pytest.fixture
 def emitted(path):
     """A function to the plan that options mean."""

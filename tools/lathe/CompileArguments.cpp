@@ -82,6 +82,12 @@ static Error completeOptions(CompileOptions &options) {
   if (!options.weightsFrom.empty() && (options.from == Stage::Model || options.from == Stage::LLVM)) {
     return modelError(ErrorCode::E0001, "--weights-from is for --from=onnx, nn or kernel");
   }
+  bool isPlanned = !options.plan.empty() || options.emitPlan;
+  if (isPlanned && (options.from > Stage::NN || options.to <= Stage::NN)) {
+    return modelError(ErrorCode::E0001, "a plan changes nothing from " + stageName(options.from) + " to " +
+                                            stageName(options.to))
+        .help("what it asks for is done between the stages nn and kernel");
+  }
   bool isText = options.to < Stage::Object || options.emitPlan;
   if (options.output.empty()) {
     if (!isText) {

@@ -16,6 +16,10 @@
 
 namespace lathe {
 
+namespace pack {
+struct RefusedRequest;
+}
+
 struct PipelineOptions {
   /// 0: reference lowerings, no fusion. 2: everything.
   unsigned optLevel = 2;
@@ -27,6 +31,8 @@ struct PipelineOptions {
   uint64_t foldBudget = uint64_t(1) << 30;
   /// What is to change the model's numbers or size.
   Plan plan;
+  /// Gets what the plan says that no op asks for; may be null.
+  std::vector<pack::RefusedRequest> *refused = nullptr;
   /// Fail where generated code is only slow: for the compiler's own tests.
   bool strict = false;
   /// Is told of every pass, in order, when a pipeline is built. What it answers counts where `isOptional`:

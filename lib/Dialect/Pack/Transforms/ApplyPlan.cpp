@@ -36,8 +36,9 @@ namespace {
 
 class PlanApplier {
 public:
-  PlanApplier(ModuleOp module, const Plan &plan)
-      : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan) {}
+  PlanApplier(ModuleOp module, const Plan &plan, std::vector<RefusedRequest> *refused)
+      : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan),
+        refused(refused) {}
 
   LogicalResult run();
 
@@ -59,11 +60,13 @@ private:
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
   /// What all of these names want; failure if they do not agree, which is a remark.
-  FailureOr<Wish> agree(Operation *op, ArrayRef<std::string> names, StringRef kind,
+  FailureOr<Wish> agree(Operation *op, nn::WeightOp weight, ArrayRef<std::string> names, StringRef kind,
                         const llvm::StringMap<const PlanEntry *> &entries);
   /// Whether the format can hold the weight; else, an error for an entry and a remark for a default.
   bool fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
             LogicalResult &result);
+  /// Says why an op, or no op if it is null, does not ask for what the plan says of its weight.
+  void refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason);
   void remarkUnfolded(Operation *op);
   void remarkUnused();
 
@@ -71,6 +74,7 @@ private:
   SymbolTable symbols;
   func::FuncOp main;
   const Plan &plan;
+  std::vector<RefusedRequest> *refused;
   llvm::StringMap<FormatAttrInterface> formats;
   llvm::StringMap<const PlanEntry *> weightEntries, nodeEntries;
   llvm::DenseSet<const PlanEntry *> used;
@@ -238,7 +242,28 @@ LogicalResult PlanApplier::applyToLayers() {
 // Weights and nodes
 //===----------------------------------------------------------------------===//
 
-FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, ArrayRef<std::string> names, StringRef kind,
+void PlanApplier::refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason) {
+  nn::remarkMissed(op, kPass, reason);
+  if (!refused) {
+    return;
+  }
+  RefusedRequest &request = refused->emplace_back();
+  request.requested = requested.str();
+  request.reason = reason.str();
+  for (NodeOrigin &origin : originsOf(op->getLoc())) {
+    request.nodes.push_back(std::move(origin.name));
+  }
+  RankedTensorType type = weight.getTensorType();
+  request.bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
+  llvm::raw_string_ostream(request.became) << type.getElementType();
+  for (nn::WeightOp source : getSources(weight, symbols)) {
+    request.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
+    request.symbols.push_back(source.getSymName().str());
+  }
+}
+
+FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weight, ArrayRef<std::string> names,
+                                                StringRef kind,
                                                 const llvm::StringMap<const PlanEntry *> &entries) {
   std::optional<Wish> common;
   StringRef commonName;
@@ -249,10 +274,10 @@ FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, ArrayRef<std::str
     Wish wish{entry ? StringRef(entry->format) : StringRef(plan.format), entry};
     if (common && common->format != wish.format) {
       auto text = [](StringRef format) { return format.empty() ? "as it is" : ("as " + format).str(); };
-      nn::remarkMissed(op, kPass,
-                       "the " + kind + "s " + quoteText(commonName) + " and " + quoteText(name) +
-                           " have become one, of which the first is to be stored " + text(common->format) +
-                           ", the second " + text(wish.format));
+      refuse(op, weight, (text(common->format) + ", " + text(wish.format)),
+             "the " + kind + "s " + quoteText(commonName) + " and " + quoteText(name) +
+                 " have become one, of which the first is to be stored " + text(common->format) + ", the second " +
+                 text(wish.format));
       return failure();
     }
     if (!common || wish.entry) {
@@ -280,7 +305,7 @@ bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, For
              << "[E0807] the weight " << quoteText(weight.getOnnxName().value_or(weight.getSymName()))
              << " cannot be stored as " << wish.format << ": " << reason;
   } else {
-    nn::remarkMissed(op, kPass, "not stored as " + wish.format + ": " + reason);
+    refuse(op, weight, wish.format, "not stored as " + wish.format + ": " + reason);
   }
   return false;
 }
@@ -297,8 +322,8 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
       nodes.push_back(origin.name);
     }
   }
-  FailureOr<Wish> byWeight = agree(op, sources, "weight", weightEntries);
-  FailureOr<Wish> byNode = agree(op, nodes, "node", nodeEntries);
+  FailureOr<Wish> byWeight = agree(op, weight, sources, "weight", weightEntries);
+  FailureOr<Wish> byNode = agree(op, weight, nodes, "node", nodeEntries);
   for (auto [names, entries] : {std::pair(&sources, &weightEntries), std::pair(&nodes, &nodeEntries)}) {
     for (const std::string &name : *names) {
       used.insert(entries->lookup(name));
@@ -352,10 +377,12 @@ void PlanApplier::remarkUnfolded(Operation *op) {
   while (source && nn::isView(source)) {
     source = source->getOperand(0).getDefiningOp();
   }
-  if (isa_and_nonnull<nn::WeightUseOp>(source) && !plan.format.empty() && plan.format != keptFormat) {
-    nn::remarkMissed(op, kPass,
-                     "not stored as " + plan.format + ": its weight is not folded, but read through " +
-                         last->getName().getStringRef());
+  auto use = dyn_cast_or_null<nn::WeightUseOp>(source);
+  auto weight = use ? symbols.lookup<nn::WeightOp>(use.getWeight()) : nn::WeightOp();
+  if (weight && !plan.format.empty() && plan.format != keptFormat) {
+    refuse(op, weight, plan.format,
+           "not stored as " + plan.format + ": its weight is not folded, but read through " +
+               last->getName().getStringRef());
   }
 }
 
@@ -368,6 +395,12 @@ void PlanApplier::remarkUnused() {
         emitRemark(NameLoc::get(StringAttr::get(module.getContext(), entry.name)))
             << "[" << kPass << "] missed: the " << kind << " is not stored as " << entry.format
             << ": no product or lookup has come of it";
+        if (refused) {
+          RefusedRequest &request = refused->emplace_back();
+          (StringRef(kind) == "weight" ? request.names : request.nodes) = {entry.name};
+          request.requested = entry.format;
+          request.reason = "no product or lookup has come of it";
+        }
       }
     }
   }
@@ -395,8 +428,9 @@ namespace {
 
 struct ApplyPlanPass : pack::impl::ApplyPlanPassBase<ApplyPlanPass> {
   using ApplyPlanPassBase::ApplyPlanPassBase;
-  explicit ApplyPlanPass(Plan plan) : known(std::move(plan)) {}
-  ApplyPlanPass(const ApplyPlanPass &other) : ApplyPlanPassBase(other), known(other.known) {}
+  ApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused) : known(std::move(plan)), refused(refused) {}
+  ApplyPlanPass(const ApplyPlanPass &other)
+      : ApplyPlanPassBase(other), known(other.known), refused(other.refused) {}
 
   void runOnOperation() override {
     Plan read;
@@ -411,16 +445,17 @@ struct ApplyPlanPass : pack::impl::ApplyPlanPassBase<ApplyPlanPass> {
       }
       read = std::move(*parsed);
     }
-    if (failed(PlanApplier(getOperation(), known ? *known : read).run())) {
+    if (failed(PlanApplier(getOperation(), known ? *known : read, refused).run())) {
       signalPassFailure();
     }
   }
 
   std::optional<Plan> known;
+  std::vector<RefusedRequest> *refused = nullptr;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> pack::createApplyPlanPass(Plan plan) {
-  return std::make_unique<ApplyPlanPass>(std::move(plan));
+std::unique_ptr<Pass> pack::createApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused) {
+  return std::make_unique<ApplyPlanPass>(std::move(plan), refused);
 }

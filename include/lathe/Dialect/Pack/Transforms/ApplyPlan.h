@@ -8,10 +8,24 @@
 
 #include "mlir/Pass/Pass.h"
 
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace lathe::pack {
 
-/// pack-apply-plan for a plan that is read already.
-std::unique_ptr<mlir::Pass> createApplyPlanPass(Plan plan);
+/// What the plan says of a weight or node that no op asks for, and why.
+struct RefusedRequest {
+  /// The weights of the file, and the same as symbols of the module; the nodes that read them.
+  std::vector<std::string> names, symbols, nodes;
+  std::string requested, reason;
+  /// As it is: its elements' type and its size.
+  std::string became;
+  int64_t bytes = 0;
+};
+
+/// pack-apply-plan for a plan that is read already. What is refused is added to `refused`, if that is not null.
+std::unique_ptr<mlir::Pass> createApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused = nullptr);
 
 } // namespace lathe::pack
 
