@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import lathe
 from lathe.compiler import driver
+from reports import compile_with_report
 from small_models import ROOT, model, value
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/plan.schema.json").read_text()))
@@ -210,6 +211,20 @@ def test_what_a_plan_means_is_emitted_by_weight(path, tmp_path, emitted):
     (tmp_path / "p.json").write_text(plan(defaults={"format": "int4<group = 32>"},
                                           weights={"first.weight": {"format": "none"}}))
     assert "weights" not in emitted(f"--plan={tmp_path / 'p.json'}")
+
+
+def test_what_was_refused_is_in_the_report(tmp_path):
+    """By a default, which is no error: the weight stays, and beside what was asked for stands why."""
+    product = helper.make_node("MatMul", ["x", "w"], ["z"], name="/product")
+    onnx.save(model([product], [value("x", TensorProto.FLOAT, "N", 50)], [value("z", TensorProto.FLOAT, "N", 96)],
+                    w=np.ones((50, 96), np.float32)), tmp_path / "m.onnx")
+    report = compile_with_report(tmp_path / "m.onnx", tmp_path / "m.so", "--quantize=int4")
+    (asked,) = report["compression"]
+    reason = asked.pop("reason")
+    assert asked == {"kind": "weight", "names": ["w"], "nodes": ["/product"], "requested": "int4<group = 32>", "became": "f32",
+                     "done": False, "bytes_before": 4 * 50 * 96, "bytes_after": 4 * 50 * 96}
+    assert "multiple of 32 rows" in reason and "there are 50" in reason
+    assert any(clause.startswith("0/1 products' weights as int4<group = 32>") for clause in report["digest"])
 
 
 @pytest.mark.parametrize("options,formats", [

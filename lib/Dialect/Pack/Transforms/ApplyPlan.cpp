@@ -262,8 +262,8 @@ void PlanApplier::refuse(Operation *op, nn::WeightOp weight, StringRef requested
   }
 }
 
-FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weight, ArrayRef<std::string> names,
-                                                StringRef kind,
+FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weight,
+                                                ArrayRef<std::string> names, StringRef kind,
                                                 const llvm::StringMap<const PlanEntry *> &entries) {
   std::optional<Wish> common;
   StringRef commonName;
@@ -276,8 +276,8 @@ FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weig
       auto text = [](StringRef format) { return format.empty() ? "as it is" : ("as " + format).str(); };
       refuse(op, weight, (text(common->format) + ", " + text(wish.format)),
              "the " + kind + "s " + quoteText(commonName) + " and " + quoteText(name) +
-                 " have become one, of which the first is to be stored " + text(common->format) + ", the second " +
-                 text(wish.format));
+                 " have become one, of which the first is to be stored " + text(common->format) +
+                 ", the second " + text(wish.format));
       return failure();
     }
     if (!common || wish.entry) {

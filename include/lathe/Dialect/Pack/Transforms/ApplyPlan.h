@@ -24,7 +24,8 @@ struct RefusedRequest {
   int64_t bytes = 0;
 };
 
-/// pack-apply-plan for a plan that is read already. What is refused is added to `refused`, if that is not null.
+/// pack-apply-plan for a plan that is read already. What is refused is added to `refused`, if that is not
+/// null.
 std::unique_ptr<mlir::Pass> createApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused = nullptr);
 
 } // namespace lathe::pack
