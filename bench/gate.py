@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 
-from models import geometric_mean
+from common import geometric_mean
 
 FLOORS = pathlib.Path(__file__).parent / "floors.json"
 BAR, MEAN_BAR = 0.9, 1.0

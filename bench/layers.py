@@ -9,16 +9,13 @@ alone, by `lathe profile`.
 
 import argparse
 import os
-import pathlib
-import sys
 
 import numpy as np
 
-from models import ROOT, geometric_mean, processor, profile
+from common import build_folder, geometric_mean, processor
+from models import profile
 
-sys.path.insert(0, str(ROOT / "python"))
-
-from lathe import _peers, compile  # noqa: E402
+from lathe import _peers, compile
 
 # A layer's name: channels, filters, size of the image, window, stride, groups.
 LAYERS = {
@@ -77,7 +74,7 @@ def main():
     print(f"{brand} ({family}), {os.cpu_count()} processors\n")
     print("| layer | threads | Lathe ms | to ONNX Runtime | to OpenVINO | convolutions ms | GFLOP/s | % of roof |")
     print("|---|---|---|---|---|---|---|---|")
-    folder = pathlib.Path(os.environ.get("LATHE_BUILD_DIR", ROOT / "build")) / "layers"
+    folder = build_folder() / "layers"
     folder.mkdir(exist_ok=True)
     ratios = {peer: [] for peer in _peers.PEERS}
     for name in arguments.layer or LAYERS:

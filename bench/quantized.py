@@ -5,25 +5,16 @@ were made of, in one run: a table, and JSON with date and processor.
 
 The models are products, MiniLM quantized while it runs, and ResNet-50 with random weights and measured ranges, both
 written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32 (MatMulNBits), products and MiniLM.
-`--prepare` only makes and compiles them.
 """
-
-import argparse
-import datetime
-import json
-import os
-import pathlib
-import sys
 
 import numpy as np
 
-from models import RESULTS, ROOT, minilm_inputs, processor
+import common
+from models import minilm_inputs
 
-sys.path.insert(0, str(ROOT / "python"))
-
-from lathe import _peers, compile  # noqa: E402
-from lathe.zoo import build_models, quantized  # noqa: E402
-from lathe.zoo.vision import topology  # noqa: E402
+from lathe import _peers
+from lathe.zoo import build_models, quantized
+from lathe.zoo.vision import topology
 
 PRODUCTS = [(128, 384, 384), (128, 384, 1536), (128, 1536, 384), (16, 384, 1536), (1, 768, 3072), (512, 512, 512)]
 # Of weights of 4 bits, from memory and from caches, with few rows and many.
@@ -74,15 +65,10 @@ def case(name, folder):
 
 def prepare(names, folder):
     """The artifacts of floats (or None) and integers, the file and the inputs of each case."""
-    folder.mkdir(parents=True, exist_ok=True)
     prepared = {}
     for name in names:
         floats, path, inputs = case(name, folder)
-        artifacts = []
-        for model in (floats, path):
-            artifacts.append(model and folder / f"{model.stem}.quantized.so")
-            if model and not (artifacts[-1].exists() and artifacts[-1].stat().st_mtime > model.stat().st_mtime):
-                compile(model, artifacts[-1])
+        artifacts = [model and common.compiled(model, folder / f"{model.stem}.quantized.so") for model in (floats, path)]
         prepared[name] = (*artifacts, floats, path, inputs)
     return prepared
 
@@ -97,43 +83,18 @@ def measure(prepared, threads, seconds, rounds):
 
 
 def print_table(records):
-    """As markdown: of each peer, its time and how many times as long as Lathe it takes."""
-    rows = [["case", "threads", "Lathe ms", "its f32 ms", *(text for peer in _peers.PEERS for text in (f"{peer} ms", "ratio"))]]
-    rows.append(["---"] * len(rows[0]))
+    """Of each peer, its time and how many times as long as Lathe it takes."""
+    rows = []
     for record in records:
         results, own = record["results"], record["floats"]
         row = [record["case"], str(record["threads"]), f"{results['lathe']['p50_ms']:.3f}",
                f"{own['p50_ms']:.3f}" if own else ""]
         for peer in _peers.PEERS:
-            row += [f"{results[peer]['p50_ms']:.3f}", f"{results[peer]['ratio']:.2f} ± {results[peer]['spread']:.2f}"]
+            row += [f"{results[peer]['p50_ms']:.3f}", common.with_spread(results[peer])]
         rows.append(row)
-    print("\n".join("| " + " | ".join(row) + " |" for row in rows))
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--case", action="append", choices=CASES, help="one of the cases; may be repeated")
-    parser.add_argument("--threads", default="1,2", help="numbers separated by commas (default 1,2)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each runtime and case (default 1)")
-    parser.add_argument("--rounds", type=int, default=6, help="turns of each runtime (default 6)")
-    parser.add_argument("--output", type=pathlib.Path, help="where the JSON goes (default bench/results)")
-    parser.add_argument("--prepare", action="store_true", help="make and compile, and end")
-    arguments = parser.parse_args()
-    folder = pathlib.Path(os.environ.get("LATHE_BUILD_DIR", ROOT / "build")) / "models"
-    prepared = prepare(arguments.case or CASES, folder)
-    if arguments.prepare:
-        return
-    brand, family = processor()
-    date = datetime.datetime.now(datetime.timezone.utc)
-    print(f"{brand} ({family}), {os.cpu_count()} processors, {date:%Y-%m-%d %H:%M} UTC")
-    threads = [int(text) for text in arguments.threads.split(",")]
-    records = list(measure(prepared, threads, arguments.seconds, arguments.rounds))
-    output = arguments.output or RESULTS / f"{date:%Y-%m-%d-%H%M}-quantized-{family}.json"
-    output.write_text(json.dumps({"date": date.isoformat(timespec="seconds"), "processor": brand, "family": family,
-                                  "cores": os.cpu_count(), "records": records}, indent=1) + "\n")
-    print_table(records)
-    print(f"wrote {output}")
+    common.print_rows(["case", "threads", "Lathe ms", "its f32 ms",
+                       *(text for peer in _peers.PEERS for text in (f"{peer} ms", "ratio"))], rows)
 
 
 if __name__ == "__main__":
-    main()
+    common.main(__doc__.split("\n\n")[0], CASES, "quantized", prepare, measure, print_table, seconds=1.0, rounds=6)

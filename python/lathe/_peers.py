@@ -121,14 +121,14 @@ def _work(name: str, path: str, inputs: str, outputs: str, threads: int) -> None
 class _Process:
     """One runtime, stopped except in its turns."""
 
-    def __init__(self, name: str, path: str, inputs: str, threads: int, folder: str) -> None:
+    def __init__(self, name: str, runtime: str, path: str, inputs: str, threads: int, folder: str) -> None:
         self.name, self.outputs = name, pathlib.Path(folder) / f"{name}.npz"
         self.log = open(pathlib.Path(folder) / f"{name}.log", "w+")
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         package = str(pathlib.Path(__file__).resolve().parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lathe._peers", name, path, inputs, self.outputs, str(threads)], text=True,
+            [sys.executable, "-m", "lathe._peers", runtime, path, inputs, self.outputs, str(threads)], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         assert self.process.stdin and self.process.stdout
         self.requests, self.answers = self.process.stdin, self.process.stdout
@@ -174,15 +174,22 @@ def measure(artifact: str | os.PathLike[str], model: str | os.PathLike[str], inp
     for peer in peers:
         if peer not in PEERS:
             raise ModelError("E0001", f"--vs={peer}: expects {' or '.join(PEERS)}")
+    entries = {"lathe": ("lathe", artifact), **{peer: (peer, model) for peer in peers}}
+    return measure_all(entries, inputs, threads, seconds, rounds)
+
+
+def measure_all(entries: Mapping[str, tuple[str, str | os.PathLike[str]]], inputs: Arrays, threads: int = 1,
+                seconds: float = 2.0, rounds: int = 8) -> dict[str, dict[str, Any]]:
+    """The same for any artifacts and files: by name, "lathe" or a peer, and what it loads. The first one is whom all
+    others are compared with."""
     with tempfile.TemporaryDirectory(prefix="lathe-bench-") as folder:
         given = os.path.join(folder, "inputs.npz")
         arrays: dict[str, Any] = dict(inputs)
         np.savez(given, **arrays)
         processes: list[_Process] = []
         try:
-            for name in ("lathe", *peers):
-                path = artifact if name == "lathe" else model
-                processes.append(_Process(name, os.fspath(path), given, threads, folder))
+            for name, (runtime, path) in entries.items():
+                processes.append(_Process(name, runtime, os.fspath(path), given, threads, folder))
             for process in processes:  # clocks and caches settle
                 process.run(seconds / rounds)
             for turn in range(rounds):
@@ -204,7 +211,7 @@ def _summarize(processes: list[_Process]) -> dict[str, dict[str, Any]]:
                "p99_ms": float(np.quantile(times, 0.99)), "min_ms": float(times[0]), "runs": len(times),
                "rounds_ms": [statistics.median(turn) * 1e3 for turn in process.rounds], **process.info}
         if process is not reference:
-            row["ratio"], row["spread"] = ratio(row["rounds_ms"], results["lathe"]["rounds_ms"])
+            row["ratio"], row["spread"] = ratio(row["rounds_ms"], results[reference.name]["rounds_ms"])
             row["difference"] = _difference(process.outputs, reference.outputs)
         results[process.name] = row
     return results
