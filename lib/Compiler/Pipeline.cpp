@@ -108,6 +108,9 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   // Kernels are formed in any case, what may be left out is the fusion.
   bool fuse = options.optLevel > 0 && passes.asks("kernel-form");
   passes.add(kernel::createFormKernelsPass({/*fuse=*/fuse}));
+  if (fuse) {
+    passes.prefer(kernel::createMergeRowsPass());
+  }
   passes.require(kernel::createOutlineKernelsPass());
   passes.cleanUp();
   passes.require(codegen::createAssignWeightsPass());

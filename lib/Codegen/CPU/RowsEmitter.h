@@ -72,6 +72,8 @@ private:
   mlir::LogicalResult emitRMSNorm(nn::RMSNormOp norm);
   mlir::LogicalResult emitOutputs();
 
+  /// The values of a row that `reduces` need and passes after them, too.
+  llvm::SmallVector<mlir::Value> getSharedOperands(llvm::ArrayRef<nn::ReduceOp> reduces);
   /// A term that evaluates `x`, keeping it in `view`, if any, on the way.
   std::function<llvm::FailureOr<mlir::Value>(const Tile &)> evaluateAndKeep(mlir::Value x,
                                                                             std::optional<StridedView> view);

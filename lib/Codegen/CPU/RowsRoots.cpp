@@ -7,6 +7,7 @@
 #include "RowsEmitter.h"
 
 #include "lathe/Codegen/Math/Math.h"
+#include "lathe/Dialect/NN/IR/ShapeArith.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -18,22 +19,60 @@ using kernel::RowsExtent;
 
 static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 
-LogicalResult RowsEmitter::emitReduces(ArrayRef<nn::ReduceOp> reduces) {
-  SmallVector<Reduction> reductions;
-  SmallVector<std::pair<Value, StridedView>> kept;
-  llvm::SmallPtrSet<void *, 4> seen;
+/// What `reduces` reduce, without those pointwise ops before it whose results nobody else needs: what other
+/// passes over the row need, too.
+SmallVector<Value> RowsEmitter::getSharedOperands(ArrayRef<nn::ReduceOp> reduces) {
+  llvm::SetVector<Value> operands;
+  llvm::SmallPtrSet<Operation *, 8> readers;
   for (nn::ReduceOp reduce : reduces) {
-    Value x = reduce.getX();
-    std::optional<StridedView> view;
-    bool isUsedLater =
-        llvm::any_of(x.getUsers(), [&](Operation *user) { return !llvm::is_contained(reduces, user); });
-    if (isUsedLater && seen.insert(x.getAsOpaquePointer()).second) {
-      view = getRowBuffer(x);
-      if (view) {
-        kept.push_back({x, *view});
+    operands.insert(reduce.getX());
+    readers.insert(reduce);
+  }
+  auto isRow = [&](Value value) {
+    FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(value);
+    return succeeded(dims) && dims->size() == space.dims.size() &&
+           llvm::all_of(llvm::zip_equal(*dims, space.dims),
+                        [](auto pair) { return nn::areSameSize(std::get<0>(pair), std::get<1>(pair)); });
+  };
+  SmallVector<Value> shared;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    Value value = operands[i];
+    if (!llvm::all_of(value.getUsers(), [&](Operation *user) { return readers.contains(user); })) {
+      shared.push_back(value);
+      continue;
+    }
+    Operation *op = value.getDefiningOp();
+    if (isa_and_nonnull<nn::PointwiseOpInterface>(op)) {
+      readers.insert(op);
+      for (Value operand : op->getOperands()) {
+        if (isRow(operand)) {
+          operands.insert(operand);
+        }
       }
     }
-    reductions.push_back(getReduction(context, reduce, evaluateAndKeep(x, view)));
+  }
+  return shared;
+}
+
+LogicalResult RowsEmitter::emitReduces(ArrayRef<nn::ReduceOp> reduces) {
+  SmallVector<std::pair<Value, StridedView>> kept;
+  for (Value value : getSharedOperands(reduces)) {
+    if (std::optional<StridedView> view = getRowBuffer(value)) {
+      kept.push_back({value, *view});
+    }
+  }
+  SmallVector<Reduction> reductions;
+  for (auto [number, reduce] : llvm::enumerate(reduces)) {
+    auto term = [this, &kept, x = nn::ReduceOp(reduce).getX(),
+                 isFirst = number == 0](const Tile &tile) -> FailureOr<Value> {
+      for (auto &[value, view] : kept) {
+        if (isFirst && failed(evaluateAndKeep(value, view)(tile))) {
+          return failure();
+        }
+      }
+      return evaluateAndKeep(x, std::nullopt)(tile);
+    };
+    reductions.push_back(getReduction(context, reduce, term));
   }
   FailureOr<SmallVector<Value>> totals = reduceRow(reductions);
   if (failed(totals)) {

@@ -16,6 +16,17 @@ def FormKernelsPass : Pass<"kernel-form", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::lathe::kernel::KernelDialect"];
 }
 
+def MergeRowsPass : Pass<"kernel-merge-rows", "::mlir::func::FuncOp"> {
+  let summary = "join kernels that go over the same rows";
+  let description = [{
+    A kernel of rows takes in the kernels of rows and pointwise kernels that read its results, or the rows that it reads,
+    row by row; the joint kernel has a result for everything that others read. Rows are known to be short (4,096 elements),
+    or the joint kernel reduces all in one pass with one result a row. What the later kernel needs beside moves before the
+    joint kernel.
+  }];
+  let dependentDialects = ["::lathe::kernel::KernelDialect"];
+}
+
 def OutlineKernelsPass : Pass<"kernel-outline", "::mlir::ModuleOp"> {
   let summary = "turn kernel groups into functions over bytes";
   let description = [{
