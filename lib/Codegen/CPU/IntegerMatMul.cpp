@@ -27,6 +27,10 @@ namespace {
 /// With so few rows the right-hand side is read, and each byte used, too seldom for matrix registers.
 constexpr int64_t kFewRows = 8;
 
+/// How far ahead of itself, in bytes, a low tile fetches its panel: two pages of memory, where what the
+/// processor fetches on its own ends at the first.
+constexpr int64_t kStreamAhead = 8192;
+
 /// Blocks of rows for matrix registers: their sums fill a third of a first-level cache.
 constexpr int64_t kMatrixBlockRows = 128;
 
@@ -266,24 +270,49 @@ void IntegerMatMulEmitter::emitVectorTiles(const MatMulGrid::Task &task, const C
                                            OpFoldResult depth, Value isFirst) {
   OpFoldResult height = math().constant(tiling.rows);
   OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
-  emitLoop(math().constant(0), done, tiling.rows,
-           [&](Value row) { emitVectorTile(columns, tiling.rows, row, lhsRows, rhsRows, depth, isFirst); });
+  auto emitTiles = [&](int64_t lines) {
+    emitLoop(math().constant(0), done, tiling.rows, [&](Value row) {
+      emitVectorTile(columns, tiling.rows, row, lhsRows, rhsRows, depth, isFirst, getShareOfNext(row, lines));
+    });
+  };
+  // What the first tile of the next panel reads would otherwise come from memory while nothing computes.
+  if (panelWidth) {
+    emitPrefetchingTiles(builder, loc, tiling, done, getStepLines(tiling, panelWidth), emitTiles);
+  } else {
+    emitTiles(0);
+  }
+  // Few rows stream through the panel, and fetch ahead of themselves.
+  PrefetchStream stream;
+  if (panelWidth) {
+    stream = {math().constant(kStreamAhead), getStepLines(tiling, panelWidth)};
+  }
   SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
   Value left = math().value(math().sub(task.rows, done));
   auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), left, heights, heights.size());
   OpBuilder::InsertionGuard guard(builder);
   for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
     builder.createBlock(&region);
-    emitVectorTile(columns, height, math().value(done), lhsRows, rhsRows, depth, isFirst);
+    emitVectorTile(columns, height, math().value(done), lhsRows, rhsRows, depth, isFirst, stream);
     scf::YieldOp::create(builder, loc);
   }
   builder.createBlock(&choose.getDefaultRegion());
   scf::YieldOp::create(builder, loc);
 }
 
+PrefetchStream IntegerMatMulEmitter::getShareOfNext(Value row, int64_t lines) {
+  if (lines == 0) {
+    return {};
+  }
+  // The next panel begins behind this one and the sums of its columns.
+  OpFoldResult number = math().floorDiv(row, math().constant(tiling.rows)),
+               share = getPrefetchShare(builder, loc, number, lines, getStepLines(tiling, panelWidth));
+  OpFoldResult panel = math().constant((panelRows + kByteGroup) * panelWidth);
+  return {math().add(panel, math().mul(share, math().constant(kByteGroup))), lines};
+}
+
 void IntegerMatMulEmitter::emitVectorTile(const ColumnTile &columns, int64_t height, Value row,
                                           const ByteRows &lhsRows, const MatrixRef &rhsRows,
-                                          OpFoldResult depth, Value isFirst) {
+                                          OpFoldResult depth, Value isFirst, const PrefetchStream &prefetch) {
   RegisterTile tile = getIntegerTile(context.target, height, columns.vectors);
   ByteRows own = lhsRows;
   own.matrix.offset =
@@ -299,7 +328,8 @@ void IntegerMatMulEmitter::emitVectorTile(const ColumnTile &columns, int64_t hei
       init.push_back(arith::SelectOp::create(builder, loc, isFirst, zero, before));
     }
   }
-  SmallVector<Value> sums = emitIntegerTile(builder, loc, context.target, tile, own, rhsRows, depth, init);
+  SmallVector<Value> sums =
+      emitIntegerTile(builder, loc, context.target, tile, own, rhsRows, depth, init, prefetch);
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
   }

@@ -45,7 +45,10 @@ private:
   void emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const ByteRows &lhsRows,
                        const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst);
   void emitVectorTile(const ColumnTile &columns, int64_t height, mlir::Value row, const ByteRows &lhsRows,
-                      const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst);
+                      const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst,
+                      const PrefetchStream &prefetch);
+  /// What tile number `row / rows` fetches: its share of the next panel.
+  PrefetchStream getShareOfNext(mlir::Value row, int64_t lines);
   void emitMatrixTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const ByteRows &lhsRows,
                        const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst);
   ByteRows getLhs(const MatMulGrid::Task &task, mlir::Value firstDepth);

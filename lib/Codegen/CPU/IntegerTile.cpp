@@ -48,9 +48,10 @@ namespace {
 class ByteTileEmitter {
 public:
   ByteTileEmitter(OpBuilder &builder, Location loc, const TargetSpec &target, const RegisterTile &tile,
-                  const ByteRows *lhs, const MatrixRef &rhs)
-      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), hasDot(hasByteDot(target)),
-        parts(hasDot ? 1 : 2), sumType(VectorType::get({tile.lanes}, builder.getI32Type())),
+                  const ByteRows *lhs, const MatrixRef &rhs, const PrefetchStream &prefetch = {})
+      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), prefetch(prefetch),
+        hasDot(hasByteDot(target)), parts(hasDot ? 1 : 2),
+        sumType(VectorType::get({tile.lanes}, builder.getI32Type())),
         isOffset(hasDot && lhs && lhs->isSigned) {
     IndexMath math{builder, loc};
     zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(sumType));
@@ -81,6 +82,9 @@ private:
     IndexMath math{builder, loc};
     auto body = [&](OpBuilder &, Location, Value group, ValueRange carried) {
       SmallVector<Value> next(carried);
+      if (step == tile.unroll && prefetch.lines > 0) {
+        emitPrefetches(group);
+      }
       emitSteps(group, step, next);
       scf::YieldOp::create(builder, loc, next);
     };
@@ -123,6 +127,18 @@ private:
           sum = dot(sum, getSplat(-128), column);
         }
       }
+    }
+  }
+
+  /// The lines of the step that begins at `group`.
+  void emitPrefetches(Value group) {
+    constexpr int64_t kLineBytes = 4 * kCacheLine;
+    IndexMath math{builder, loc};
+    OpFoldResult start = math.add(math.add(rhs.offset, math.mul(group, rhs.rowStride)), prefetch.ahead);
+    for (int64_t i = 0; i < prefetch.lines; ++i) {
+      Value place = math.value(math.add(start, math.constant(i * kLineBytes)));
+      memref::PrefetchOp::create(builder, loc, rhs.base, ValueRange{place}, /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
     }
   }
 
@@ -217,6 +233,7 @@ private:
   /// Null: all ones.
   const ByteRows *lhs;
   const MatrixRef &rhs;
+  PrefetchStream prefetch;
   bool hasDot;
   int64_t parts;
   VectorType sumType;
@@ -231,8 +248,9 @@ private:
 
 SmallVector<Value> cpu::emitIntegerTile(OpBuilder &builder, Location loc, const TargetSpec &target,
                                         const RegisterTile &tile, const ByteRows &lhs, const MatrixRef &rhs,
-                                        OpFoldResult depth, ArrayRef<Value> init) {
-  SmallVector<Value> sums = ByteTileEmitter(builder, loc, target, tile, &lhs, rhs).emit(depth);
+                                        OpFoldResult depth, ArrayRef<Value> init,
+                                        const PrefetchStream &prefetch) {
+  SmallVector<Value> sums = ByteTileEmitter(builder, loc, target, tile, &lhs, rhs, prefetch).emit(depth);
   for (auto [sum, before] : llvm::zip(sums, init)) {
     sum = arith::AddIOp::create(builder, loc, before, sum);
   }

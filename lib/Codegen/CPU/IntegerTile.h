@@ -31,11 +31,12 @@ struct ByteRows {
 };
 
 /// The sums of a register tile over `depth` bytes, a multiple of kByteGroup, added to `init`: exact for all
-/// operands, up to what wraps in 32 bits.
+/// operands, up to what wraps in 32 bits. `prefetch` counts bytes where others count elements.
 llvm::SmallVector<mlir::Value> emitIntegerTile(mlir::OpBuilder &builder, mlir::Location loc,
                                                const TargetSpec &target, const RegisterTile &tile,
                                                const ByteRows &lhs, const MatrixRef &rhs,
-                                               mlir::OpFoldResult depth, llvm::ArrayRef<mlir::Value> init);
+                                               mlir::OpFoldResult depth, llvm::ArrayRef<mlir::Value> init,
+                                               const PrefetchStream &prefetch = {});
 
 /// The sums of `vectors` vectors of columns of the right-hand side over `depth` rows.
 llvm::SmallVector<mlir::Value> emitColumnSums(mlir::OpBuilder &builder, mlir::Location loc,

@@ -32,9 +32,6 @@ constexpr int64_t kPackedDepth = 256;
 /// How much of it is decoded at a time: with as much of the rows of a task it stays in the first-level cache.
 constexpr int64_t kDecodedDepth = 128;
 
-/// Lines that a register tile may fetch ahead with each unrolled step: more hold it up.
-constexpr int64_t kMaxPrefetchLines = 4;
-
 /// How far ahead of itself, in elements, a low tile fetches its panel: two pages of memory, where what the
 /// processor fetches on its own ends at the first.
 constexpr int64_t kStreamAhead = 2048;
@@ -412,8 +409,7 @@ void MatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const ColumnTil
 }
 
 /// The panel that is needed next follows this one in memory. The tiles of a task fetch equal parts of it:
-/// what the first tile reads would otherwise come from memory while nothing computes. As many lines a step as
-/// cover the panel, a copy of the loop for each number.
+/// what the first tile reads would otherwise come from memory while nothing computes.
 void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile &columns, OpFoldResult done,
                                   Value firstDepth, OpFoldResult depth, const MatrixRef &rhsRef) {
   auto emitTiles = [&](int64_t lines) {
@@ -426,26 +422,7 @@ void MatMulEmitter::emitFullTiles(const MatMulGrid::Task &task, const ColumnTile
     emitTiles(0);
     return;
   }
-  auto emitFrom = [&](int64_t lines, auto &emitFrom) -> void {
-    if (lines == kMaxPrefetchLines) {
-      emitTiles(lines);
-      return;
-    }
-    OpFoldResult enough = math().constant(llvm::divideCeil(stepLines(), lines) * tiling.rows);
-    Value covers = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, math().value(done),
-                                         math().value(enough));
-    scf::IfOp::create(
-        builder, loc, covers,
-        [&](OpBuilder &, Location) {
-          emitTiles(lines);
-          scf::YieldOp::create(builder, loc);
-        },
-        [&](OpBuilder &, Location) {
-          emitFrom(2 * lines, emitFrom);
-          scf::YieldOp::create(builder, loc);
-        });
-  };
-  emitFrom(1, emitFrom);
+  emitPrefetchingTiles(builder, loc, tiling, done, stepLines(), emitTiles);
 }
 
 PrefetchStream MatMulEmitter::getShareOfNext(Value row, OpFoldResult depth, const MatrixRef &rhsRef,

@@ -14,6 +14,9 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
 
+/// Lines that a register tile may fetch ahead with each unrolled step: more hold it up.
+static constexpr int64_t kMaxPrefetchLines = 4;
+
 RegisterTile MatMulTiling::tile(int64_t height, int64_t vectors) const {
   // Eight sums hide the latency of a fused multiply-add on two ports.
   int64_t chains = 1;
@@ -135,6 +138,31 @@ OpFoldResult cpu::getPrefetchShare(OpBuilder &builder, Location loc, OpFoldResul
   IndexMath math{builder, loc};
   OpFoldResult share = math.rem(number, math.constant(stepLines / lines));
   return math.mul(share, math.constant(lines * kCacheLine));
+}
+
+void cpu::emitPrefetchingTiles(OpBuilder &builder, Location loc, const MatMulTiling &tiling,
+                               OpFoldResult done, int64_t stepLines, llvm::function_ref<void(int64_t)> body) {
+  IndexMath math{builder, loc};
+  auto emitFrom = [&](int64_t lines, auto &emitFrom) -> void {
+    if (lines == kMaxPrefetchLines) {
+      body(lines);
+      return;
+    }
+    OpFoldResult enough = math.constant(llvm::divideCeil(stepLines, lines) * tiling.rows);
+    Value covers =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::uge, math.value(done), math.value(enough));
+    scf::IfOp::create(
+        builder, loc, covers,
+        [&](OpBuilder &, Location) {
+          body(lines);
+          scf::YieldOp::create(builder, loc);
+        },
+        [&](OpBuilder &, Location) {
+          emitFrom(2 * lines, emitFrom);
+          scf::YieldOp::create(builder, loc);
+        });
+  };
+  emitFrom(1, emitFrom);
 }
 
 SmallVector<Value> cpu::emitRegisterTile(OpBuilder &builder, Location loc, const RegisterTile &tile,

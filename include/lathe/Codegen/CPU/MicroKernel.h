@@ -69,6 +69,11 @@ int64_t getStepLines(const MatMulTiling &tiling, int64_t panelWidth);
 mlir::OpFoldResult getPrefetchShare(mlir::OpBuilder &builder, mlir::Location loc, mlir::OpFoldResult number,
                                     int64_t lines, int64_t stepLines);
 
+/// Emits `body(lines)` for the least number of lines, a power of two up to 4, at which the tiles of `done`
+/// rows cover a panel with their shares: a copy of the code for each number, chosen when it runs.
+void emitPrefetchingTiles(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
+                          mlir::OpFoldResult done, int64_t stepLines, llvm::function_ref<void(int64_t)> body);
+
 /// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
 /// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
 /// `masks` if there are any (one for each vector, null for whole vectors).

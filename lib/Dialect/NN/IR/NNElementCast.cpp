@@ -32,6 +32,16 @@ static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned
     // Of numbers beyond, the last bits stay, as of integers: so ONNX's own tests have it.
     return arith::TruncIOp::create(b, loc, type, floatToInteger(e, x, b.getI32Type(), /*isUnsigned=*/false));
   }
+  if (width < 32) {
+    // Through i32, which has vector instructions, from between the least and the greatest number, both exact
+    // in every float type. Each comparison is one instruction with its selection.
+    double most = std::ldexp(1.0, isUnsigned ? width : width - 1) - 1, least = isUnsigned ? 0 : -most - 1;
+    x = e.select(e.compare(CmpF::ORD, x, x), x, e.zero(x.getType()));
+    x = e.select(e.compare(CmpF::OLT, x, most), x, e.real(x.getType(), most));
+    x = e.select(e.compare(CmpF::OGT, x, least), x, e.real(x.getType(), least));
+    Type i32 = withElement(x.getType(), b.getI32Type());
+    return arith::TruncIOp::create(b, loc, type, arith::FPToSIOp::create(b, loc, i32, x));
+  }
   // Everything from `high` up and below `low` lies outside; both are powers of two, so exact in every float
   // type.
   double high = std::ldexp(1.0, isUnsigned ? width : width - 1);
@@ -43,16 +53,8 @@ static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned
   Value isInside = e.bitAnd(e.compare(CmpF::OLT, x, high), e.compare(CmpF::OGE, x, low));
   // The conversion itself sees only numbers that fit: it has no other defined result.
   Value safe = e.select(isInside, x, e.zero(x.getType()));
-  Value result;
-  if (width < 32) {
-    // Through i32, which has vector instructions.
-    Type i32 = withElement(x.getType(), b.getI32Type());
-    result = arith::TruncIOp::create(b, loc, type, arith::FPToSIOp::create(b, loc, i32, safe));
-  } else if (isUnsigned) {
-    result = arith::FPToUIOp::create(b, loc, type, safe);
-  } else {
-    result = arith::FPToSIOp::create(b, loc, type, safe);
-  }
+  Value result = isUnsigned ? Value(arith::FPToUIOp::create(b, loc, type, safe))
+                            : Value(arith::FPToSIOp::create(b, loc, type, safe));
   result = e.select(isHigh, e.integer(type, largest.getZExtValue()), result);
   return e.select(isLow, e.integer(type, smallest.getZExtValue()), result);
 }
