@@ -96,6 +96,7 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   Adder passes(pm, options);
   // What is left out need not be stored in another format.
   passes.require(nn::createSkipLayersPass());
+  passes.prefer(pack::createQuantizeInt8Pass());
   passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {

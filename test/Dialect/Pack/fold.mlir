@@ -29,3 +29,12 @@ func.func @decode_of_encode(%w: tensor<64x96xf32>) -> tensor<64x96xf32> {
   %v = pack.decode %p : !pack.tensor<64x96xf32, #pack.bf16> -> tensor<64x96xf32>
   return %v : tensor<64x96xf32>
 }
+
+// CHECK-LABEL: func @component_of_compose
+// CHECK-SAME:    %{{.*}}: tensor<4x8xi8>, %[[SCALES:.*]]: tensor<8xf32>
+// CHECK-NEXT:    return %[[SCALES]]
+func.func @component_of_compose(%codes: tensor<4x8xi8>, %scales: tensor<8xf32>) -> tensor<8xf32> {
+  %p = pack.compose %codes, %scales : (tensor<4x8xi8>, tensor<8xf32>) -> !pack.tensor<4x8xf32, #pack.int8<dynamic>>
+  %s = pack.component 1 of %p : !pack.tensor<4x8xf32, #pack.int8<dynamic>> -> tensor<8xf32>
+  return %s : tensor<8xf32>
+}

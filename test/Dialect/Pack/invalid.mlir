@@ -85,6 +85,38 @@ func.func @request_without_format(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
+func.func @no_such_component(%p: !pack.tensor<4x8xf32, #pack.int8<dynamic>>) -> tensor<8xf32> {
+  // expected-error@+1 {{expects an index below 2 for '!pack.tensor<4x8xf32, #pack.int8<dynamic>>', but it is 2}}
+  %0 = pack.component 2 of %p : !pack.tensor<4x8xf32, #pack.int8<dynamic>> -> tensor<8xf32>
+  return %0 : tensor<8xf32>
+}
+
+// -----
+
+func.func @component_of_another_type(%p: !pack.tensor<4x8xf32, #pack.int8<dynamic>>) -> tensor<4x8xf32> {
+  // expected-error@+1 {{expects component 0 of '!pack.tensor<4x8xf32, #pack.int8<dynamic>>' to be 'tensor<4x8xi8>', but it is 'tensor<4x8xf32>'}}
+  %0 = pack.component 0 of %p : !pack.tensor<4x8xf32, #pack.int8<dynamic>> -> tensor<4x8xf32>
+  return %0 : tensor<4x8xf32>
+}
+
+// -----
+
+func.func @range_of_infinity(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expects two finite numbers in order as pack.range, but it is array<f32: 0.000000e+00, 0x7F800000>}}
+  %0 = nn.unary relu %x {pack.range = array<f32: 0.0, 0x7F800000>} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+func.func @range_backwards(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expects two finite numbers in order as pack.range, but it is array<f32: 1.000000e+00, 0.000000e+00>}}
+  %0 = nn.unary relu %x {pack.range = array<f32: 1.0, 0.0>} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
 func.func @unknown_request(%x: tensor<4xf32>) -> tensor<4xf32> {
   // expected-error@+1 {{has an attribute that the pack dialect does not know, "pack.formats"}}
   %0 = nn.unary relu %x {pack.formats = #pack.bf16} : tensor<4xf32> -> tensor<4xf32>

@@ -31,6 +31,13 @@ func.func @compose(%codes: tensor<32x96xui8>, %scales: tensor<2x96xf16>)
   return %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
 }
 
+// CHECK-LABEL: func @component
+// CHECK:         pack.component 0 of %{{.*}} : !pack.tensor<64x96xf32, #pack.int8<dynamic>> -> tensor<64x96xi8>
+func.func @component(%p: !pack.tensor<64x96xf32, #pack.int8<dynamic>>) -> tensor<64x96xi8> {
+  %codes = pack.component 0 of %p : !pack.tensor<64x96xf32, #pack.int8<dynamic>> -> tensor<64x96xi8>
+  return %codes : tensor<64x96xi8>
+}
+
 // Parameters that have their usual values are not printed.
 // CHECK-LABEL: func private @formats
 // CHECK-SAME:    !pack.tensor<4x8xf32, #pack.bf16>

@@ -6,6 +6,8 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::pack;
@@ -44,6 +46,16 @@ void PackDialect::initialize() {
 }
 
 LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == kRangeAttr) {
+    auto range = dyn_cast<DenseF32ArrayAttr>(attribute.getValue());
+    bool isRange = range && range.size() == 2 && range[0] <= range[1] && std::isfinite(range[0]) &&
+                   std::isfinite(range[1]);
+    if (!isRange) {
+      return op->emitOpError() << "expects two finite numbers in order as " << kRangeAttr << ", but it is "
+                               << attribute.getValue();
+    }
+    return success();
+  }
   if (attribute.getName() != kFormatAttr) {
     return op->emitOpError() << "has an attribute that the pack dialect does not know, "
                              << attribute.getName();

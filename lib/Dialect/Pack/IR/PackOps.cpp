@@ -113,3 +113,29 @@ LogicalResult ComposeOp::verify() {
 llvm::Expected<Parts> ComposeOp::evaluate(ArrayRef<Parts> operands) {
   return llvm::map_to_vector<1>(operands, [](const Parts &parts) { return parts.front(); });
 }
+
+//===----------------------------------------------------------------------===//
+// component
+//===----------------------------------------------------------------------===//
+
+LogicalResult ComponentOp::verify() {
+  SmallVector<RankedTensorType> types = getX().getType().getComponents();
+  if (getIndex() >= types.size()) {
+    return emitOpError() << "expects an index below " << types.size() << " for " << getX().getType()
+                         << ", but it is " << int64_t(getIndex());
+  }
+  if (getType() != types[getIndex()]) {
+    return emitOpError() << "expects component " << getIndex() << " of " << getX().getType() << " to be "
+                         << types[getIndex()] << ", but it is " << getType();
+  }
+  return success();
+}
+
+OpFoldResult ComponentOp::fold(FoldAdaptor) {
+  auto compose = getX().getDefiningOp<ComposeOp>();
+  return compose ? compose.getComponents()[getIndex()] : Value();
+}
+
+llvm::Expected<Parts> ComponentOp::evaluate(ArrayRef<Parts> operands) {
+  return Parts{operands.front()[getIndex()]};
+}

@@ -22,7 +22,8 @@ def Pack_Dialect : Dialect {
     `pack.decode` makes it a tensor again: kernels that know the format do that in registers, others element by element.
 
     Ops on tensors stay what they are. What they are to be stored in is asked for by the attribute `pack.format` on the op
-    that reads a weight; the passes of this dialect do it or say why not.
+    that reads a weight; the passes of this dialect do it or say why not. `pack.range`, two numbers, says between which
+    elements of the other operand lie, for formats that quantize it.
   }];
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
@@ -33,6 +34,8 @@ def Pack_Dialect : Dialect {
     void registerTypes();
     /// Attribute of an op of any dialect: the format in which its weight is to be stored.
     static constexpr llvm::StringLiteral kFormatAttr = "pack.format";
+    /// Attribute of an op beside a format of quantized activations: the least and the greatest element of its left operand.
+    static constexpr llvm::StringLiteral kRangeAttr = "pack.range";
   }];
 }
 

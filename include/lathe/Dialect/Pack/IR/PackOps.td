@@ -66,4 +66,21 @@ def Pack_ComposeOp : Pack_Op<"compose", [Pack_Evaluable]> {
   let hasVerifier = 1;
 }
 
+def Pack_ComponentOp : Pack_Op<"component", [Pack_Evaluable]> {
+  let summary = "one of the components of a packed tensor";
+  let description = [{
+    Component number `index`, in the order of the format, as a tensor: for kernels that read the components themselves. Like
+    `pack.encode`, it is done while the artifact is written, in the body of an `nn.weight`.
+
+    ```mlir
+    %codes = pack.component 0 of %p : !pack.tensor<64x96xf32, #pack.int8<dynamic>> -> tensor<64x96xi8>
+    ```
+  }];
+  let arguments = (ins I64Attr:$index, Pack_TensorType:$x);
+  let results = (outs AnyStaticShapeTensor:$result);
+  let assemblyFormat = "$index `of` $x attr-dict `:` qualified(type($x)) `->` type($result)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
 #endif // LATHE_PACK_OPS_TD

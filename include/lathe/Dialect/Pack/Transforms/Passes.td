@@ -31,4 +31,19 @@ def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::pack::PackDialect"];
 }
 
+def QuantizeInt8Pass : Pass<"pack-quantize-int8", "::mlir::ModuleOp"> {
+  let summary = "compute products with integers of 8 bits";
+  let description = [{
+    Products with weights that ask for `#pack.int8<dynamic>` become `nn.integer_matmul`s, times the scales of their rows and
+    columns. The weights become codes with a scale for each column when the artifact is written; a row of what they are
+    multiplied with becomes unsigned codes around 128, by a scale that is its largest magnitude over 127, once for all
+    products that read it. `#pack.int8<static>` takes one scale and zero point for all rows, of the range that `pack.range`
+    says.
+
+    A request that is refused is a remark: weights that are not finite, or so few that quantizing the rows takes longer than
+    the integers save, and ranges that are missing.
+  }];
+  let dependentDialects = ["::lathe::pack::PackDialect", "::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
 #endif // LATHE_PACK_PASSES_TD

@@ -1,0 +1,144 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What compression gains and loses: compressed artifacts against the same model in f32 and against other runtimes with
+their own compressed models, interleaved in one run: a table, and JSON with date and processor.
+
+The models are MiniLM at 128 tokens, batches of 1 and 8, and a recognizer of lines of text. Quality is that of MiniLM's
+embeddings of texts from Debian's package fortunes: the correlation (Spearman's) of all pairs' similarities with those of
+f32, and the mean cosine of an embedding to that of f32. The texts that ranges are measured with are others.
+"""
+
+import numpy as np
+
+import common
+from models import minilm_inputs
+
+from lathe import _peers, load
+from lathe._demo import pool, tokenize
+from lathe.zoo import build_models, quantized
+from lathe.zoo.texts import fortunes
+from lathe.zoo.vision import ocr_models
+
+# A request's name: the options of lathe.compile, and what peers run against it.
+REQUESTS = {
+    "int8-dynamic": ({"quantize": "int8-dynamic"}, ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
+}
+MODELS = {"minilm_s128_b1": ("minilm", 1), "minilm_s128_b8": ("minilm", 8), "ocr_rec": ("ocr_rec", 1)}
+CASES = [f"{model}/{request}" for model in MODELS for request in REQUESTS]
+TEXTS, CALIBRATION_TEXTS = 500, 64
+TOKENS = 128
+
+
+def inputs_of(model):
+    whole, batch = MODELS[model]
+    if whole == "minilm":
+        return {name: np.repeat(array, batch, axis=0) for name, array in minilm_inputs(TOKENS).items()}
+    return {"x": lines(1)[0]}
+
+
+def lines(count):
+    """Pictures of lines: random strokes on a plain ground, as no font is at hand."""
+    rng = np.random.default_rng(count)
+    pictures = []
+    for _ in range(count):
+        picture = np.full((1, 3, 48, 320), 0.9, np.float32)
+        for x in range(8, 312, 12):
+            for _ in range(4):
+                top, left = rng.integers(6, 36), x + rng.integers(0, 8)
+                height, width = (rng.integers(4, 12), 2) if rng.random() < 0.5 else (2, rng.integers(3, 8))
+                picture[:, :, top:top + height, left:left + width] = -0.9
+        pictures.append(picture)
+    return pictures
+
+
+def quantized_files(whole, path, folder):
+    """What the peers run, written by ONNX Runtime's quantizer."""
+    import onnx
+
+    dynamic, static = folder / f"{whole}.dynamic.onnx", folder / f"{whole}.static.onnx"
+    if not dynamic.exists():
+        quantized.quantize_dynamic(path, dynamic)
+    if not static.exists():
+        if whole == "minilm":
+            texts = fortunes(folder)[TEXTS:TEXTS + CALIBRATION_TEXTS]
+            data = [tokenize([text]) for text in texts]
+        else:
+            data = [{"x": picture} for picture in lines(16)]
+        quantized.quantize_static(onnx.load(path), data, static)
+    return {"onnxruntime_dynamic": ("onnxruntime", dynamic), "onnxruntime_static": ("onnxruntime", static),
+            "openvino_static": ("openvino", static)}
+
+
+def embeddings(artifact, texts):
+    model, result = load(artifact), []
+    for first in range(0, len(texts), 20):
+        inputs = tokenize(texts[first:first + 20])
+        result.append(pool(model(inputs)["last_hidden_state"], inputs["attention_mask"]))
+    return np.concatenate(result)
+
+
+def ranks(values):
+    order = np.empty(len(values))
+    order[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return order
+
+
+def quality(whole, artifact, floats, folder):
+    """How close results are to those of f32, and the bytes of both artifacts."""
+    record = {"bytes": artifact.stat().st_size, "f32_bytes": floats.stat().st_size}
+    if whole == "minilm":
+        texts = fortunes(folder)[:TEXTS]
+        ours, theirs = embeddings(artifact, texts), embeddings(floats, texts)
+        pairs = np.triu_indices(len(texts), 1)
+        similar = [ranks((array @ array.T)[pairs]) for array in (ours, theirs)]
+        record["spearman"] = float(np.corrcoef(*similar)[0, 1])
+        record["cosine"] = float((ours * theirs).sum(axis=1).mean())
+        return record
+    results = [[next(iter(model({"x": picture}).values())) for picture in lines(16)] for model in (load(artifact), load(floats))]
+    ours, theirs = (np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]) for arrays in results)
+    record["same_letters"] = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
+    record["max_difference"] = float(np.abs(ours - theirs).max())
+    return record
+
+
+def prepare(names, folder):
+    prepared = {}
+    for name in names:
+        model, request = name.split("/")
+        whole = MODELS[model][0]
+        path = build_models(folder)["minilm"] if whole == "minilm" else ocr_models()[whole]
+        options, peers = REQUESTS[request]
+        artifact = common.compiled(path, folder / f"{whole}.{request}.so", **options)
+        floats = common.compiled(path, folder / f"{whole}.bench.so")
+        files = quantized_files(whole, path, folder)
+        entries = {"lathe": ("lathe", artifact), "f32": ("lathe", floats), **{peer: files[peer] for peer in peers}}
+        prepared[name] = (entries, inputs_of(model), lambda w=whole, a=artifact, f=floats: quality(w, a, f, folder))
+    return prepared
+
+
+def measure(prepared, threads, seconds, rounds):
+    for count in threads:
+        for name, (entries, inputs, judge) in prepared.items():
+            results = _peers.measure_all(entries, inputs, threads=count, seconds=seconds, rounds=rounds)
+            yield {"case": name, "threads": count, "results": results, "quality": judge()}
+
+
+def print_table(records):
+    """How many times as long as Lathe's compressed artifact the others take."""
+    peers = list(dict.fromkeys(peer for record in records for peer in record["results"] if peer != "lathe"))
+    rows = []
+    for record in records:
+        results = record["results"]
+        row = [record["case"], str(record["threads"]), f"{results['lathe']['p50_ms']:.3f}"]
+        for peer in peers:
+            row += [f"{results[peer]['p50_ms']:.3f}", common.with_spread(results[peer])] if peer in results else ["", ""]
+        judged = record["quality"]
+        row += [", ".join(f"{key.replace('_', ' ')} {judged[key]:.4f}" for key in judged if not key.endswith("bytes")),
+                f"{judged['bytes'] / judged['f32_bytes']:.2f}"]
+        rows.append(row)
+    common.print_rows(["case", "threads", "Lathe ms", *(text for peer in peers for text in (f"{peer} ms", "ratio")),
+                       "quality", "bytes of f32"], rows)
+
+
+if __name__ == "__main__":
+    common.main(__doc__.split("\n\n")[0], CASES, "compression", prepare, measure, print_table)

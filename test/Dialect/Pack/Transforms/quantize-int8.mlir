@@ -1,0 +1,149 @@
+// RUN: lathe-opt %s --split-input-file --pack-quantize-int8 --verify-diagnostics | FileCheck %s
+
+// CHECK:       nn.weight private @w : tensor<64x64xf32>
+// CHECK:       nn.weight private @w_scales : tensor<64xf32> computed {
+// CHECK-NEXT:    %[[W:.*]] = nn.weight_use @w : tensor<64x64xf32>
+// CHECK-NEXT:    %[[P:.*]] = pack.encode %[[W]] : tensor<64x64xf32> -> !pack.tensor<64x64xf32, #pack.int8<dynamic>>
+// CHECK-NEXT:    %[[S:.*]] = pack.component 1 of %[[P]]
+// CHECK-NEXT:    nn.yield %[[S]]
+// CHECK-NEXT:  } {onnx_name = "encoder.weight"}
+// CHECK:       nn.weight private @w_int8 : tensor<64x64xi8> computed {
+// CHECK:         pack.component 0 of
+nn.weight private @w : tensor<64x64xf32> = dense<1.0> {onnx_name = "encoder.weight"}
+
+// Two products with one tensor quantize it once.
+// CHECK-LABEL: func @dynamic
+// CHECK-SAME:    (%[[X:.*]]: tensor<?x64xf32>
+// CHECK:         %[[A:.*]] = nn.unary abs %[[X]]
+// CHECK:         %[[M:.*]] = nn.reduce max %[[A]] axes([1]) keep_dims(true)
+// CHECK:         %[[LEAST:.*]] = arith.constant dense<7.8886
+// CHECK:         %[[L:.*]] = nn.binary max %[[M]], %[[LEAST]]
+// CHECK:         %[[PART:.*]] = arith.constant dense<0.0078740
+// CHECK:         %[[SCALE:.*]] = nn.binary mul %[[L]], %[[PART]]
+// CHECK:         %[[MOST:.*]] = arith.constant dense<1.270000e+02>
+// CHECK:         %[[INVERSE:.*]] = nn.binary div %[[MOST]], %[[L]]
+// CHECK:         %[[SCALED:.*]] = nn.binary mul %[[X]], %[[INVERSE]]
+// CHECK:         %[[ROUNDED:.*]] = nn.unary round %[[SCALED]]
+// CHECK:         %[[MIDDLE:.*]] = arith.constant dense<1.280000e+02>
+// CHECK:         %[[MOVED:.*]] = nn.binary add %[[ROUNDED]], %[[MIDDLE]]
+// CHECK:         %[[CODES:.*]] = nn.cast %[[MOVED]] : tensor<?x64xf32> -> tensor<?x64xui8>
+// CHECK:         %[[W:.*]] = nn.weight_use @w_int8 : tensor<64x64xi8>
+// CHECK:         %[[S:.*]] = nn.weight_use @w_scales : tensor<64xf32>
+// CHECK:         %[[ZERO:.*]] = arith.constant dense<128> : tensor<ui8>
+// CHECK:         %[[SUMS:.*]] = nn.integer_matmul %[[CODES]]{{.*}}, %[[W]]
+// CHECK:         %[[REAL:.*]] = nn.cast %[[SUMS]] : tensor<?x64xi32> -> tensor<?x64xf32>
+// CHECK:         %[[ROWS:.*]] = nn.binary mul %[[REAL]], %[[SCALE]]
+// CHECK:         nn.binary mul %[[ROWS]], %[[S]]
+// CHECK-NOT:     nn.reduce
+// CHECK:         nn.integer_matmul %[[CODES]]
+// CHECK-NOT:     nn.matmul
+// CHECK:         return
+func.func @dynamic(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>) {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{[pack-quantize-int8] computed with integers of 8 bits}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>} : tensor<?x64xf32>, tensor<64x64xf32> -> tensor<?x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %1 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>} : tensor<?x64xf32>, tensor<64x64xf32> -> tensor<?x64xf32>
+  return %0, %1 : tensor<?x64xf32>, tensor<?x64xf32>
+}
+
+// -----
+
+// From -51 to 204 by steps of 1.
+// CHECK-LABEL: func @static
+// CHECK-NOT:     nn.reduce
+// CHECK:         %[[ONE:.*]] = arith.constant dense<1.000000e+00>
+// CHECK:         nn.binary mul %{{.*}}, %[[ONE]]
+// CHECK:         nn.unary round
+// CHECK:         %[[MIDDLE:.*]] = arith.constant dense<5.100000e+01>
+// CHECK:         nn.binary add %{{.*}}, %[[MIDDLE]]
+// CHECK:         nn.cast %{{.*}} -> tensor<4x64xui8>
+// CHECK:         arith.constant dense<51> : tensor<ui8>
+// CHECK:         nn.integer_matmul
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @static(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<static>, pack.range = array<f32: -51.0, 204.0>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @static_without_range
+// CHECK-NOT:     pack.
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @static_without_range(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{[pack-quantize-int8] missed: not computed as #pack.int8<static>: the range of its left operand is not known: it was not calibrated}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<static>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @range_of_zero
+// CHECK-NOT:     pack.
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @range_of_zero(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{missed: not computed as #pack.int8<static>: the range of its left operand, 0 to 0, gives no scale}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<static>, pack.range = array<f32: 0.0, 0.0>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @infinite_weight
+// CHECK-NOT:     pack.
+nn.weight private @w : tensor<64x64xf32> = dense<0x7F800000>
+func.func @infinite_weight(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{[pack-quantize-int8] missed: not computed as #pack.int8<dynamic>: }}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @few_weights
+// CHECK-NOT:     pack.
+nn.weight private @w : tensor<64x2xf32> = dense<1.0>
+func.func @few_weights(%x: tensor<4x64xf32>) -> tensor<4x2xf32> {
+  %w = nn.weight_use @w : tensor<64x2xf32>
+  // expected-remark@+1 {{missed: not computed as #pack.int8<dynamic>: 64 x 2 weights are too few}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>} : tensor<4x64xf32>, tensor<64x2xf32> -> tensor<4x2xf32>
+  return %0 : tensor<4x2xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @no_weight
+// CHECK-NOT:     pack.
+func.func @no_weight(%x: tensor<4x64xf32>, %w: tensor<64x64xf32>) -> tensor<4x64xf32> {
+  // expected-remark@+1 {{missed: not computed as #pack.int8<dynamic>: its right operand is no weight}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @no_product
+// CHECK-NOT:     pack.
+func.func @no_product(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  // expected-remark@+1 {{missed: not computed as #pack.int8<dynamic>: only products and convolutions are computed with integers of 8 bits}}
+  %0 = nn.unary relu %x {pack.format = #pack.int8<dynamic>} : tensor<4x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// What is only stored so is the work of another pass.
+// CHECK-LABEL: func @stored
+// CHECK:         nn.matmul {{.*}} {pack.format = #pack.int8<weight_only>}
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @stored(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<weight_only>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
