@@ -247,6 +247,20 @@ def test_python_takes_plans(path, zoo, tmp_path):
         lathe.compile(path, tmp_path / "d.so", plan={"version": 1, "defaults": {"formt": ""}})
 
 
+def test_what_was_done_is_in_the_report(path, tmp_path, emitted):
+    """Of 64 x 50 weights, codes of 4 bits and a scale of 16 bits for each 32 rows; and the emitted plan gives the same."""
+    (tmp_path / "p.json").write_text(json.dumps(emitted("--quantize=int4")))
+    report = compile_with_report(path, tmp_path / "a.so", "--quantize=int4")
+    first, second = sorted(report["compression"], key=lambda entry: entry["names"])
+    assert (first["requested"], first["became"], first["done"]) == ("int4<group = 32>", "int4<group = 32>", True)
+    assert first["bytes_before"] == 4 * 64 * 50
+    # A panel may be padded to 32 columns.
+    assert 64 * 50 // 2 + 2 * 2 * 50 <= first["bytes_after"] <= 64 * 64 // 2 + 2 * 2 * 64
+    assert (second["became"], second["done"]) == ("f32", False) and "50" in second["reason"]
+    lathe.compile(path, tmp_path / "b.so", plan=tmp_path / "p.json")
+    assert (tmp_path / "a.so").read_bytes() == (tmp_path / "b.so").read_bytes()
+
+
 def test_the_emitted_plan_gives_the_same_artifact(zoo, tmp_path):
     options = ["--skip-to-speedup=1.2"]
     assert run(zoo["minilm"], *options, "--emit-plan", "-o", "p.json", cwd=tmp_path).returncode == 0
