@@ -16,7 +16,8 @@ import time
 
 import numpy as np
 
-from models import ROOT, minilm_inputs, processor
+from common import ROOT, processor
+from models import minilm_inputs
 
 sys.path.insert(0, str(ROOT / "python"))
 
