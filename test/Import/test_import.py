@@ -363,3 +363,37 @@ def test_subgraphs_a_hundred_deep(ir):
     inputs = field(11, value("x").SerializeToString()) + field(11, value("c", [], T.BOOL).SerializeToString())
     text = ir(b"\x08\x08" + field(8, b"\x10\x11") + field(7, graph + inputs + field(12, field(1, b"y"))))
     assert operators(text).count("If") == 100
+
+
+def test_attributes_of_all_kinds(ir):
+    """Lists of texts and numbers, tensors, sparse tensors and types."""
+    sparse = h.make_sparse_tensor(nh.from_array(np.array([3.0], np.float32)), nh.from_array(np.array([1], np.int64)), [4])
+    kind = h.make_sequence_type_proto(h.make_tensor_type_proto(T.FLOAT, ["N", 2]))
+    nodes = [h.make_node("Constant", [], ["s"], sparse_value=sparse), h.make_node("Optional", [], ["o"], type=kind),
+             h.make_node("StringNormalizer", ["t"], ["n"], stopwords=["der", "die"], locale="de"),
+             h.make_node("ConstantOfShape", ["i"], ["f"], value=nh.from_array(np.array([2], np.int8))),
+             h.make_node("LabelEncoder", ["x"], ["l"], domain="ai.onnx.ml", keys_floats=[1.5, 2.5], values_int64s=[4, 5])]
+    m = model(nodes, inputs=[value("x"), value("t", [2], T.STRING), value("i", [1], T.INT64)],
+              outputs=[onnx.ValueInfoProto(name=name) for name in "sonfl"])
+    m.opset_import.append(h.make_opsetid("ai.onnx.ml", 2))
+    text = ir(m)
+    assert "dense<[0.000000e+00, 3.000000e+00, 0.000000e+00, 0.000000e+00]> : tensor<4xf32>" in text
+    assert 'stopwords = ["der", "die"]' in text and 'locale = "de"' in text
+    assert "!onnx.seq<tensor<?x2xf32>>" in text
+    assert re.search(r"keys_floats = .*1\.5.*2\.5", text) and re.search(r"values_int64s = .*4, 5", text)
+    assert "dense<2> : tensor<1xi8>" in text
+
+
+def test_initializers_of_texts(ir):
+    t = h.make_tensor("w", T.STRING, [2, 1], [b"cat", b"dog"])
+    text = ir(model([h.make_node("Identity", ["w"], ["y"])], initializers=[t], outputs=[onnx.ValueInfoProto(name="y")]))
+    assert 'onnx.constant dense<[["cat"], ["dog"]]> : tensor<2x1x!onnx.string>' in text
+
+
+@pytest.mark.parametrize("kind,name", [(T.COMPLEX64, "f32"), (T.COMPLEX128, "f64")])
+def test_typed_and_empty_complex_numbers(ir, kind, name):
+    typed = h.make_tensor("w", kind, [1], [1 + 2j])
+    empty = T(name="e", data_type=kind, dims=[0])
+    text = ir(model([h.make_node("Concat", ["w", "e"], ["y"], axis=0)], initializers=[typed, empty],
+                    outputs=[onnx.ValueInfoProto(name="y")]))
+    assert f"(1.000000e+00,2.000000e+00)> : tensor<1xcomplex<{name}>>" in text and f"tensor<0xcomplex<{name}>>" in text
