@@ -39,6 +39,26 @@ bool isOneNumber(Value value) {
   return llvm::all_of(typeOf(value).getShape(), [](int64_t size) { return size == 1; });
 }
 
+/// Makes ops before `op`, which go again unless they are kept: those of a refused match would be new in every
+/// round of the driver.
+class Attempt {
+public:
+  Attempt(PatternRewriter &rewriter, Operation *op) : rewriter(rewriter), op(op), before(op->getPrevNode()) {
+    rewriter.setInsertionPoint(op);
+  }
+  ~Attempt() {
+    while (!isKept && op->getPrevNode() != before) {
+      rewriter.eraseOp(op->getPrevNode());
+    }
+  }
+  void keep() { isKept = true; }
+
+private:
+  PatternRewriter &rewriter;
+  Operation *op, *before;
+  bool isKept = false;
+};
+
 /// A tensor as `(stored - zero) * scale`, then transposed by all of `perms`. `zero` is null for 0.
 struct Dequantized {
   Value stored, zero, scale;
@@ -137,7 +157,7 @@ struct IntegerOperands {
   Value lhs, lhsZero, rhs, rhsZero, scale;
 };
 
-std::optional<IntegerOperands> matchProduct(PatternRewriter &rewriter, Operation *op) {
+std::optional<IntegerOperands> takeProduct(PatternRewriter &rewriter, Operation *op) {
   std::optional<Dequantized> lhs = matchDequantized(rewriter, op->getOperand(0)),
                              rhs = matchDequantized(rewriter, op->getOperand(1));
   if (!lhs && !rhs) {
@@ -157,7 +177,6 @@ std::optional<IntegerOperands> matchProduct(PatternRewriter &rewriter, Operation
   if (!isOneNumber(lhs->scale) || (lhs->zero && !isOneNumber(lhs->zero))) {
     return refuse("the left operand has more than one scale");
   }
-  rewriter.setInsertionPoint(op);
   auto move = [&](const Dequantized &from) {
     Value value = from.stored;
     for (ArrayRef<int64_t> perm : llvm::reverse(from.perms)) {
@@ -173,6 +192,15 @@ std::optional<IntegerOperands> matchProduct(PatternRewriter &rewriter, Operation
   Value both =
       buildBinary(rewriter, op->getLoc(), BinaryKind::Mul, transposeLike(rewriter, *lhs, lhs->scale), scale);
   return IntegerOperands{move(*lhs), transposeLike(rewriter, *lhs, lhs->zero), move(*rhs), zero, both};
+}
+
+std::optional<IntegerOperands> matchProduct(PatternRewriter &rewriter, Operation *op) {
+  Attempt attempt(rewriter, op);
+  std::optional<IntegerOperands> parts = takeProduct(rewriter, op);
+  if (parts) {
+    attempt.keep();
+  }
+  return parts;
 }
 
 /// Exact sums as f32, times the scale.
@@ -219,6 +247,7 @@ struct MoveMaxPool : OpRewritePattern<PoolOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(PoolOp op, PatternRewriter &rewriter) const override {
+    Attempt attempt(rewriter, op);
     std::optional<Dequantized> x = matchDequantized(rewriter, op.getX());
     if (op.getKind() != PoolKind::Max || !x || !isOneNumber(x->scale) || (x->zero && !isOneNumber(x->zero))) {
       return rewriter.notifyMatchFailure(op, "no maximum of what one scale dequantizes");
@@ -234,6 +263,7 @@ struct MoveMaxPool : OpRewritePattern<PoolOp> {
         llvm::any_of(op.getDilations(), [](int64_t d) { return d != 1; })) {
       return rewriter.notifyMatchFailure(op, "the order of numbers may be another");
     }
+    attempt.keep();
     Location loc = op.getLoc();
     Value stored = x->stored;
     for (ArrayRef<int64_t> perm : llvm::reverse(x->perms)) {

@@ -171,3 +171,33 @@ func.func @equal_zeros(%x: tensor<?x64xui8>) -> tensor<?x8xi32> {
   %0 = nn.integer_matmul %x, %w rhs_zero(%z : tensor<8xi8>) : tensor<?x64xui8>, tensor<64x8xi8> -> tensor<?x8xi32>
   return %0 : tensor<?x8xi32>
 }
+
+// -----
+
+// A zero point that is a constant of 32 bits, beside an operand that no bytes stand for: what is made of it goes again.
+// CHECK-LABEL: func @constant_zero_and_floats
+// CHECK:         nn.matmul
+func.func @constant_zero_and_floats(%x: tensor<1x3xui8>, %w: tensor<3x15xf32>) -> tensor<1x15xf32> {
+  %scale = arith.constant dense<6.250000e-02> : tensor<f32>
+  %zero = arith.constant dense<4> : tensor<i32>
+  %0 = nn.cast %x : tensor<1x3xui8> -> tensor<1x3xi32>
+  %1 = nn.binary sub %0, %zero : tensor<1x3xi32>, tensor<i32> -> tensor<1x3xi32>
+  %2 = nn.cast %1 : tensor<1x3xi32> -> tensor<1x3xf32>
+  %3 = nn.binary mul %2, %scale : tensor<1x3xf32>, tensor<f32> -> tensor<1x3xf32>
+  %4 = nn.matmul %3, %w : tensor<1x3xf32>, tensor<3x15xf32> -> tensor<1x15xf32>
+  return %4 : tensor<1x15xf32>
+}
+
+// CHECK-LABEL: func @constant_zero_and_a_mean
+// CHECK:         nn.pool mean
+func.func @constant_zero_and_a_mean(%x: tensor<1x4x4x3xui8>) -> tensor<1x3x3x3xf32> {
+  %scale = arith.constant dense<6.250000e-02> : tensor<f32>
+  %zero = arith.constant dense<4> : tensor<i32>
+  %0 = nn.cast %x : tensor<1x4x4x3xui8> -> tensor<1x4x4x3xi32>
+  %1 = nn.binary sub %0, %zero : tensor<1x4x4x3xi32>, tensor<i32> -> tensor<1x4x4x3xi32>
+  %2 = nn.cast %1 : tensor<1x4x4x3xi32> -> tensor<1x4x4x3xf32>
+  %3 = nn.binary mul %2, %scale : tensor<1x4x4x3xf32>, tensor<f32> -> tensor<1x4x4x3xf32>
+  %4 = nn.pool mean %3 window([2, 2]) strides([1, 1]) dilations([1, 1]) before [0, 0] after [0, 0] sizes [3, 3]
+    : tensor<1x4x4x3xf32> -> tensor<1x3x3x3xf32>
+  return %4 : tensor<1x3x3x3xf32>
+}
