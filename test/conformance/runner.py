@@ -9,8 +9,8 @@
         --list FILE         writes one line `name mode status reason` for every case that fails
         --junit FILE        writes the results as JUnit does
 
-Every case is expected to pass but those in failing.txt, and those in deviations.txt, whose expected results are not what
-the specification says. The exit status is 1 if one of the others fails.
+Every case is expected to pass but those in failing.txt, and those in deviations.txt, each with the reason. The exit status
+is 1 if one of the others fails.
 """
 
 import argparse
