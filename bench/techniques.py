@@ -33,6 +33,7 @@ TECHNIQUES = [
     ("layer skipping, by list", "the last 2 layers left out", {"skip_layers": [4, 5]}),
     ("attention skipping", "the attention of the last 2 layers left out", {"skip_layers": "4:attention,5:attention"}),
     ("feed-forward skipping", "the feed-forward parts of the last 2 layers left out", {"skip_layers": "4:ffn,5:ffn"}),
+    ("products in bf16", "all products of layers", {"math": "bf16"}),
 ]
 DOCUMENT = ROOT / "docs/techniques.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"

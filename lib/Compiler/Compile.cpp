@@ -88,6 +88,7 @@ public:
       targets.push_back(std::move(*target));
       report.targets.push_back(targets.back().name);
     }
+    pipeline.target = targets.front().name;
     if (!options.dumpIRAfter.empty()) {
       if (Error error = checkDumpedPass()) {
         return error;

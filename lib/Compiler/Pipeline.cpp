@@ -97,6 +97,10 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   // What is left out need not be stored in another format.
   passes.require(nn::createSkipLayersPass());
   passes.prefer(pack::createQuantizeInt8Pass());
+  // What is computed in bf16 is stored so; the rest of what asks for it may still be stored.
+  pack::ConvertBF16PassOptions bf16;
+  bf16.target = options.target;
+  passes.prefer(pack::createConvertBF16Pass(bf16));
   passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
@@ -153,7 +157,7 @@ struct NamedPipelineOptions : PassPipelineOptions<NamedPipelineOptions> {
   Option<unsigned> optLevel{*this, "opt-level", llvm::cl::desc("0: reference lowerings, no fusion"),
                             llvm::cl::init(2)};
   ListOption<std::string> shapes{*this, "shape", llvm::cl::desc("as of convert-onnx-to-nn")};
-  Option<std::string> target{*this, "target", llvm::cl::desc("native, x86-64-v3 or x86-64-v4"),
+  Option<std::string> target{*this, "target", llvm::cl::desc("as of emit-cpu-kernels"),
                              llvm::cl::init("native")};
   Option<bool> strict{*this, "strict", llvm::cl::desc("fail on what is only slow"), llvm::cl::init(false)};
 

@@ -73,7 +73,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         ``{"x": (1, 128)}``, ``{"S": 128}``, ``{"S": range(1, 513)}``. From a sequence to its length, and from an
         optional that holds nothing to None.
     target : str or sequence of str, default "native"
-        "native", "x86-64-v3", "x86-64-v4".
+        "native", "x86-64-v3", "x86-64-v4"; the last with "+vnni", "+bf16" or "+amx", too.
     opt_level : {0, 2}, default 2
         0 compiles every operator by its reference lowering.
     limits : mapping, optional

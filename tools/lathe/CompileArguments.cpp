@@ -163,19 +163,20 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
       "header (OUTPUT.a, OUTPUT.h, and the weights as OUTPUT.weights).");
   arguments.positional("a model", options.input);
   arguments.text("-o", "FILE", "the file to write, .so or .a", options.output);
-  arguments.value("--target", "NAME[,NAME]",
-                  "native (default), x86-64-v3, x86-64-v4; several share the file, best first",
-                  [&](StringRef text) -> Error {
-                    SmallVector<StringRef> names;
-                    text.split(names, ',');
-                    options.targets.assign(names.begin(), names.end());
-                    for (StringRef name : names) {
-                      if (llvm::count(names, name) > 1) {
-                        return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
-                      }
-                    }
-                    return Error::success();
-                  });
+  arguments.value(
+      "--target", "NAME[,NAME]",
+      "native (default), x86-64-v3, x86-64-v4 (with +vnni, +bf16, +amx); several share the file, best first",
+      [&](StringRef text) -> Error {
+        SmallVector<StringRef> names;
+        text.split(names, ',');
+        options.targets.assign(names.begin(), names.end());
+        for (StringRef name : names) {
+          if (llvm::count(names, name) > 1) {
+            return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
+          }
+        }
+        return Error::success();
+      });
   PlanArguments plan;
   plan.addTo(arguments);
   arguments.flag("--emit-plan", "write the plan that these options mean, as JSON, instead of compiling",

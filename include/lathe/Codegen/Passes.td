@@ -38,7 +38,7 @@ def EmitCPUKernelsPass : Pass<"emit-cpu-kernels", "::mlir::ModuleOp"> {
     grain)`.
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"",
-                        "native, x86-64-v3 or x86-64-v4">];
+                        "native, x86-64-v3 or x86-64-v4, with +vnni, +bf16 or +amx">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
                            "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
@@ -55,7 +55,7 @@ def CheckKernelsPass : Pass<"check-cpu-kernels", "::mlir::func::FuncOp"> {
     apart by the code generator, at a multiple of the cost (warnings, errors with `strict`).
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"",
-                        "native, x86-64-v3 or x86-64-v4">,
+                        "native, x86-64-v3 or x86-64-v4, with +vnni, +bf16 or +amx">,
                  Option<"strict", "strict", "bool", /*default=*/"false", "fail on what is only slow">];
 }
 

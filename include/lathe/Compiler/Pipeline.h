@@ -25,7 +25,7 @@ struct PipelineOptions {
   unsigned optLevel = 2;
   /// `--shape` texts for the legalization.
   std::vector<std::string> shapes;
-  /// Of the code generator.
+  /// Of the code generator; of several, the best one until there is code for each.
   std::string target = "native";
   /// The bytes that may be computed from weights when the artifact is written.
   uint64_t foldBudget = uint64_t(1) << 30;

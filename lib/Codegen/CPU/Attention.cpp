@@ -40,7 +40,7 @@ bool cpu::canEmitAttention(nn::AttentionOp op, std::string &whyNot) {
 AttentionKernel::AttentionKernel(EmitContext &context, const AttentionProblem &problem)
     : context(context), builder(context.builder), loc(this->context.kernel.getLoc()), problem(problem),
       elements(context) {
-  MatMulTiling tiling = chooseMatMulTiling(context.target, 32);
+  MatMulTiling tiling = chooseMatMulTiling(context.target);
   lanes = tiling.lanes;
   queryBlock = kVectors * lanes;
   tileRows = tiling.rows;
@@ -490,9 +490,10 @@ static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
   if (!canEmitAttention(problem.op, whyNot)) {
     return problem.op.emitOpError(whyNot);
   }
-  if (problem.output.getValue().getType() != problem.op.getResult().getType()) {
+  auto shapeOf = [](Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape(); };
+  if (shapeOf(problem.output.getValue()) != shapeOf(problem.op.getResult())) {
     return problem.output.emitOpError()
-           << "expects a result of the attention's type " << problem.op.getResult().getType()
+           << "expects a result of the attention's shape, that of " << problem.op.getResult().getType()
            << ", but it has type " << problem.output.getValue().getType();
   }
   FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
@@ -515,7 +516,7 @@ static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
   problem.valueDepth = sizeOf(problem.op.getV(), 3);
 
   IndexMath math{context.builder, problem.op.getLoc()};
-  int64_t queryBlock = AttentionKernel::kVectors * chooseMatMulTiling(context.target, 32).lanes;
+  int64_t queryBlock = AttentionKernel::kVectors * chooseMatMulTiling(context.target).lanes;
   problem.queryBlocks = math.ceilDiv(problem.queryCount, math.constant(queryBlock));
   problem.tasks = math.product({problem.batch, math.constant(problem.heads), problem.queryBlocks});
   // Floating-point operations that take some 10 microseconds, by those of a task.

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "ConvGrid.h"
+#include "MatrixTiles.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -108,4 +110,43 @@ ConvGrid::Task ConvGrid::decode(OpBuilder &builder, Location loc, ConvProblem &p
   result.matrix = index[4];
   result.firstFilter = math.mul(index[5], math.constant(tiling.columns()));
   return result;
+}
+
+/// Wide rows are divided evenly, so that the registers are made to fit once; of narrow ones two are done
+/// together.
+void ConvGrid::emitMatrixTiles(OpBuilder &builder, Location loc, const Block &block,
+                               llvm::function_ref<void(ArrayRef<Pixels>)> body) {
+  constexpr int64_t kRows = MatrixTiles::kRows;
+  IndexMath math{builder, loc};
+  auto emitLoop = [&](OpFoldResult begin, OpFoldResult end, int64_t step,
+                      llvm::function_ref<void(Value)> inner) {
+    auto loop =
+        scf::ForOp::create(builder, loc, math.value(begin), math.value(end), math.value(math.constant(step)));
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(loop.getBody());
+    inner(loop.getInductionVar());
+  };
+  OpFoldResult width = block.columns, none = math.constant(0), half = math.constant(kRows);
+  std::optional<int64_t> known = getConstantIntValue(width);
+  if (known && *known <= kRows) {
+    OpFoldResult even = math.mul(math.floorDiv(block.rows, math.constant(2)), math.constant(2));
+    emitLoop(none, even, 2,
+             [&](Value row) { body({{row, none, width}, {math.add(row, math.constant(1)), none, width}}); });
+    emitLoop(even, block.rows, 1, [&](Value row) { body({{row, none, width}}); });
+    return;
+  }
+  emitLoop(none, block.rows, 1, [&](Value row) {
+    if (known) {
+      int64_t count = llvm::divideCeil(*known, llvm::divideCeil(*known, 2 * kRows));
+      OpFoldResult last = math.constant(*known - count);
+      emitLoop(none, width, count, [&](Value first) {
+        // The last tile may overlap the one before.
+        OpFoldResult column = math.min(first, last);
+        body({{row, column, half}, {row, math.add(column, half), math.constant(count - kRows)}});
+      });
+      return;
+    }
+    emitLoop(none, width, kRows,
+             [&](Value column) { body({{row, column, math.min(half, math.sub(width, column))}}); });
+  });
 }

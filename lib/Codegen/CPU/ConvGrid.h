@@ -40,6 +40,14 @@ struct ConvGrid {
     Block block;
     mlir::OpFoldResult matrix, firstFilter;
   };
+  /// Pixels (row, column) of a block and a number of those that follow in the same row.
+  struct Pixels {
+    mlir::OpFoldResult row, column, count;
+  };
+  /// Calls `body` for one or two registers of up to MatrixTiles::kRows pixels each, in loops over all pixels
+  /// of a block.
+  static void emitMatrixTiles(mlir::OpBuilder &builder, mlir::Location loc, const Block &block,
+                              llvm::function_ref<void(llvm::ArrayRef<Pixels>)> body);
   Task decode(mlir::OpBuilder &builder, mlir::Location loc, ConvProblem &problem, const MatMulTiling &tiling,
               mlir::Value task) const;
 };

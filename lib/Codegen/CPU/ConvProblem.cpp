@@ -52,10 +52,16 @@ static int64_t getSpannedElements(ConvRoot op) {
   return int64_t(std::min<uint64_t>(elements, INT64_MAX));
 }
 
+/// Whether the elements are f32; bf16 if they are multiplied as pairs of channels.
+static bool isOfFloats(ConvRoot op) {
+  Type x = typeOf(op.getX()).getElementType(), filter = typeOf(op.getFilter()).getElementType();
+  return x == filter && (x.isF32() || (x.isBF16() && !op.isDepthwise()));
+}
+
 static bool canEmit(ConvRoot op, std::string &whyNot) {
   RankedTensorType x = typeOf(op.getX()), filter = typeOf(op.getFilter());
-  if (!op.isOnBytes() && (!x.getElementType().isF32() || !filter.getElementType().isF32())) {
-    whyNot = "only f32 convolutions have kernels";
+  if (!op.isOnBytes() && !isOfFloats(op)) {
+    whyNot = "only convolutions of f32, and of bf16 that are not depthwise, have kernels";
   } else if (!filter.hasStaticShape() || x.isDynamicDim(x.getRank() - 1)) {
     whyNot = "the number of channels or the size of the window is dynamic";
   } else if (filter.getNumElements() == 0) {

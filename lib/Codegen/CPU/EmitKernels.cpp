@@ -5,6 +5,7 @@
 /// Runs the emitters on all kernels of a module; see Emitters.h for the contract.
 
 #include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Math/Emitter.h"
 #include "lathe/Codegen/Passes.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -29,7 +30,7 @@ using namespace lathe::cpu;
 using kernel::KernelDialect;
 using kernel::RootKind;
 
-static Emitter getEmitter(RootKind kind) {
+static cpu::Emitter getEmitter(RootKind kind) {
   switch (kind) {
   case RootKind::MatMul:
     return getMatMulEmitter();
@@ -63,7 +64,7 @@ static void eraseTensorForm(func::FuncOp function) {
 }
 
 /// `@<name>.tasks(sizes) -> (count, grain)`, computed on a copy of the kernel of which only the sizes stay.
-static LogicalResult emitTasks(func::FuncOp kernel, const Emitter &emitter, const TargetSpec &target) {
+static LogicalResult emitTasks(func::FuncOp kernel, const cpu::Emitter &emitter, const TargetSpec &target) {
   func::FuncOp tasks = kernel.clone();
   tasks.setName((kernel.getName() + ".tasks").str());
   tasks->removeAttr(KernelDialect::kRootAttr);
@@ -124,13 +125,41 @@ static void lowerTraps(func::FuncOp kernel) {
   terminator->erase();
 }
 
+/// Rounds to bf16 by bits where no instruction does: the code generator would call a function.
+static void lowerRounding(func::FuncOp kernel, const TargetSpec &target) {
+  if (target.hasAVX512BF16) {
+    return;
+  }
+  SmallVector<arith::TruncFOp> found;
+  kernel.walk([&](arith::TruncFOp op) {
+    if (getElementTypeOrSelf(op.getType()).isBF16() && getElementTypeOrSelf(op.getIn().getType()).isF32()) {
+      found.push_back(op);
+    }
+  });
+  for (arith::TruncFOp op : found) {
+    OpBuilder builder(op);
+    lathe::Emitter e(builder, op.getLoc());
+    Value x = op.getIn(), bits = e.bits(x);
+    Value half = e.add(e.bitAnd(e.shiftRight(bits, 16), 1), e.integer(bits.getType(), 0x7fff));
+    Value rounded = e.add(bits, half);
+    // Rounding may not make an infinity of a NaN.
+    Value quiet = e.bitOr(bits, e.integer(bits.getType(), 0x00400000));
+    Value isNaN = e.compare(arith::CmpFPredicate::UNO, x, x);
+    Value high = e.shiftRight(e.select(isNaN, quiet, rounded), 16);
+    high =
+        arith::TruncIOp::create(builder, op.getLoc(), withElement(x.getType(), builder.getI16Type()), high);
+    op.replaceAllUsesWith(e.fromBits(high, builder.getBF16Type()));
+    op.erase();
+  }
+}
+
 static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
   std::optional<RootKind> kind =
       kernel::symbolizeRootKind(kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr).getValue());
   if (!kind) {
     return kernel.emitError("has an unknown kernel.root");
   }
-  Emitter emitter = getEmitter(*kind);
+  cpu::Emitter emitter = getEmitter(*kind);
   expandPackedInputs(kernel);
   if (failed(emitTasks(kernel, emitter, target))) {
     return failure();
@@ -157,6 +186,7 @@ static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
     return failure();
   }
   eraseTensorForm(kernel);
+  lowerRounding(kernel, target);
   lowerTraps(kernel);
   kernel.setType(builder.getFunctionType(kernel.getArgumentTypes(), builder.getI32Type()));
   return success();

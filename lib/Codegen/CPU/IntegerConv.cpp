@@ -9,6 +9,7 @@
 #include "ColumnTile.h"
 #include "ConvSource.h"
 #include "IntegerTile.h"
+#include "MatrixTiles.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -24,7 +25,7 @@ namespace {
 Type getElement(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 
 int64_t getGrainOperations(const TargetSpec &target) {
-  return MatrixTiles::isSupported(target) ? 8000000 : 2000000;
+  return MatrixTiles::isSupported(target, MatrixTiles::Element::SignedByte) ? 8000000 : 2000000;
 }
 
 class IntegerConvEmitter {
@@ -49,13 +50,8 @@ private:
   /// The filters of a task from their first row on, in panels.
   MatrixRef getFilters(const ConvGrid::Task &task);
   void emitVectorTiles(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns);
-  void emitMatrixTiles(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns);
-  /// A tile of `rows`, pixels (row, column) of the block and a number of those that follow in the same row.
-  struct Pixels {
-    OpFoldResult row, column, count;
-  };
   void emitMatrixTile(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns,
-                      ArrayRef<Pixels> rows);
+                      ArrayRef<ConvGrid::Pixels> rows);
   /// Calls `body` for each run of places in the window, from dimension `dim` on, with what lies behind its
   /// start in the input and in the filters, and the sums so far; returns those after all.
   using RunBody = llvm::function_ref<SmallVector<Value>(OpFoldResult ahead, const MatrixRef &rhs,
@@ -159,8 +155,9 @@ LogicalResult IntegerConvEmitter::emit() {
     return failure();
   }
   scratch = makeScratch(builder, loc, builder.getI32Type(), grid.pixels * tiling.columns());
-  if (panel && MatrixTiles::isSupported(context.target) && depth() % MatrixTiles::kDepth == 0) {
-    matrices.emplace(builder, loc);
+  auto element = isSigned ? MatrixTiles::Element::SignedByte : MatrixTiles::Element::UnsignedByte;
+  if (panel && MatrixTiles::isSupported(context.target, element) && depth() % MatrixTiles::kDepthBytes == 0) {
+    matrices.emplace(builder, loc, element);
   }
   Value none = math().value(math().constant(-1));
   auto loop = scf::ForOp::create(builder, loc, context.begin, context.end, math().value(math().constant(1)),
@@ -193,7 +190,10 @@ LogicalResult IntegerConvEmitter::emitTask(Value number, Value &copied) {
                               return failure();
                             }
                           } else if (matrices) {
-                            emitMatrixTiles(task, *windows, columns);
+                            ConvGrid::emitMatrixTiles(builder, loc, task.block,
+                                                      [&](ArrayRef<ConvGrid::Pixels> rows) {
+                                                        emitMatrixTile(task, *windows, columns, rows);
+                                                      });
                           } else {
                             emitVectorTiles(task, *windows, columns);
                           }
@@ -306,14 +306,14 @@ void IntegerConvEmitter::emitVectorTiles(const ConvGrid::Task &task, const Windo
 }
 
 void IntegerConvEmitter::emitMatrixTile(const ConvGrid::Task &task, const WindowRef &windows,
-                                        const ColumnTile &columns, ArrayRef<Pixels> rows) {
+                                        const ColumnTile &columns, ArrayRef<ConvGrid::Pixels> rows) {
   OpFoldResult pixelStride = math().mul(windows.strides[2], math().constant(problem.dims[2].stride));
   OpFoldResult zeroOffset = math().constant(0), one = math().constant(1);
-  MatrixTiles::Tile tile{{{windows.base, math().value(zeroOffset), pixelStride, one}, isSigned},
+  MatrixTiles::Tile tile{{windows.base, math().value(zeroOffset), pixelStride, one},
                          {scratch, math().value(zeroOffset), math().constant(tiling.columns()), one},
                          {},
                          int64_t(llvm::divideCeil(columns.vectors * tiling.lanes, MatrixTiles::kColumns))};
-  for (const Pixels &pixels : rows) {
+  for (const ConvGrid::Pixels &pixels : rows) {
     tile.rows.push_back({pixelOffset(windows, pixels.row, pixels.column),
                          sumsOffset(task, pixels.row, pixels.column), pixels.count});
   }
@@ -324,42 +324,6 @@ void IntegerConvEmitter::emitMatrixTile(const ConvGrid::Task &task, const Window
                return SmallVector<Value>();
              });
   matrices->end(tile);
-}
-
-/// Registers hold up to 16 neighbouring pixels of a row. Wide rows are divided evenly, so that the registers
-/// are made to fit once; of narrow ones two are done together.
-void IntegerConvEmitter::emitMatrixTiles(const ConvGrid::Task &task, const WindowRef &windows,
-                                         const ColumnTile &columns) {
-  constexpr int64_t kRows = MatrixTiles::kRows;
-  OpFoldResult width = task.block.columns, none = math().constant(0), half = math().constant(kRows);
-  std::optional<int64_t> known = getConstantIntValue(width);
-  if (known && *known <= kRows) {
-    OpFoldResult even = math().mul(math().floorDiv(task.block.rows, math().constant(2)), math().constant(2));
-    emitLoop(none, even, 2, [&](Value row) {
-      emitMatrixTile(task, windows, columns,
-                     {{row, none, width}, {math().add(row, math().constant(1)), none, width}});
-    });
-    emitLoop(even, task.block.rows, 1,
-             [&](Value row) { emitMatrixTile(task, windows, columns, {{row, none, width}}); });
-    return;
-  }
-  emitLoop(none, task.block.rows, 1, [&](Value row) {
-    if (known) {
-      int64_t count = llvm::divideCeil(*known, llvm::divideCeil(*known, 2 * kRows));
-      OpFoldResult last = math().constant(*known - count);
-      emitLoop(none, width, count, [&](Value first) {
-        // The last tile may overlap the one before.
-        OpFoldResult column = math().min(first, last);
-        emitMatrixTile(
-            task, windows, columns,
-            {{row, column, half}, {row, math().add(column, half), math().constant(count - kRows)}});
-      });
-      return;
-    }
-    emitLoop(none, width, kRows, [&](Value column) {
-      emitMatrixTile(task, windows, columns, {{row, column, math().min(half, math().sub(width, column))}});
-    });
-  });
 }
 
 LogicalResult IntegerConvEmitter::emitPlain(const ConvGrid::Task &task, const WindowRef &windows,

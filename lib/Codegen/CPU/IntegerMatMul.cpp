@@ -2,9 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Matrix products of bytes. As for floats, a task computes a column of tiles for a block of rows into a
-/// scratch buffer, then runs the epilogue row by row. The tiles multiply what is stored; zero points are
-/// corrections of rank 1, added in the epilogue:
+/// Matrix products of bytes. The tiles multiply what is stored; zero points are corrections of rank 1, added
+/// in the epilogue:
 ///
 ///     sum (x - zx) (w - zw) = sum x w - zx sum w - zw sum x + K zx zw
 ///
@@ -34,10 +33,14 @@ constexpr int64_t kStreamAhead = 8192;
 /// Blocks of rows for matrix registers: their sums fill a third of a first-level cache.
 constexpr int64_t kMatrixBlockRows = 128;
 
+bool hasMatrices(const TargetSpec &target) {
+  return MatrixTiles::isSupported(target, MatrixTiles::Element::SignedByte);
+}
+
 /// The tiling of a grid of tasks; matrix registers take more rows at a time.
 MatMulTiling getGridTiling(const TargetSpec &target) {
   MatMulTiling tiling = chooseIntegerTiling(target);
-  if (MatrixTiles::isSupported(target)) {
+  if (hasMatrices(target)) {
     tiling.rows = 2 * MatrixTiles::kRows;
     tiling.blockRows = kMatrixBlockRows;
   }
@@ -45,21 +48,19 @@ MatMulTiling getGridTiling(const TargetSpec &target) {
 }
 
 /// Operations that take some 10 microseconds.
-int64_t getGrainOperations(const TargetSpec &target) {
-  return MatrixTiles::isSupported(target) ? 8000000 : 2000000;
-}
+int64_t getGrainOperations(const TargetSpec &target) { return hasMatrices(target) ? 8000000 : 2000000; }
 
 } // namespace
 
 static Type getElement(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 
 IntegerMatMulEmitter::IntegerMatMulEmitter(EmitContext &context, MatMulProblem &problem)
-    : context(context), builder(context.builder), loc(problem.root->getLoc()), problem(problem),
-      tiling(chooseIntegerTiling(context.target)), gridTiling(getGridTiling(context.target)),
-      grid(context, problem, gridTiling, getGrainOperations(context.target), /*elementBytes=*/1),
-      sumType(VectorType::get({tiling.lanes}, builder.getI32Type())), elements(context),
+    : ProductEmitter(context, problem, chooseIntegerTiling(context.target), getGridTiling(context.target),
+                     getGrainOperations(context.target), /*elementBytes=*/1, context.builder.getI32Type()),
       isLhsSigned(!getElement(problem.lhs).isUnsignedInteger()),
-      isRhsSigned(!getElement(problem.rhs).isUnsignedInteger()) {}
+      isRhsSigned(!getElement(problem.rhs).isUnsignedInteger()) {
+  fewRows = kFewRows;
+}
 
 Value IntegerMatMulEmitter::splat(Value number) {
   return vector::BroadcastOp::create(builder, loc, sumType, number);
@@ -74,53 +75,15 @@ Value IntegerMatMulEmitter::mul(Value lhs, Value rhs) {
   return arith::MulIOp::create(builder, loc, lhs, rhs);
 }
 
-void IntegerMatMulEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                                    llvm::function_ref<void(Value)> body) {
-  scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                     math().value(math().constant(step)), ValueRange(),
-                     [&](OpBuilder &, Location, Value iv, ValueRange) {
-                       body(iv);
-                       scf::YieldOp::create(builder, loc);
-                     });
-}
-
-void IntegerMatMulEmitter::emitIf(Value condition, llvm::function_ref<void()> then,
-                                  llvm::function_ref<void()> otherwise) {
-  auto branch = [&](llvm::function_ref<void()> body) {
-    return [&, body](OpBuilder &, Location) {
-      body();
-      scf::YieldOp::create(builder, loc);
-    };
-  };
-  if (otherwise) {
-    scf::IfOp::create(builder, loc, condition, branch(then), branch(otherwise));
-  } else {
-    scf::IfOp::create(builder, loc, condition, branch(then));
-  }
-}
-
 LogicalResult IntegerMatMulEmitter::emit() {
-  if (failed(findLhs()) || failed(findRhs()) || failed(findZeros())) {
+  if (failed(findSizes()) || failed(findLhs()) || failed(findRhs()) || failed(findZeros())) {
     return failure();
   }
-  std::optional<int64_t> rows = getConstantIntValue(problem.m), depth = getConstantIntValue(problem.k);
-  bool areFew = (rows && *rows <= kFewRows) || (depth && *depth < MatrixTiles::kDepth);
-  if (MatrixTiles::isSupported(context.target) && !areFew) {
-    matrices.emplace(builder, loc);
+  std::optional<MatrixTiles::Element> element;
+  if (hasMatrices(context.target)) {
+    element = isLhsSigned ? MatrixTiles::Element::SignedByte : MatrixTiles::Element::UnsignedByte;
   }
-  scratch = makeScratch(builder, loc, builder.getI32Type(), gridTiling.blockRows * tiling.columns());
-  LogicalResult result = success();
-  emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
-  if (matrices) {
-    matrices->release();
-  }
-  return failed(status) ? status : result;
-}
-
-LogicalResult IntegerMatMulEmitter::emitTask(Value number) {
-  MatMulGrid::Task task = grid.decode(builder, loc, problem, gridTiling, number);
-  return emitColumnTile(builder, loc, tiling, problem.n, task.firstColumn,
-                        [&](const ColumnTile &columns) { return emitColumns(task, columns); });
+  return emitTasks(element);
 }
 
 LogicalResult IntegerMatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
@@ -151,13 +114,13 @@ void IntegerMatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const Co
   if (!panelWidth) {
     packRhs(task, firstDepth, depth);
   }
-  ByteRows lhsRows = getLhs(task, firstDepth);
+  MatrixRef lhsRows = getLhs(task, firstDepth);
   MatrixRef rhsRows = getRhs(task, firstDepth);
   Value none = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 0);
   if (needsRowSums) {
     emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
-      OpFoldResult start = math().add(lhsRows.matrix.offset, math().mul(row, lhsRows.matrix.rowStride));
-      Value sum = emitByteSum(builder, loc, lhsRows.matrix.base, start, depth, isLhsSigned);
+      OpFoldResult start = math().add(lhsRows.offset, math().mul(row, lhsRows.rowStride));
+      Value sum = emitByteSum(builder, loc, lhsRows.base, start, depth, isLhsSigned);
       if (isFirst) {
         Value before = memref::LoadOp::create(builder, loc, rowSums, ValueRange{row});
         sum = add(sum, arith::SelectOp::create(builder, loc, isFirst, none, before));
@@ -179,124 +142,37 @@ void IntegerMatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const Co
       vector::StoreOp::create(builder, loc, sum, columnSums, ValueRange{math().value(place)});
     }
   }
-  if (!matrices) {
-    emitVectorTiles(task, columns, lhsRows, rhsRows, padded, isFirst);
-    return;
-  }
-  // Few rows, and what is left of the depth, are done by vectors.
-  OpFoldResult whole = math().constant(MatrixTiles::kDepth);
-  OpFoldResult main = math().mul(math().floorDiv(depth, whole), whole);
-  auto withMatrices = [&] {
-    emitMatrixTiles(task, columns, lhsRows, rhsRows, main, isFirst);
-    OpFoldResult rest = math().sub(padded, main);
-    if (isConstantSize(rest, 0)) {
-      return;
-    }
-    ByteRows lhsRest = lhsRows;
-    MatrixRef rhsRest = rhsRows;
-    lhsRest.matrix.offset = math().value(math().add(lhsRows.matrix.offset, main));
-    OpFoldResult groups = math().floorDiv(main, group);
-    rhsRest.offset = math().value(math().add(rhsRows.offset, math().mul(groups, rhsRows.rowStride)));
-    Value never = arith::ConstantOp::create(builder, loc, builder.getBoolAttr(false));
-    emitVectorTiles(task, columns, lhsRest, rhsRest, rest, never);
-  };
-  auto isMore = [&](OpFoldResult size, int64_t limit) {
-    return arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ugt, math().value(size),
-                                 math().value(math().constant(limit)));
-  };
-  Value useMatrices = isMore(task.rows, kFewRows);
-  if (!getConstantIntValue(depth)) {
-    useMatrices = arith::AndIOp::create(builder, loc, useMatrices, isMore(depth, MatrixTiles::kDepth - 1));
-  }
-  emitIf(useMatrices, withMatrices,
-         [&] { emitVectorTiles(task, columns, lhsRows, rhsRows, padded, isFirst); });
-}
-
-void IntegerMatMulEmitter::emitMatrixTiles(const MatMulGrid::Task &task, const ColumnTile &columns,
-                                           const ByteRows &lhsRows, const MatrixRef &rhsRows,
-                                           OpFoldResult depth, Value isFirst) {
-  int64_t height = 2 * MatrixTiles::kRows;
-  int64_t vectors = llvm::divideCeil(columns.vectors * tiling.lanes, MatrixTiles::kColumns);
-  OpFoldResult width = math().constant(tiling.columns()), half = math().constant(MatrixTiles::kRows);
-  MatrixRef sums{scratch, zeroIndex(), width, math().constant(1)};
-  auto emitAt = [&](OpFoldResult row, OpFoldResult rows) {
-    auto rowsFrom = [&](OpFoldResult first, OpFoldResult count) {
-      OpFoldResult offset = math().add(lhsRows.matrix.offset, math().mul(first, lhsRows.matrix.rowStride));
-      return MatrixTiles::Rows{offset, math().mul(first, width), count};
-    };
-    auto emitTile = [&](ArrayRef<MatrixTiles::Rows> parts) {
-      MatrixTiles::Tile tile{lhsRows, sums, {}, vectors};
-      tile.rows.assign(parts.begin(), parts.end());
-      matrices->begin(tile, isFirst);
-      matrices->multiply(tile, math().constant(0), rhsRows, depth);
-      matrices->end(tile);
-    };
-    auto emitBoth = [&] {
-      emitTile({rowsFrom(row, half), rowsFrom(math().add(row, half), math().sub(rows, half))});
-    };
-    auto emitOne = [&] { emitTile(rowsFrom(row, rows)); };
-    if (std::optional<int64_t> count = getConstantIntValue(rows)) {
-      return *count > MatrixTiles::kRows ? emitBoth() : emitOne();
-    }
-    Value isTall = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ugt, math().value(rows),
-                                         math().value(half));
-    emitIf(isTall, emitBoth, emitOne);
-  };
-  OpFoldResult full =
-      math().mul(math().floorDiv(task.rows, math().constant(height)), math().constant(height));
-  emitLoop(math().constant(0), full, height, [&](Value row) { emitAt(row, math().constant(height)); });
-  OpFoldResult rest = math().sub(task.rows, full);
-  if (isConstantSize(rest, 0)) {
-    return;
-  }
-  Value isSome =
-      arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, math().value(rest), zeroIndex());
-  emitIf(isSome, [&] {
-    if (isFirst) {
-      emitAt(full, rest);
-      return;
-    }
-    // Rows of the last full tile are computed again: another height takes longer.
-    Value isAfterFull =
-        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, math().value(full), zeroIndex());
-    emitIf(
-        isAfterFull, [&] { emitAt(math().sub(task.rows, math().constant(height)), math().constant(height)); },
-        [&] { emitAt(math().constant(0), rest); });
-  });
+  emitTiles(task, columns, lhsRows, rhsRows, depth, padded, kByteGroup, isFirst);
 }
 
 void IntegerMatMulEmitter::emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns,
-                                           const ByteRows &lhsRows, const MatrixRef &rhsRows,
+                                           const MatrixRef &lhsRows, const MatrixRef &rhsRows,
                                            OpFoldResult depth, Value isFirst) {
-  OpFoldResult height = math().constant(tiling.rows);
-  OpFoldResult done = math().mul(math().floorDiv(task.rows, height), height);
-  auto emitTiles = [&](int64_t lines) {
-    emitLoop(math().constant(0), done, tiling.rows, [&](Value row) {
-      emitVectorTile(columns, tiling.rows, row, lhsRows, rhsRows, depth, isFirst, getShareOfNext(row, lines));
-    });
-  };
-  // What the first tile of the next panel reads would otherwise come from memory while nothing computes.
-  if (panelWidth) {
-    emitPrefetchingTiles(builder, loc, tiling, done, getStepLines(tiling, panelWidth), emitTiles);
-  } else {
-    emitTiles(0);
-  }
   // Few rows stream through the panel, and fetch ahead of themselves.
   PrefetchStream stream;
   if (panelWidth) {
     stream = {math().constant(kStreamAhead), getStepLines(tiling, panelWidth)};
   }
-  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, tiling.rows));
-  Value left = math().value(math().sub(task.rows, done));
-  auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), left, heights, heights.size());
-  OpBuilder::InsertionGuard guard(builder);
-  for (auto [height, region] : llvm::zip_equal(heights, choose.getCaseRegions())) {
-    builder.createBlock(&region);
-    emitVectorTile(columns, height, math().value(done), lhsRows, rhsRows, depth, isFirst, stream);
-    scf::YieldOp::create(builder, loc);
-  }
-  builder.createBlock(&choose.getDefaultRegion());
-  scf::YieldOp::create(builder, loc);
+  emitHeights(
+      task.rows,
+      [&](OpFoldResult done) {
+        auto emitTiles = [&](int64_t lines) {
+          emitLoop(math().constant(0), done, tiling.rows, [&](Value row) {
+            emitVectorTile(columns, tiling.rows, row, lhsRows, rhsRows, depth, isFirst,
+                           getShareOfNext(row, lines));
+          });
+        };
+        // What the first tile of the next panel reads would otherwise come from memory while nothing
+        // computes.
+        if (panelWidth) {
+          emitPrefetchingTiles(builder, loc, tiling, done, getStepLines(tiling, panelWidth), emitTiles);
+        } else {
+          emitTiles(0);
+        }
+      },
+      [&](int64_t height, Value row) {
+        emitVectorTile(columns, height, row, lhsRows, rhsRows, depth, isFirst, stream);
+      });
 }
 
 PrefetchStream IntegerMatMulEmitter::getShareOfNext(Value row, int64_t lines) {
@@ -311,28 +187,14 @@ PrefetchStream IntegerMatMulEmitter::getShareOfNext(Value row, int64_t lines) {
 }
 
 void IntegerMatMulEmitter::emitVectorTile(const ColumnTile &columns, int64_t height, Value row,
-                                          const ByteRows &lhsRows, const MatrixRef &rhsRows,
+                                          const MatrixRef &lhsRows, const MatrixRef &rhsRows,
                                           OpFoldResult depth, Value isFirst, const PrefetchStream &prefetch) {
   RegisterTile tile = getIntegerTile(context.target, height, columns.vectors);
-  ByteRows own = lhsRows;
-  own.matrix.offset =
-      math().value(math().add(lhsRows.matrix.offset, math().mul(row, lhsRows.matrix.rowStride)));
-  OpFoldResult start = math().mul(row, math().constant(tiling.columns()));
-  SmallVector<Value> places, init;
-  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(sumType));
-  for (int64_t i = 0; i < tile.sums(); ++i) {
-    int64_t ahead = i / tile.vectors * tiling.columns() + i % tile.vectors * tiling.lanes;
-    places.push_back(math().value(math().add(start, math().constant(ahead))));
-    if (isFirst) {
-      Value before = vector::LoadOp::create(builder, loc, sumType, scratch, ValueRange{places.back()});
-      init.push_back(arith::SelectOp::create(builder, loc, isFirst, zero, before));
-    }
-  }
-  SmallVector<Value> sums =
-      emitIntegerTile(builder, loc, context.target, tile, own, rhsRows, depth, init, prefetch);
-  for (auto [sum, place] : llvm::zip_equal(sums, places)) {
-    vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
-  }
+  ByteRows own{lhsRows, isLhsSigned};
+  own.matrix.offset = math().value(math().add(lhsRows.offset, math().mul(row, lhsRows.rowStride)));
+  SmallVector<Value> places = getPlaces(tile, row);
+  SmallVector<Value> init = beginSums(places, isFirst);
+  storeSums(emitIntegerTile(builder, loc, context.target, tile, own, rhsRows, depth, init, prefetch), places);
 }
 
 /// An i8, or a vector of them, as i32.
@@ -367,7 +229,6 @@ Value IntegerMatMulEmitter::loadSums(Value buffer, OpFoldResult place) {
 }
 
 LogicalResult IntegerMatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns) {
-  StridedView output = getOutputView(context, problem.output);
   Value depth = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(problem.k));
   auto getColumnSums = [&](int64_t vector) -> Value {
     if (!panelWidth) {
@@ -395,12 +256,8 @@ LogicalResult IntegerMatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, c
     }
     return mul(*zero, sums);
   };
-  auto getIndex = [&](OpFoldResult row) {
-    return problem.resultIndex(builder, loc, task.batchIndex, math().value(math().add(task.firstRow, row)),
-                               math().value(task.firstColumn));
-  };
   if (corrections) {
-    SmallVector<Value> index = getIndex(math().constant(0));
+    SmallVector<Value> index = resultIndex(task, math().constant(0));
     for (int64_t vector = 0; vector < columns.vectors; ++vector) {
       OpFoldResult ahead = math().constant(vector * tiling.lanes);
       Tile tile{index, tiling.lanes, columns.masks.empty() ? Value() : columns.masks[vector]};
@@ -413,34 +270,27 @@ LogicalResult IntegerMatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, c
       vector::StoreOp::create(builder, loc, *part, corrections, ValueRange{math().value(ahead)});
     }
   }
-  LogicalResult result = success();
-  emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
-    auto finish = [&](Value sums, const Tile &tile, int64_t vector) -> FailureOr<Value> {
-      if (corrections) {
-        sums = sub(sums, loadSums(corrections, math().constant(vector * tiling.lanes)));
-      } else if (needsColumnSums) {
-        FailureOr<Value> part = getColumnPart(tile, vector);
-        if (failed(part)) {
-          return failure();
-        }
-        sums = sub(sums, *part);
-      }
-      if (needsRowSums) {
-        FailureOr<Value> zero = getRhsZero(tile);
-        if (failed(zero)) {
-          return failure();
-        }
-        Value sum = memref::LoadOp::create(builder, loc, rowSums, ValueRange{row});
-        sums = sub(sums, mul(*zero, splat(sum)));
-      }
-      return sums;
-    };
-    OpFoldResult place = math().mul(row, math().constant(tiling.columns()));
-    SmallVector<Value> index = getIndex(row);
-    result = emitRowEpilogue(builder, loc, elements, problem.result, problem.output, output, scratch, place,
-                             index, columns, tiling.lanes, finish);
-  });
-  return result;
+  return emitRows(task, columns,
+                  [&](Value row, Value sums, const Tile &tile, int64_t vector) -> FailureOr<Value> {
+                    if (corrections) {
+                      sums = sub(sums, loadSums(corrections, math().constant(vector * tiling.lanes)));
+                    } else if (needsColumnSums) {
+                      FailureOr<Value> part = getColumnPart(tile, vector);
+                      if (failed(part)) {
+                        return failure();
+                      }
+                      sums = sub(sums, *part);
+                    }
+                    if (needsRowSums) {
+                      FailureOr<Value> zero = getRhsZero(tile);
+                      if (failed(zero)) {
+                        return failure();
+                      }
+                      Value sum = memref::LoadOp::create(builder, loc, rowSums, ValueRange{row});
+                      sums = sub(sums, mul(*zero, splat(sum)));
+                    }
+                    return sums;
+                  });
 }
 
 FailureOr<TaskSplit> cpu::splitIntegerMatMul(EmitContext &context, MatMulProblem &problem) {

@@ -7,58 +7,40 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_INTEGERMATMULEMITTER_H
 #define LATHE_LIB_CODEGEN_CPU_INTEGERMATMULEMITTER_H
 
-#include "ColumnTile.h"
 #include "IntegerTile.h"
-#include "MatMulProblem.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
-
-#include <optional>
+#include "ProductEmitter.h"
 
 namespace lathe::cpu {
 
-/// How much of the reduced dimension is packed at a time, a multiple of MatrixTiles::kDepth.
+/// How much of the reduced dimension is packed at a time, a multiple of what matrix registers multiply.
 inline constexpr int64_t kPackedDepth = 512;
 
-class IntegerMatMulEmitter {
+class IntegerMatMulEmitter : ProductEmitter {
 public:
   IntegerMatMulEmitter(EmitContext &context, MatMulProblem &problem);
 
   llvm::LogicalResult emit();
 
 private:
-  IndexMath math() { return {builder, loc}; }
-  mlir::Value zeroIndex() { return math().value(math().constant(0)); }
-  void emitLoop(mlir::OpFoldResult begin, mlir::OpFoldResult end, int64_t step,
-                llvm::function_ref<void(mlir::Value)> body);
-  void emitIf(mlir::Value condition, llvm::function_ref<void()> then,
-              llvm::function_ref<void()> otherwise = {});
-
   llvm::LogicalResult findLhs();
   llvm::LogicalResult findRhs();
   llvm::LogicalResult findZeros();
 
-  llvm::LogicalResult emitTask(mlir::Value number);
-  llvm::LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns);
+  llvm::LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) override;
   /// The sums over `depth` from `firstDepth` on; `isFirst` (null: it is) tells whether anything comes before.
   void emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, mlir::Value firstDepth,
                       mlir::OpFoldResult depth, mlir::Value isFirst);
-  void emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const ByteRows &lhsRows,
-                       const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst);
-  void emitVectorTile(const ColumnTile &columns, int64_t height, mlir::Value row, const ByteRows &lhsRows,
+  void emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const MatrixRef &lhsRows,
+                       const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst) override;
+  void emitVectorTile(const ColumnTile &columns, int64_t height, mlir::Value row, const MatrixRef &lhsRows,
                       const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst,
                       const PrefetchStream &prefetch);
   /// What tile number `row / rows` fetches: its share of the next panel.
   PrefetchStream getShareOfNext(mlir::Value row, int64_t lines);
-  void emitMatrixTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const ByteRows &lhsRows,
-                       const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst);
-  ByteRows getLhs(const MatMulGrid::Task &task, mlir::Value firstDepth);
+  MatrixRef getLhs(const MatMulGrid::Task &task, mlir::Value firstDepth);
   MatrixRef getRhs(const MatMulGrid::Task &task, mlir::Value firstDepth);
   void packLhs(const MatMulGrid::Task &task, mlir::Value firstDepth, mlir::OpFoldResult depth);
   void packRhs(const MatMulGrid::Task &task, mlir::Value firstDepth, mlir::OpFoldResult depth);
-  /// Elements of a matrix of bytes, 0 where `mask` is false.
-  mlir::Value evaluate(mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> dims,
-                       const MatMulGrid::Task &task, mlir::OpFoldResult row, mlir::OpFoldResult column,
-                       int64_t lanes, mlir::Value mask);
   llvm::LogicalResult emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns);
   /// Zero points at a tile of the result as i32, those of the right-hand side less what was taken off it.
   llvm::FailureOr<mlir::Value> getLhsZero(const Tile &tile);
@@ -69,19 +51,8 @@ private:
   mlir::Value sub(mlir::Value lhs, mlir::Value rhs);
   mlir::Value mul(mlir::Value lhs, mlir::Value rhs);
 
-  EmitContext &context;
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
-  MatMulProblem &problem;
-  MatMulTiling tiling, gridTiling;
-  MatMulGrid grid;
-  mlir::VectorType sumType;
-  ElementEmitter elements;
   bool isLhsSigned, isRhsSigned;
-
-  std::optional<MatrixTiles> matrices;
   StridedView lhs;
-  llvm::SmallVector<mlir::OpFoldResult> lhsDims, rhsDims;
   /// The panels of the right-hand side: its width, 0 if it is packed here, and its rows.
   int64_t panelWidth = 0, panelRows = 0;
   mlir::Value panels;
@@ -90,8 +61,7 @@ private:
   bool needsRowSums = false, needsColumnSums = false;
   /// One zero point for all rows.
   bool isLhsZeroUniform = true;
-  mlir::Value scratch, rowSums, columnSums, corrections, lhsScratch, rhsScratch;
-  llvm::LogicalResult status = llvm::success();
+  mlir::Value rowSums, columnSums, corrections, lhsScratch, rhsScratch;
 };
 
 } // namespace lathe::cpu

@@ -17,11 +17,6 @@ using namespace lathe;
 using namespace lathe::cpu;
 
 LogicalResult IntegerMatMulEmitter::findLhs() {
-  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(problem.lhs);
-  if (failed(dims)) {
-    return problem.root->emitOpError("has a left operand of unknown shape");
-  }
-  lhsDims.assign(dims->begin(), dims->end());
   FailureOr<StridedView> view = getStridedView(context, problem.lhs);
   std::optional<int64_t> depth = getConstantIntValue(problem.k);
   if (succeeded(view) && isConstantSize(view->strides.back(), 1) && depth && *depth % kByteGroup == 0) {
@@ -34,27 +29,18 @@ LogicalResult IntegerMatMulEmitter::findLhs() {
 }
 
 LogicalResult IntegerMatMulEmitter::findRhs() {
-  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(problem.rhs);
-  if (failed(dims)) {
-    return problem.root->emitOpError("has a right operand of unknown shape");
-  }
-  rhsDims.assign(dims->begin(), dims->end());
-  auto input = problem.rhs.getDefiningOp<kernel::InputOp>();
-  auto argument = input ? dyn_cast<BlockArgument>(input.getBytes()) : BlockArgument();
-  auto panel = argument ? context.kernel.getArgAttrOfType<nn::PanelAttr>(argument.getArgNumber(),
-                                                                         kernel::KernelDialect::kPanelAttr)
-                        : nn::PanelAttr();
+  nn::PanelAttr panel = getPanel(context, problem.rhs);
   if (!panel) {
     rhsScratch = makeScratch(builder, loc, builder.getI8Type(), kPackedDepth * tiling.columns());
     return success();
   }
   panelWidth = panel.getWidth();
-  panelRows = panel.getStoredRows(input.getTensorType());
+  panelRows = panel.getStoredRows(cast<RankedTensorType>(problem.rhs.getType()));
   if (panel.getInterleave() != kByteGroup || !panel.getSums() || panelWidth % tiling.columns() != 0) {
     return problem.root->emitOpError()
            << "cannot read " << panel << " with a tile of " << tiling.columns() << " columns";
   }
-  panels = input.getBytes();
+  panels = problem.rhs.getDefiningOp<kernel::InputOp>().getBytes();
   return success();
 }
 
@@ -87,14 +73,14 @@ LogicalResult IntegerMatMulEmitter::findZeros() {
   return success();
 }
 
-ByteRows IntegerMatMulEmitter::getLhs(const MatMulGrid::Task &task, Value firstDepth) {
+MatrixRef IntegerMatMulEmitter::getLhs(const MatMulGrid::Task &task, Value firstDepth) {
   if (evaluatesLhs) {
-    return {{lhsScratch, zeroIndex(), math().constant(kPackedDepth), math().constant(1)}, isLhsSigned};
+    return {lhsScratch, zeroIndex(), math().constant(kPackedDepth), math().constant(1)};
   }
   OpFoldResult rowStride = *std::prev(lhs.strides.end(), 2);
   OpFoldResult offset = getBatchOffset(builder, loc, lhs, task.batchIndex);
   offset = math().add(math().add(offset, math().mul(task.firstRow, rowStride)), firstDepth);
-  return {{lhs.base, math().value(offset), rowStride, math().constant(1)}, isLhsSigned};
+  return {lhs.base, math().value(offset), rowStride, math().constant(1)};
 }
 
 MatrixRef IntegerMatMulEmitter::getRhs(const MatMulGrid::Task &task, Value firstDepth) {
@@ -109,26 +95,6 @@ MatrixRef IntegerMatMulEmitter::getRhs(const MatMulGrid::Task &task, Value first
   offset = math().add(offset, math().mul(math().rem(task.firstColumn, width), math().constant(kByteGroup)));
   offset = math().add(offset, math().mul(firstDepth, width));
   return {panels, math().value(offset), math().constant(kByteGroup * panelWidth), one};
-}
-
-Value IntegerMatMulEmitter::evaluate(Value tensor, ArrayRef<OpFoldResult> dims, const MatMulGrid::Task &task,
-                                     OpFoldResult row, OpFoldResult column, int64_t lanes, Value mask) {
-  SmallVector<OpFoldResult> index = broadcastBatchIndex(builder, loc, dims.drop_back(2), task.batchIndex);
-  if (!problem.flattened.empty() && tensor == problem.lhs) {
-    index = math().delinearize(row, problem.flattened);
-  } else {
-    index.push_back(row);
-  }
-  index.push_back(column);
-  elements.reset();
-  FailureOr<Value> value = elements.evaluate(tensor, Tile{math().values(index), lanes, mask});
-  Value zero = arith::ConstantOp::create(builder, loc,
-                                         builder.getZeroAttr(VectorType::get({lanes}, builder.getI8Type())));
-  if (failed(value)) {
-    status = failure();
-    return zero;
-  }
-  return arith::SelectOp::create(builder, loc, mask, *value, zero);
 }
 
 void IntegerMatMulEmitter::packLhs(const MatMulGrid::Task &task, Value firstDepth, OpFoldResult depth) {

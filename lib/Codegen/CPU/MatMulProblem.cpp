@@ -26,21 +26,32 @@ static FailureOr<SmallVector<OpFoldResult>> getDims(EmitContext &context, Value 
   return SmallVector<OpFoldResult>(*dims);
 }
 
+static Type elementOf(Value value) { return typeOf(value).getElementType(); }
+
 static bool allF32(TypeRange types) {
   return llvm::all_of(types, [](Type type) { return cast<RankedTensorType>(type).getElementType().isF32(); });
 }
 
+/// Whether both operands of `op` are bf16 and the result is as well, or f32.
+static bool isOfPairs(Operation *op) {
+  Type result = elementOf(op->getResult(0));
+  return elementOf(op->getOperand(0)).isBF16() && elementOf(op->getOperand(1)).isBF16() &&
+         (result.isBF16() || result.isF32());
+}
+
 bool cpu::canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
-  if (!allF32(op->getOperandTypes()) || !allF32(op->getResultTypes())) {
-    whyNot = "only f32 products have a micro-kernel";
+  bool isF32 = allF32(op->getOperandTypes()) && allF32(op->getResultTypes());
+  if (!isF32 && !isOfPairs(op)) {
+    whyNot = "only products of f32 and of bf16 have a micro-kernel";
     return false;
   }
   return true;
 }
 
 bool cpu::canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
-  if (!allF32(op->getOperandTypes()) || !op.isProduct()) {
-    whyNot = "only f32 convolutions with a window of one element, stride 1, one group and no padding are "
+  if (!(allF32(op->getOperandTypes()) || isOfPairs(op)) || !op.isProduct()) {
+    whyNot = "only convolutions of f32 and of bf16 with a window of one element, stride 1, one group and no "
+             "padding are "
              "matrix products";
     return false;
   }

@@ -12,6 +12,7 @@
 #include <cpuid.h>
 #endif
 #include <cstring>
+#include <optional>
 
 using namespace llvm;
 using namespace lathe;
@@ -55,6 +56,7 @@ const Feature features[] = {
     {LATHE_CPU_AVX512FP16, "avx512fp16", 7, 0, Feature::EDX, 23, zmm},
     {LATHE_CPU_AMX_TILE, "amx-tile", 7, 0, Feature::EDX, 24, matrix},
     {LATHE_CPU_AMX_INT8, "amx-int8", 7, 0, Feature::EDX, 25, matrix},
+    {LATHE_CPU_AMX_BF16, "amx-bf16", 7, 0, Feature::EDX, 22, matrix},
 };
 
 constexpr uint64_t v3 = LATHE_CPU_SSE42 | LATHE_CPU_POPCNT | LATHE_CPU_MOVBE | LATHE_CPU_LZCNT |
@@ -65,7 +67,20 @@ constexpr uint64_t v4 = v3 | LATHE_CPU_AVX512F | LATHE_CPU_AVX512BW | LATHE_CPU_
 constexpr uint64_t anyAVX512 =
     (v4 & ~v3) | LATHE_CPU_AVX512VNNI | LATHE_CPU_AVX512VBMI | LATHE_CPU_AVX512BF16 | LATHE_CPU_AVX512FP16;
 
-constexpr uint64_t matrixFeatures = LATHE_CPU_AMX_TILE | LATHE_CPU_AMX_INT8;
+constexpr uint64_t matrixFeatures = LATHE_CPU_AMX_TILE | LATHE_CPU_AMX_INT8 | LATHE_CPU_AMX_BF16;
+
+/// What can be added to the name of x86-64-v4. Whoever names bf16 has processors in mind on which it is fast;
+/// those with matrix registers have the other instructions, too.
+struct Extension {
+  const char *name;
+  uint64_t features;
+  bool hasFastBF16;
+};
+const Extension extensions[] = {
+    {"vnni", LATHE_CPU_AVX512VNNI, false},
+    {"bf16", LATHE_CPU_AVX512BF16, true},
+    {"amx", LATHE_CPU_AVX512VNNI | LATHE_CPU_AVX512BF16 | matrixFeatures, true},
+};
 
 /// Features that every x86-64-v2 processor has and nobody checks one by one.
 constexpr const char *baseline = "+cx16,+cx8,+fxsr,+mmx,+sahf,+sse,+sse2,+sse3,+sse4.1,+ssse3,+x87";
@@ -102,14 +117,46 @@ TargetSpec makeSpec(StringRef name, uint64_t bits) {
   spec.hasAVX512BF16 = bits & LATHE_CPU_AVX512BF16;
   spec.hasAVX512FP16 = bits & LATHE_CPU_AVX512FP16;
   spec.hasAVXVNNI = bits & LATHE_CPU_AVXVNNI;
-  spec.hasAMXInt8 = (bits & matrixFeatures) == matrixFeatures;
+  spec.hasAMXInt8 = (~bits & (LATHE_CPU_AMX_TILE | LATHE_CPU_AMX_INT8)) == 0;
+  spec.hasAMXBF16 = (~bits & (LATHE_CPU_AMX_TILE | LATHE_CPU_AMX_BF16)) == 0;
   spec.vectorBits = spec.hasAVX512 ? 512 : 256;
   spec.vectorRegisters = spec.hasAVX512 ? 32 : 16;
   spec.l2Bytes = spec.hasAVX512 ? 1 << 20 : 512 << 10;
   return spec;
 }
 
+/// x86-64-v4 and what its name is followed by, each with a plus; nothing if one of these is unknown.
+std::optional<TargetSpec> makeExtended(StringRef name) {
+  SmallVector<StringRef> parts;
+  name.split(parts, '+');
+  if (parts.front() != "x86-64-v4") {
+    return std::nullopt;
+  }
+  uint64_t bits = v4;
+  bool hasFastBF16 = false;
+  for (StringRef part : ArrayRef(parts).drop_front()) {
+    const Extension *found = llvm::find_if(extensions, [&](const Extension &e) { return part == e.name; });
+    if (found == std::end(extensions)) {
+      return std::nullopt;
+    }
+    bits |= found->features;
+    hasFastBF16 |= found->hasFastBF16;
+  }
+  TargetSpec spec = makeSpec(name, bits);
+  spec.hasFastBF16 = hasFastBF16;
+  return spec;
+}
+
 #if defined(__x86_64__)
+
+/// Whether the vendor's name is `text`.
+bool isVendor(const unsigned (&regs)[4], StringRef text) {
+  char name[12];
+  memcpy(name, &regs[1], 4);
+  memcpy(name + 4, &regs[3], 4);
+  memcpy(name + 8, &regs[2], 4);
+  return StringRef(name, sizeof name) == text;
+}
 
 struct CpuId {
   unsigned regs[4] = {};
@@ -170,6 +217,7 @@ HostProcessor cpu::detectHost() {
     }
   }
   detectCaches(host);
+  host.hasFastBF16Dot = host.features & LATHE_CPU_AVX512BF16 && isVendor(CpuId(0, 0).regs, "AuthenticAMD");
   char brand[49] = {};
   if (CpuId(0x80000000, 0).regs[0] >= 0x80000004) {
     for (unsigned i = 0; i < 3; ++i) {
@@ -185,12 +233,12 @@ Expected<TargetSpec> cpu::resolveTarget(StringRef name, const HostProcessor &hos
   if (name == "x86-64-v3") {
     return makeSpec(name, v3);
   }
-  if (name == "x86-64-v4") {
-    return makeSpec(name, v4);
+  if (std::optional<TargetSpec> extended = makeExtended(name)) {
+    return *extended;
   }
   if (name != "native") {
     return modelError(ErrorCode::E0501, "unknown target " + quoteText(name))
-        .help("targets are native, x86-64-v3 and x86-64-v4");
+        .help("targets are native, x86-64-v3 and x86-64-v4; the last with +vnni, +bf16 or +amx, too");
   }
   if ((host.features & v3) != v3) {
     return modelError(ErrorCode::E0502,
@@ -201,6 +249,7 @@ Expected<TargetSpec> cpu::resolveTarget(StringRef name, const HostProcessor &hos
   // All of v4 or nothing: kernels for AVX-512 assume the five parts together.
   uint64_t bits = (host.features & v4) == v4 ? host.features : host.features & ~(anyAVX512 | matrixFeatures);
   TargetSpec spec = makeSpec(name, bits);
+  spec.hasFastBF16 = spec.hasAMXBF16 || (spec.hasAVX512BF16 && host.hasFastBF16Dot);
   // A hypervisor may report nothing, or nonsense.
   if (host.l1Bytes >= 16 << 10 && host.l1Bytes <= 256 << 10) {
     spec.l1Bytes = host.l1Bytes;

@@ -25,8 +25,8 @@ using kernel::KernelDialect;
 
 /// Panels are as wide as the widest tile; groups of a convolution are joined up to the narrowest vector.
 static constexpr int64_t kPanelWidth = 32, kJoinedColumns = 8;
-/// Rows of bytes that are multiplied by one instruction.
-static constexpr int64_t kByteGroup = 4;
+/// Rows of bytes, and of bf16, that are multiplied by one instruction.
+static constexpr int64_t kByteGroup = 4, kPairGroup = 2;
 
 /// One place where a weight reaches a kernel.
 struct KernelUse {
@@ -109,11 +109,12 @@ private:
     if (use.getOperandNumber() == 1 && isa<nn::IntegerMatMulOp, nn::IntegerConvOp>(use.getOwner())) {
       return getBytePanel(use.getOwner(), kind, type);
     }
-    if (use.getOperandNumber() != 1 || !type.getElementType().isF32()) {
+    if (use.getOperandNumber() != 1 || !(type.getElementType().isF32() || type.getElementType().isBF16())) {
       return {};
     }
+    int64_t interleave = type.getElementType().isBF16() ? kPairGroup : 1;
     if (isa<nn::MatMulOp>(use.getOwner()) && kind == kernel::RootKind::MatMul && type.getRank() == 2) {
-      return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1);
+      return nn::PanelAttr::get(context, kPanelWidth, interleave);
     }
     auto conv = dyn_cast<nn::ConvOp>(use.getOwner());
     if (!conv || (kind != kernel::RootKind::MatMul && kind != kernel::RootKind::Conv) || conv.isDepthwise()) {
@@ -124,7 +125,10 @@ private:
     for (int64_t count = 2; count <= groups && count * filters <= kJoinedColumns; ++count) {
       joined = groups % count == 0 ? count : joined;
     }
-    return nn::PanelAttr::get(context, kPanelWidth, /*interleave=*/1, /*sums=*/false, groups, joined);
+    if (interleave > 1) {
+      joined = 1;
+    }
+    return nn::PanelAttr::get(context, kPanelWidth, interleave, /*sums=*/false, groups, joined);
   }
 
   /// The same for a packed matrix that a product decodes.

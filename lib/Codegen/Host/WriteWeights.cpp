@@ -12,6 +12,8 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
+#include <functional>
+#include <numeric>
 
 using namespace mlir;
 using namespace lathe;
@@ -85,44 +87,65 @@ private:
   std::vector<char> data;
 };
 
-/// Writes `rows` rows (the elements of the leading dimensions `shape`) of columns [first, last) as panels.
-Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape, int64_t rows,
-                  std::pair<int64_t, int64_t> range, int64_t width, int64_t interleave, Buffer &buffer,
+/// The product of sizes.
+int64_t countElements(ArrayRef<int64_t> shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<int64_t>());
+}
+
+/// Writes columns [first, last) of a weight of shape `shape`, whose dimensions before the last count as rows,
+/// as panels.
+Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
+                  std::pair<int64_t, int64_t> range, int64_t width, Buffer &buffer,
                   codegen::NotFiniteCount &notFinite) {
   int64_t bytes = codegen::getElementBytes(element);
+  int64_t rows = shape.empty() ? 1 : countElements(shape.drop_back());
   // Row-major is one panel as wide as the matrix; wide rows are written in parts.
   constexpr int64_t kPart = 1 << 14;
-  std::vector<char> row;
   auto [begin, columns] = range;
   for (int64_t first = begin; first < columns; first += width) {
     SmallVector<int64_t> index(shape.size() - (shape.empty() ? 0 : 1), 0);
-    for (int64_t k = 0; k < rows; k += interleave) {
-      if (interleave == 1) {
-        for (int64_t part = 0; part < width; part += kPart) {
-          int64_t end = std::min(part + kPart, width);
-          llvm::Expected<char *> to = buffer.reserve((end - part) * bytes);
-          if (!to) {
-            return to.takeError();
+    for (int64_t k = 0; k < rows; ++k) {
+      for (int64_t part = 0; part < width; part += kPart) {
+        int64_t end = std::min(part + kPart, width);
+        llvm::Expected<char *> to = buffer.reserve((end - part) * bytes);
+        if (!to) {
+          return to.takeError();
+        }
+        nn::copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
+        countNotFinite(element, ArrayRef(*to, (end - part) * bytes), notFinite);
+      }
+      nn::advance(index, shape);
+    }
+  }
+  return Error::success();
+}
+
+/// The same where `interleave` elements of a column lie together; the dimension before the last is filled up
+/// with zeros.
+Error writeInterleavedPanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
+                             std::pair<int64_t, int64_t> range, nn::PanelAttr panel, Buffer &buffer,
+                             codegen::NotFiniteCount &notFinite) {
+  int64_t bytes = codegen::getElementBytes(element), width = panel.getWidth(), group = panel.getInterleave();
+  int64_t depth = shape[shape.size() - 2], places = countElements(shape.drop_back(2));
+  std::vector<char> row(width * bytes);
+  for (int64_t first = range.first; first < range.second; first += width) {
+    int64_t count = std::min(width, range.second - first);
+    SmallVector<int64_t> index(shape.size() - 1, 0);
+    for (int64_t place = 0; place < places; ++place) {
+      for (int64_t k = 0; k < depth; k += group) {
+        llvm::Expected<char *> to = buffer.reserve(width * group * bytes);
+        if (!to) {
+          return to.takeError();
+        }
+        for (int64_t j = 0; j < group && k + j < depth; ++j) {
+          nn::copyRow(blocks, index, first, first + count, bytes, row.data());
+          nn::advance(index, shape);
+          for (int64_t i = 0; i < count; ++i) {
+            memcpy(*to + (i * group + j) * bytes, row.data() + i * bytes, bytes);
           }
-          nn::copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
-          countNotFinite(element, ArrayRef(*to, (end - part) * bytes), notFinite);
         }
-        nn::advance(index, shape);
-        continue;
+        countNotFinite(element, ArrayRef(*to, width * group * bytes), notFinite);
       }
-      llvm::Expected<char *> to = buffer.reserve(width * interleave * bytes);
-      if (!to) {
-        return to.takeError();
-      }
-      for (int64_t j = 0; j < interleave && k + j < rows; ++j) {
-        row.assign(width * bytes, 0);
-        nn::copyRow(blocks, index, first, std::min(first + width, columns), bytes, row.data());
-        for (int64_t i = 0; i < width; ++i) {
-          memcpy(*to + (i * interleave + j) * bytes, row.data() + i * bytes, bytes);
-        }
-        nn::advance(index, shape);
-      }
-      countNotFinite(element, ArrayRef(*to, width * interleave * bytes), notFinite);
     }
   }
   return Error::success();
@@ -133,10 +156,7 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
 Error writeBytePanels(bool isSigned, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
                       std::pair<int64_t, int64_t> range, nn::PanelAttr panel, Buffer &buffer) {
   int64_t width = panel.getWidth(), group = panel.getInterleave(), depth = shape[shape.size() - 2];
-  int64_t places = 1;
-  for (int64_t size : shape.drop_back(2)) {
-    places *= size;
-  }
+  int64_t places = countElements(shape.drop_back(2));
   std::vector<char> row(width);
   for (int64_t first = range.first; first < range.second; first += width) {
     int64_t count = std::min(width, range.second - first);
@@ -211,27 +231,26 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
   if (type.getNumElements() == 0) {
     return Error::success();
   }
-  int64_t rows = type.getNumElements() / columns;
+  Type element = type.getElementType();
   nn::PanelAttr panel = weight.getPanelAttr();
   if (!panel) {
-    return writePanels(type.getElementType(), blocks, type.getShape(), rows, {0, columns}, columns,
-                       /*interleave=*/1, buffer, notFinite);
+    return writePanels(element, blocks, type.getShape(), {0, columns}, columns, buffer, notFinite);
   }
   if (panel.getJoined() > 1) {
     return writeJoinedPanels(type, panel, blocks, buffer, notFinite);
   }
   int64_t each = columns / panel.getGroups();
-  for (int64_t first = 0; first < columns; first += each) {
+  auto writeGroup = [&](std::pair<int64_t, int64_t> range) {
     if (panel.getSums()) {
-      bool isSigned = !type.getElementType().isUnsignedInteger();
-      if (Error error =
-              writeBytePanels(isSigned, blocks, type.getShape(), {first, first + each}, panel, buffer)) {
-        return error;
-      }
-      continue;
+      return writeBytePanels(!element.isUnsignedInteger(), blocks, type.getShape(), range, panel, buffer);
     }
-    if (Error error = writePanels(type.getElementType(), blocks, type.getShape(), rows, {first, first + each},
-                                  panel.getWidth(), panel.getInterleave(), buffer, notFinite)) {
+    if (panel.getInterleave() > 1) {
+      return writeInterleavedPanels(element, blocks, type.getShape(), range, panel, buffer, notFinite);
+    }
+    return writePanels(element, blocks, type.getShape(), range, panel.getWidth(), buffer, notFinite);
+  };
+  for (int64_t first = 0; first < columns; first += each) {
+    if (Error error = writeGroup({first, first + each})) {
       return error;
     }
   }

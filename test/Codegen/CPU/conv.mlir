@@ -148,7 +148,7 @@ func.func @other_panels(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.p
 func.func @wide_element(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "conv"} {
   %0 = kernel.input %x[] : memref<?xi8> -> tensor<1x9x9x8xf64>
   %1 = kernel.input %w[] : memref<?xi8> -> tensor<3x3x8x8xf64>
-  // expected-error @+1 {{only f32 convolutions have kernels}}
+  // expected-error @+1 {{only convolutions of f32, and of bf16 that are not depthwise, have kernels}}
   %2 = nn.conv %0, %1 strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
     : tensor<1x9x9x8xf64>, tensor<3x3x8x8xf64> -> tensor<1x7x7x8xf64>
   kernel.output %2, %y[] : tensor<1x7x7x8xf64>, memref<?xi8>

@@ -10,7 +10,7 @@ import mmap
 import numpy as np
 import pytest
 
-from kernel_harness import Kernel, to_panels
+from kernel_harness import Kernel, from_bf16, to_bf16, to_panels
 
 rng = np.random.default_rng(11)
 TARGETS = ["x86-64-v4", "x86-64-v3"]
@@ -52,17 +52,18 @@ def reference(x, w, strides, pads, dilations, groups):
     return result
 
 
-def filter_panels(w, groups, joined):
+def filter_panels(w, groups, joined, interleave=1):
     """One matrix after the other; see #nn.panel."""
-    depth, filters = w.shape[-2], w.shape[-1] // groups
-    places = w.reshape(-1, depth, w.shape[-1])
+    depth, filters = -(-w.shape[-2] // interleave) * interleave, w.shape[-1] // groups
+    places = np.zeros((w[..., 0, 0].size, depth, w.shape[-1]), w.dtype)
+    places[:, :w.shape[-2]] = w.reshape(-1, w.shape[-2], w.shape[-1])
     matrices = []
     for first in range(0, groups, joined):
-        matrix = np.zeros((len(places), joined, depth, joined, filters), np.float32)
+        matrix = np.zeros((len(places), joined, depth, joined, filters), w.dtype)
         for own in range(joined):
             group = first + own
             matrix[:, own, :, own] = places[:, :, group * filters:(group + 1) * filters]
-        matrices.append(to_panels(matrix.reshape(-1, joined * filters)).ravel())
+        matrices.append(to_panels(matrix.reshape(-1, joined * filters), interleave=interleave).ravel())
     return np.concatenate(matrices)
 
 
@@ -70,24 +71,24 @@ class Conv:
     """A convolution of symbolic spatial sizes with an epilogue that adds a bias and a residual."""
 
     def __init__(self, rank, window, depth, groups, filters, strides=None, pads=None, dilations=None, joined=1,
-                 panel=True, target="x86-64-v3", sizes=None, epilogue="all"):
+                 panel=True, target="x86-64-v3", sizes=None, epilogue="all", element="f32"):
         self.strides, self.dilations = strides or [1] * rank, dilations or [1] * rank
         self.pads, self.groups, self.joined = pads or [0] * 2 * rank, groups, joined
         self.window, self.depth, self.filters, self.rank = window, depth, filters, rank
-        self.panel, self.sizes = panel, sizes
+        self.panel, self.sizes, self.element = panel, sizes, element
         names = [f"%I{i}" for i in range(rank)]
         outs = [f"%O{i}" for i in range(rank)]
         size = (lambda i: "?") if sizes is None else (lambda i: str(sizes[i]))
         out = (lambda i: "?") if sizes is None else (lambda i: str(self.out_sizes(sizes)[i]))
-        x = "x".join(["?", *map(size, range(rank)), f"{depth * groups}xf32"])
+        x = "x".join(["?", *map(size, range(rank)), f"{depth * groups}x{element}"])
         y = f"tensor<{'x'.join(['?', *map(out, range(rank)), f'{filters * groups}xf32'])}>"
-        f = "x".join(map(str, [*window, depth, filters * groups])) + "xf32"
+        f = "x".join(map(str, [*window, depth, filters * groups])) + f"x{element}"
         dynamic = ", ".join(["%N", *(names if sizes is None else [])])
         dynamic_out = ", ".join(["%N", *(outs if sizes is None else [])])
         attribute = ""
         if panel:
             suffix = f", groups {groups} joined {joined}" if groups > 1 else ""
-            attribute = f"{{kernel.panel = #nn.panel<32 x 1{suffix}>}}"
+            attribute = f"{{kernel.panel = #nn.panel<32 x {self.interleave()}{suffix}>}}"
         b = f"tensor<{filters * groups}xf32>"
         tail = {"all": f"""%3 = nn.binary add %2, %bias : {y}, {b} -> {y}
   %4 = nn.binary add %3, %residual : {y}, {y} -> {y}
@@ -107,19 +108,31 @@ func.func @f(%x: memref<?xi8>, %w: memref<?xi8> {attribute}, %b: memref<?xi8>, %
 }}""".replace("[[", "[").replace("]]", "]"), "f", target)
         self.epilogue = epilogue
 
+    def interleave(self):
+        return 2 if self.element == "bf16" else 1
+
+    def store(self, values):
+        """Numbers as the kernel reads them, and as what it multiplies."""
+        if self.element == "f32":
+            return values, values
+        return to_bf16(values), from_bf16(to_bf16(values))
+
     def out_sizes(self, sizes):
         return [(size + self.pads[i] + self.pads[self.rank + i] - (self.window[i] - 1) * self.dilations[i] - 1)
                 // self.strides[i] + 1 for i, size in enumerate(sizes)]
 
     def check(self, images, sizes, pieces=1, at_end=True):
         outs = self.out_sizes(sizes)
-        x = guarded(normal(images, *sizes, self.depth * self.groups), at_end)
-        w = normal(*self.window, self.depth, self.filters * self.groups)
-        weights = guarded(filter_panels(w, self.groups, self.joined) if self.panel else w, at_end)
+        stored, x = self.store(normal(images, *sizes, self.depth * self.groups))
+        stored = guarded(stored, at_end)
+        filters, w = self.store(normal(*self.window, self.depth, self.filters * self.groups))
+        if self.panel:
+            filters = filter_panels(filters, self.groups, self.joined, self.interleave())
+        weights = guarded(filters, at_end)
         b, z = normal(self.filters * self.groups), normal(images, *outs, self.filters * self.groups)
         expected = reference(x, w, self.strides, self.pads, self.dilations, self.groups)
         expected = np.maximum(expected + b + z, 0) if self.epilogue == "all" else -expected
-        actual = self.kernel([x, weights, guarded(b, at_end), guarded(z, at_end)], expected.shape,
+        actual = self.kernel([stored, weights, guarded(b, at_end), guarded(z, at_end)], expected.shape,
                              (images, *sizes, *outs), pieces=pieces)
         bound = 3e-7 * self.depth * np.prod(self.window) * 4
         assert np.allclose(actual, expected, rtol=1e-5, atol=bound), np.abs(actual - expected).max()
@@ -146,6 +159,20 @@ def test_dense(target, shape, depth, filters):
     window, strides, pads, dilations = SHAPES[shape]
     conv = Conv(2, window, depth, 1, filters, strides, pads, dilations, target=target)
     for number, sizes in enumerate([(9, 7), (8, 6), (13, 13), (20, 131), (40, 9), (7, 12)]):
+        if min(conv.out_sizes(sizes)) > 0:
+            conv.check(1 + number % 2, sizes, pieces=1 + number % 3, at_end=number % 2 == 0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("depth,filters,groups,panel,target",
+                         [*((*size, True, target) for target in ("x86-64-v4+bf16", "x86-64-v3")
+                            for size in ((3, 20, 1), (64, 32, 1), (5, 7, 1), (8, 45, 2), (3, 12, 2))),
+                          (5, 20, 1, False, "x86-64-v4+bf16"), (300, 8, 1, False, "x86-64-v4+bf16")])
+def test_dense_of_bf16(shape, depth, filters, groups, panel, target):
+    """Pairs of channels, the last of which may be half of one. Products are exact, and summed up as those of f32."""
+    window, strides, pads, dilations = SHAPES[shape]
+    conv = Conv(2, window, depth, groups, filters, strides, pads, dilations, panel=panel, target=target, element="bf16")
+    for number, sizes in enumerate([(9, 7), (13, 13), (7, 40)]):
         if min(conv.out_sizes(sizes)) > 0:
             conv.check(1 + number % 2, sizes, pieces=1 + number % 3, at_end=number % 2 == 0)
 

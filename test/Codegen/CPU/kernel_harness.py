@@ -34,13 +34,19 @@ def run(command, text):
 
 def build(source, target="native", keep=None):
     """`source` as a loaded library."""
-    if target == "x86-64-v4" and "avx512vl" not in pathlib.Path("/proc/cpuinfo").read_text():
-        pytest.skip("this processor has no AVX-512")
+    base, *extensions = target.split("+")
+    needed = [{"vnni": "avx512_vnni", "bf16": "avx512_bf16", "amx": "amx_tile"}[name] for name in extensions]
+    for feature in ["avx512vl", *needed] if base == "x86-64-v4" else []:
+        if feature not in pathlib.Path("/proc/cpuinfo").read_text().split():
+            pytest.skip(f"this processor has no {feature}")
     emitted = run([LATHE_OPT, f"--emit-cpu-kernels=target={target}"], source)
     lowered = run([LATHE_OPT, *LOWERING.split()], emitted)
     ir = run([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], lowered)
     # Full width registers, as the compiler asks for.
-    flags = [f"-mcpu={target}", "-mtriple=x86_64-linux-gnu", "-mattr=-prefer-256-bit"]
+    added = {"vnni": "+avx512vnni", "bf16": "+avx512bf16",
+             "amx": "+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16"}
+    attributes = ["-prefer-256-bit", *(added[name] for name in extensions)]
+    flags = [f"-mcpu={base}", "-mtriple=x86_64-linux-gnu", f"-mattr={','.join(attributes)}"]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(keep or folder)
         (folder / "kernel.ll").write_text(ir)
@@ -99,13 +105,25 @@ class Kernel:
         return [result.reshape(shape) for result, (shape, _) in zip(results, outputs)]
 
 
-def to_panels(matrix, width=32):
-    """A [K, N] matrix as [ceil(N / width)][K][width], the last panel padded with zeros."""
+def to_panels(matrix, width=32, interleave=1):
+    """A [K, N] matrix as [ceil(N / width)][K / interleave][width][interleave], padded with zeros."""
     depth, columns = matrix.shape
-    panels = -(-columns // width)
-    padded = np.zeros((depth, panels * width), matrix.dtype)
-    padded[:, :columns] = matrix
-    return np.ascontiguousarray(padded.reshape(depth, panels, width).transpose(1, 0, 2))
+    panels, groups = -(-columns // width), -(-depth // interleave)
+    padded = np.zeros((groups * interleave, panels * width), matrix.dtype)
+    padded[:depth, :columns] = matrix
+    return np.ascontiguousarray(padded.reshape(groups, interleave, panels, width).transpose(2, 0, 3, 1))
+
+
+def to_bf16(values):
+    """Floats as the bits of bf16, rounded to nearest even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = ((bits + np.uint32(0x7fff) + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7fc0), rounded)
+
+
+def from_bf16(bits):
+    """The same back, as f32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def function(name, root, inputs, outputs, body, sizes=()):

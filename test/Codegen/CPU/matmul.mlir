@@ -65,7 +65,7 @@ func.func @masked_columns(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn
 func.func @wide_element(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "matmul"} {
   %0 = kernel.input %x[] : memref<?xi8> -> tensor<4x8xf64>
   %1 = kernel.input %w[] : memref<?xi8> -> tensor<8x4xf64>
-  // expected-error @+1 {{only f32 products have a micro-kernel}}
+  // expected-error @+1 {{only products of f32 and of bf16 have a micro-kernel}}
   %2 = nn.matmul %0, %1 : tensor<4x8xf64>, tensor<8x4xf64> -> tensor<4x4xf64>
   kernel.output %2, %y[] : tensor<4x4xf64>, memref<?xi8>
   return

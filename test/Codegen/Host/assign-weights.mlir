@@ -86,3 +86,28 @@ func.func @main(%x: tensor<2x5xui8>) -> tensor<2x8xi32> {
   %0 = nn.integer_matmul %x, %w : tensor<2x5xui8>, tensor<5x8xui8> -> tensor<2x8xi32>
   return %0 : tensor<2x8xi32>
 }
+
+// -----
+
+// Pairs of bf16: 5 rows are padded to 6, of 32 columns.
+// CHECK: module attributes {lathe.weight_bytes = 384 : i64}
+// CHECK: nn.weight private @w : tensor<5x8xbf16> = {{.*}} panel <32 x 2> {lathe.offset = 0 : i64}
+nn.weight private @w : tensor<5x8xbf16> = dense<1.0>
+func.func @main(%x: tensor<2x5xbf16>) -> tensor<2x8xf32> {
+  %w = nn.weight_use @w : tensor<5x8xbf16>
+  %0 = nn.matmul %x, %w : tensor<2x5xbf16>, tensor<5x8xbf16> -> tensor<2x8xf32>
+  return %0 : tensor<2x8xf32>
+}
+
+// -----
+
+// Of a convolution, the channels of each place in the window are: 3 x 3 places of 4.
+// CHECK: module attributes {lathe.weight_bytes = 2304 : i64}
+// CHECK: nn.weight private @w : tensor<3x3x3x16xbf16> = {{.*}} panel <32 x 2> {lathe.offset = 0 : i64}
+nn.weight private @w : tensor<3x3x3x16xbf16> = dense<1.0>
+func.func @main(%x: tensor<1x9x9x3xbf16>) -> tensor<1x7x7x16xf32> {
+  %w = nn.weight_use @w : tensor<3x3x3x16xbf16>
+  %0 = nn.conv %x, %w strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<1x9x9x3xbf16>, tensor<3x3x3x16xbf16> -> tensor<1x7x7x16xf32>
+  return %0 : tensor<1x7x7x16xf32>
+}

@@ -245,3 +245,20 @@ func.func @attention_softcap(%q: tensor<1x5x12x32xf32>) {
   %0 = nn.attention %q, %q, %q scale(1.0) softcap(-1.0) : tensor<1x5x12x32xf32>, tensor<1x5x12x32xf32>, tensor<1x5x12x32xf32> -> tensor<1x5x12x32xf32>
   return
 }
+
+// -----
+
+func.func @sums_of_integers(%x: tensor<4x4xi8>) {
+  // expected-error@+1 {{expects the result to have the elements of lhs, 'i8', but they are 'f32'}}
+  %0 = nn.matmul %x, %x : tensor<4x4xi8>, tensor<4x4xi8> -> tensor<4x4xf32>
+  return
+}
+
+// -----
+
+func.func @sums_of_bf16_in_f16(%x: tensor<1x8x4xbf16>, %f: tensor<3x4x6xbf16>) {
+  // expected-error@+1 {{expects the result to have the elements of x, 'bf16', but they are 'f16'}}
+  %0 = nn.conv %x, %f strides([1]) pads([0, 0]) dilations([1]) groups(1)
+    : tensor<1x8x4xbf16>, tensor<3x4x6xbf16> -> tensor<1x6x6xf16>
+  return
+}

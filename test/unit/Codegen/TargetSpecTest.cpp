@@ -60,7 +60,30 @@ TEST(TargetSpec, oldProcessorIsRefusedWithWhatItLacks) {
   EXPECT_EQ(error.message, "native needs an x86-64-v3 processor, this one lacks fma");
 }
 
-TEST(TargetSpec, unknownNameIsAUsageError) { EXPECT_EQ(codeOf(resolveTarget("avx9", {})), ErrorCode::E0501); }
+TEST(TargetSpec, unknownNameIsAUsageError) {
+  for (const char *name : {"avx9", "x86-64-v4+", "x86-64-v4+sse", "x86-64-v3+bf16", "native+amx"}) {
+    EXPECT_EQ(codeOf(resolveTarget(name, {})), ErrorCode::E0501) << name;
+  }
+}
+
+TEST(TargetSpec, namesAddInstructions) {
+  TargetSpec bf16 = llvm::cantFail(resolveTarget("x86-64-v4+bf16", {}));
+  EXPECT_TRUE(bf16.hasAVX512BF16 && bf16.hasFastBF16);
+  EXPECT_FALSE(bf16.hasAVX512VNNI || bf16.hasAMXBF16);
+  TargetSpec amx = llvm::cantFail(resolveTarget("x86-64-v4+amx", {}));
+  EXPECT_TRUE(amx.hasAMXInt8 && amx.hasAMXBF16 && amx.hasAVX512VNNI && amx.hasAVX512BF16 && amx.hasFastBF16);
+  EXPECT_EQ(amx.cpuFeaturesWithoutMatrices(),
+            featuresOf("x86-64-v4") | LATHE_CPU_AVX512VNNI | LATHE_CPU_AVX512BF16);
+  EXPECT_EQ(featuresOf("x86-64-v4+vnni+bf16"), amx.cpuFeaturesWithoutMatrices());
+}
+
+TEST(TargetSpec, bf16IsOnlyFastWhereItsInstructionIs) {
+  HostProcessor host = hostWith(featuresOf("x86-64-v4+bf16"));
+  EXPECT_FALSE(llvm::cantFail(resolveTarget("native", host)).hasFastBF16);
+  host.hasFastBF16Dot = true;
+  EXPECT_TRUE(llvm::cantFail(resolveTarget("native", host)).hasFastBF16);
+  EXPECT_TRUE(llvm::cantFail(resolveTarget("native", hostWith(featuresOf("x86-64-v4+amx")))).hasFastBF16);
+}
 
 TEST(TargetSpec, absurdCacheSizesAreIgnored) {
   HostProcessor host = hostWith(featuresOf("x86-64-v3"));

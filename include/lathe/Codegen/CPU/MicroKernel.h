@@ -16,12 +16,28 @@
 
 namespace lathe::cpu {
 
+/// What a register tile multiplies; its sums are f32.
+enum class Factors {
+  /// f32 by f32.
+  Floats,
+  /// bf16 by bf16. Pairs of rows of the right-hand side lie together: element (k, j) stands `k / 2 *
+  /// rowStride
+  /// + 2 * j + k % 2` elements behind its start. See nn::PanelAttr.
+  Pairs
+};
+
+/// How many rows of the right-hand side lie together.
+inline int64_t getGroup(Factors factors) { return factors == Factors::Floats ? 1 : 2; }
+
 /// The part of a result that stays in registers: `rows` times `vectors` vectors of `lanes` elements. The loop
 /// over the reduced dimension is unrolled; `chains` independent sums keep enough additions in flight when
 /// there are few rows.
 struct RegisterTile {
   int64_t rows = 1, vectors = 1, lanes = 16;
   int64_t unroll = 4, chains = 1;
+  Factors factors = Factors::Floats;
+  /// Whether one instruction multiplies pairs of bf16 and adds the products up.
+  bool hasDot = false;
 
   int64_t columns() const { return vectors * lanes; }
   int64_t sums() const { return rows * vectors; }
@@ -35,14 +51,16 @@ struct MatMulTiling {
   int64_t blockRows;
   /// At most this much of the reduced dimension is done at a time.
   int64_t blockDepth;
+  Factors factors = Factors::Floats;
+  bool hasDot = false;
 
   int64_t columns() const { return vectors * lanes; }
   /// The tile for `height` rows and `vectors` vectors.
   RegisterTile tile(int64_t height, int64_t vectors) const;
 };
 
-/// The tiling of products of `elementBits` wide elements, measured on Zen 4 and Sapphire Rapids.
-MatMulTiling chooseMatMulTiling(const TargetSpec &target, unsigned elementBits);
+/// The tiling of products with sums of f32, measured on Zen 4 and Sapphire Rapids.
+MatMulTiling chooseMatMulTiling(const TargetSpec &target, Factors factors = Factors::Floats);
 
 /// A matrix in memory: element (i, j) lies at `offset + i * rowStride + j * columnStride` of `base`.
 struct MatrixRef {
@@ -50,12 +68,12 @@ struct MatrixRef {
   mlir::OpFoldResult rowStride, columnStride;
 };
 
-/// Elements of 32 bits in a cache line.
+/// Elements of 32 bits, or pairs of those of 16, in a cache line.
 inline constexpr int64_t kCacheLine = 16;
 
 /// What a tile fetches into the second-level cache while it computes: with each unrolled step, `lines` cache
-/// lines that lie `ahead` elements behind the step's rows of the right-hand side. More than 4 lines hold a
-/// tile up.
+/// lines that lie `ahead` elements or pairs behind the step's rows of the right-hand side. More than 4 lines
+/// hold a tile up.
 struct PrefetchStream {
   mlir::OpFoldResult ahead;
   int64_t lines = 0;
@@ -75,8 +93,9 @@ void emitPrefetchingTiles(mlir::OpBuilder &builder, mlir::Location loc, const Ma
                           mlir::OpFoldResult done, int64_t stepLines, llvm::function_ref<void(int64_t)> body);
 
 /// Emits `sums[r, v] += lhs[r, k] * rhs[k, v * lanes ...]` over `depth` values of k and returns the sums, row
-/// by row. Elements of `lhs` are read one by one, rows of `rhs` as vectors (its column stride is 1), under
-/// `masks` if there are any (one for each vector, null for whole vectors).
+/// by row. Elements of `lhs` are read one by one, or as pairs (its column stride is 1), rows of `rhs` as
+/// vectors (its column stride is 1), under `masks` if there are any (one for each vector, null for whole
+/// vectors; only of Factors::Floats). Of a pair that `depth` ends in, only the first half is multiplied.
 llvm::SmallVector<mlir::Value>
 emitRegisterTile(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile, const MatrixRef &lhs,
                  const MatrixRef &rhs, mlir::OpFoldResult depth, llvm::ArrayRef<mlir::Value> init,

@@ -38,12 +38,21 @@ namespace {
 /// The most ops that are fused into one kernel: emitters recurse over them, and their code grows with them.
 constexpr size_t kMaxOps = 256;
 
-/// The ops of one kernel. `last` computes its results (one, except of loops); the others are used within the
-/// kernel alone.
+/// The ops of one kernel. `last` computes its results (one, except of loops), and `rounded` (null: none)
+/// casts that to another type in which it is used, too; the others are used within the kernel alone.
 struct Cluster {
   RootKind kind;
   Operation *last;
   llvm::SetVector<Operation *> ops;
+  Operation *rounded = nullptr;
+
+  SmallVector<Value> getResults() const {
+    SmallVector<Value> results(last->getResults());
+    if (rounded) {
+      results.push_back(rounded->getResult(0));
+    }
+    return results;
+  }
 };
 
 class KernelFormer {
@@ -85,7 +94,7 @@ private:
   LogicalResult buildAll(MutableArrayRef<Cluster *> order) {
     llvm::sort(order, [](Cluster *lhs, Cluster *rhs) { return rhs->last->isBeforeInBlock(lhs->last); });
     for (Cluster *cluster : order) {
-      bool live = llvm::any_of(cluster->last->getResults(), [&](Value result) { return isLive(result); });
+      bool live = llvm::any_of(cluster->getResults(), [&](Value result) { return isLive(result); });
       if (live && failed(build(*cluster))) {
         return failure();
       }
@@ -121,7 +130,7 @@ private:
   }
 
   Cluster &newCluster(RootKind kind, Operation *op) {
-    clusters.push_back({kind, op, {}});
+    clusters.push_back({kind, op, {}, nullptr});
     add(clusters.back(), op);
     return clusters.back();
   }
@@ -129,11 +138,6 @@ private:
   void add(Cluster &cluster, Operation *op) {
     cluster.ops.insert(op);
     owner[op] = unsigned(&cluster - clusters.data());
-  }
-
-  static bool sameShape(Value lhs, Value rhs) {
-    auto lhsType = cast<RankedTensorType>(lhs.getType()), rhsType = cast<RankedTensorType>(rhs.getType());
-    return lhsType.getShape() == rhsType.getShape();
   }
 
   /// Whether both have, dimension by dimension, sizes known to be equal.
@@ -153,10 +157,13 @@ private:
     return ops;
   }
 
-  /// Whether `ops`, of which `last` gives the result, can be computed row by row.
-  bool isOneKernelOfRows(ArrayRef<Operation *> ops, Operation *last) {
+  /// Whether `ops`, which give these results, can be computed row by row.
+  bool isOneKernelOfRows(ArrayRef<Operation *> ops, ArrayRef<Value> results) {
     std::string why;
-    return succeeded(analyzeRows(ops, last->getResult(0), shapes, why));
+    return succeeded(analyzeRows(ops, results, shapes, why));
+  }
+  bool isOneKernelOfRows(ArrayRef<Operation *> ops, Operation *last) {
+    return isOneKernelOfRows(ops, ArrayRef<Value>(last->getResult(0)));
   }
 
   void growRoot(Operation *op) {
@@ -170,10 +177,9 @@ private:
       pullProducers(cluster);
     }
     // After it: pointwise ops of the same shape, as long as one of them takes all that was computed.
-    bool keepsShape = *kind != RootKind::Attention && *kind != RootKind::Loops;
-    while (keepsShape && cluster.ops.size() < kMaxOps) {
+    while (*kind != RootKind::Loops && cluster.ops.size() < kMaxOps) {
       SmallVector<Operation *> next = findNextEpilogue(cluster.last->getResult(0));
-      if (next.empty()) {
+      if (next.empty() || (*kind == RootKind::Attention && !(next.size() == 1 && isa<nn::CastOp>(next[0])))) {
         break;
       }
       if (*kind == RootKind::Rows && !isOneKernelOfRows(with(cluster, next), next.back())) {
@@ -183,6 +189,23 @@ private:
         add(cluster, op);
       }
       cluster.last = next.back();
+    }
+    if (*kind == RootKind::Rows) {
+      addRounding(cluster);
+    }
+  }
+
+  /// Lets a kernel of rows store its result a second time, rounded to bf16, if products read that.
+  void addRounding(Cluster &cluster) {
+    Value result = cluster.last->getResult(0);
+    for (Operation *user : result.getUsers()) {
+      if (isa<nn::CastOp>(user) && getElementTypeOrSelf(user->getResult(0)).isBF16() &&
+          !owner.contains(user) && user->getBlock() == cluster.last->getBlock() &&
+          isOneKernelOfRows(with(cluster, user), {result, user->getResult(0)})) {
+        add(cluster, user);
+        cluster.rounded = user;
+        return;
+      }
     }
   }
 
@@ -444,7 +467,7 @@ private:
       }
     }
 
-    SmallVector<Value> results(cluster.last->getResults());
+    SmallVector<Value> results = cluster.getResults();
     SmallVector<Attribute> shapeAttrs;
     for (Value tensor : llvm::concat<const Value>(inputs.getArrayRef(), ArrayRef<Value>(results))) {
       FailureOr<DenseI64ArrayAttr> shape = shapeOf(tensor, sizes);

@@ -6,6 +6,7 @@
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -16,10 +17,23 @@ using namespace lathe::kernel;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
+/// A weight, or what may be one in a layer.
+static bool mayBeWeight(Value value) {
+  auto argument = dyn_cast<BlockArgument>(value);
+  auto function = argument ? dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp()) : func::FuncOp();
+  return value.getDefiningOp<nn::WeightUseOp>() || (function && function.isPrivate());
+}
+
+/// Whether products of these operands have a micro-kernel: pairs of bf16 are multiplied as they lie in
+/// panels.
+static bool isMultiplied(Value lhs, Value rhs) {
+  Type element = typeOf(lhs).getElementType();
+  return element.isF32() || (element.isBF16() && mayBeWeight(rhs));
+}
+
 static std::optional<RootKind> matMulKind(nn::MatMulOp op, std::string &whyNot) {
-  RankedTensorType lhs = typeOf(op.getLhs());
-  if (!lhs.getElementType().isF32()) {
-    whyNot = "only f32 products have a micro-kernel";
+  if (!isMultiplied(op.getLhs(), op.getRhs())) {
+    whyNot = "only products of f32, and of bf16 by weights, have a micro-kernel";
     return std::nullopt;
   }
   return RootKind::MatMul;
@@ -70,11 +84,16 @@ static std::optional<RootKind> convKindOfShape(OpTy op, std::string &whyNot) {
 }
 
 static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
-  if (!typeOf(op.getX()).getElementType().isF32()) {
-    whyNot = "only f32 convolutions have kernels";
+  if (!isMultiplied(op.getX(), op.getFilter())) {
+    whyNot = "only convolutions of f32, and of bf16 by weights, have kernels";
     return std::nullopt;
   }
-  return convKindOfShape(op, whyNot);
+  std::optional<RootKind> kind = convKindOfShape(op, whyNot);
+  if (op.isDepthwise() && !typeOf(op.getX()).getElementType().isF32()) {
+    whyNot = "depthwise convolutions have kernels for f32 only";
+    return std::nullopt;
+  }
+  return kind;
 }
 
 static std::optional<RootKind> integerConvKind(nn::IntegerConvOp op, std::string &whyNot) {

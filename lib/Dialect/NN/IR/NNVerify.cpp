@@ -185,10 +185,20 @@ LogicalResult RMSNormOp::verify() {
 // Products
 //===----------------------------------------------------------------------===//
 
+/// Checks the element type of a product: that of its operands, or the one in which f16 and bf16 are summed
+/// up.
+static LogicalResult verifySums(Operation *op, StringRef name, Value operand) {
+  Type element = getElementTypeOrSelf(operand.getType());
+  if ((element.isF16() || element.isBF16()) && getElementTypeOrSelf(op->getResult(0).getType()).isF32()) {
+    return success();
+  }
+  return verifySameElements(op, "the result", op->getResult(0), name, operand);
+}
+
 LogicalResult MatMulOp::verify() {
   if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "lhs", getLhs(), ElementSet::Numeric)) ||
       failed(verifySameElements(*this, "rhs", getRhs(), "lhs", getLhs())) ||
-      failed(verifySameElements(*this, "the result", getResult(), "lhs", getLhs()))) {
+      failed(verifySums(*this, "lhs", getLhs()))) {
     return failure();
   }
   for (Value operand : getOperands()) {
@@ -255,7 +265,7 @@ LogicalResult lathe::nn::detail::verifyConvolution(Operation *op, Value x, Value
 LogicalResult ConvOp::verify() {
   if (failed(verifyTensors(*this)) || failed(verifyElements(*this, "x", getX(), ElementSet::Numeric)) ||
       failed(verifySameElements(*this, "filter", getFilter(), "x", getX())) ||
-      failed(verifySameElements(*this, "the result", getResult(), "x", getX()))) {
+      failed(verifySums(*this, "x", getX()))) {
     return failure();
   }
   return verifyConvolution(*this, getX(), getFilter(), getStrides(), getPads(), getDilations(), getGroups());

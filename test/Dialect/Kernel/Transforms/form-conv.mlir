@@ -67,7 +67,7 @@ func.func @transposed_input(%x: tensor<1x3x9x9xf32>, %f: tensor<3x3x3x8xf32>) ->
 // -----
 
 func.func @wide_elements(%x: tensor<1x9x9x3xf64>, %f: tensor<3x3x3x8xf64>) -> tensor<1x7x7x8xf64> {
-  // expected-remark @+1 {{[kernel-form] missed: nn.conv runs as plain loops: only f32 convolutions have kernels}}
+  // expected-remark @+1 {{[kernel-form] missed: nn.conv runs as plain loops: only convolutions of f32, and of bf16 by weights, have kernels}}
   %0 = nn.conv %x, %f strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
     : tensor<1x9x9x3xf64>, tensor<3x3x3x8xf64> -> tensor<1x7x7x8xf64>
   return %0 : tensor<1x7x7x8xf64>

@@ -298,10 +298,12 @@ def NN_MatMulOp : NN_TensorOp<"matmul", [NN_Primitive]> {
   let summary = "matrix product, batched like numpy.matmul";
   let description = [{
     The last two dimensions are multiplied, those before broadcast. Both operands have at least two dimensions: vectors
-    are reshaped around the product. f16 and bf16 are accumulated in f32.
+    are reshaped around the product. f16 and bf16 are summed up in f32: the result is these sums, or they are rounded
+    to the type of the operands.
 
     ```mlir
     %y = nn.matmul %x, %w : tensor<?x?x384xf32>, tensor<384x1536xf32> -> tensor<?x?x1536xf32>
+    %z = nn.matmul %a, %b : tensor<?x384xbf16>, tensor<384x1536xbf16> -> tensor<?x1536xf32>
     ```
   }];
   let arguments = (ins AnyRankedTensor:$lhs, AnyRankedTensor:$rhs);
@@ -313,7 +315,8 @@ def NN_ConvOp : NN_TensorOp<"conv", [NN_Primitive]> {
   let summary = "convolution, channels last";
   let description = [{
     `x` is [N, spatial..., C], `filter` [window..., C / groups, M], the result [N, spatial..., M]. `pads` holds, for
-    each spatial dimension, the zeros added before, then those added after, all of the former first (as ONNX).
+    each spatial dimension, the zeros added before, then those added after, all of the former first (as ONNX). The
+    result of f16 and bf16 may be f32, as that of `nn.matmul`.
 
     ```mlir
     %y = nn.conv %x, %f strides([1]) pads([0, 0]) dilations([1]) groups(1)

@@ -46,4 +46,24 @@ def QuantizeInt8Pass : Pass<"pack-quantize-int8", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::pack::PackDialect", "::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
+def ConvertBF16Pass : Pass<"pack-convert-bf16", "::mlir::ModuleOp"> {
+  let summary = "compute products in bf16 where it is asked for";
+  let description = [{
+    A product of f32 with `pack.format = #pack.bf16` gets operands of bf16 and keeps its result, sums of f32. The weight
+    becomes one that is computed in bf16, half its bytes. The left operand is rounded where it is computed, before it is
+    reshaped: a kernel that computes it for such products alone stores bf16, otherwise one kernel rounds it for all of
+    them.
+
+    On a target without instructions that multiply bf16 faster than f32, the request stays on products of few rows, whose
+    time is that of reading the weight: `pack-encode-weights` stores it in bf16. AVX512_BF16 is such an instruction on AMD's
+    processors and has half the rate of f32 on Intel's, which have matrix registers instead. What is refused is a remark:
+    attention, whose operands are no weights, depthwise convolutions, products of few columns.
+
+    If code is compiled for several targets, the best of them decides; the others widen bf16 in registers.
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
+                 Option<"all", "all", "bool", /*default=*/"false", "as if every product asked for it">];
+  let dependentDialects = ["::lathe::pack::PackDialect"];
+}
+
 #endif // LATHE_PACK_PASSES_TD
