@@ -95,6 +95,39 @@ def test_what_is_not_finite_stays_in_its_row(product, value):
     assert_equal_products(y[others], expected(x[others], w))
 
 
+def convolve(x, w, stride, pad, groups):
+    """Of whole numbers, channels second, exact."""
+    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    size = w.shape[2]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
+    windows = windows.reshape(x.shape[0], groups, -1, *windows.shape[2:])
+    filters = w.reshape(groups, -1, *w.shape[1:])
+    return np.einsum("bgchwij,gfcij->bgfhw", windows, filters).reshape(x.shape[0], w.shape[0], *windows.shape[3:5])
+
+
+@pytest.mark.parametrize("size,stride,groups", [(1, 1, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2)])
+def test_convolution(size, stride, groups):
+    rng = np.random.default_rng(size + stride)
+    w = rng.standard_normal((64 * groups, 64, size, size), np.float32)
+    x = rng.standard_normal((2, 64 * groups, 9, 11), np.float32)
+    x[1] *= 100  # an image of another scale
+    pad = size // 2
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[pad] * 4, strides=[stride] * 2, group=groups)
+    graph = model([node], {"w": w}, {"x": x.shape}, (2, w.shape[0], None, None))
+    wq, ws = weight_codes(w.transpose(1, 2, 3, 0))
+    # A pixel's channels have one scale if no window is larger, else all of an image.
+    xq, xs = row_codes(x, 1 if size == 1 else (1, 2, 3))
+    wanted = convolve(xq, wq.transpose(3, 0, 1, 2), stride, pad, groups) * xs * ws[:, None, None]
+    assert_equal_products(lathe.compile(graph, quantize="int8-dynamic")(x=x)["y"], wanted)
+
+
+def test_depthwise_convolution_stays():
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((64, 1, 3, 3), np.float32), rng.standard_normal((1, 64, 9, 9), np.float32)
+    graph = model([helper.make_node("Conv", ["x", "w"], ["y"], group=64, pads=[1] * 4)], {"w": w}, {"x": x.shape}, x.shape)
+    np.testing.assert_array_equal(lathe.compile(graph, quantize="int8-dynamic")(x=x)["y"], lathe.compile(graph)(x=x)["y"])
+
+
 def rounding_error(x, w):
     """The deviation of each element of x @ w if what rounds x and w to codes is random: a step has one of 1/sqrt(12)."""
     (_, xs), (_, ws) = row_codes(x), weight_codes(w)

@@ -147,3 +147,36 @@ func.func @stored(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   %0 = nn.matmul %x, %w {pack.format = #pack.int8<weight_only>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
   return %0 : tensor<4x64xf32>
 }
+
+// -----
+
+// Of a pixel alone the scale is its own, of a larger window that of the image.
+// CHECK-LABEL: func @convolutions
+// CHECK:         nn.reduce max %{{.*}} axes([3]) keep_dims(true)
+// CHECK:         nn.integer_conv
+// CHECK:         nn.reduce max %{{.*}} axes([1, 2, 3]) keep_dims(true)
+// CHECK:         nn.integer_conv
+nn.weight private @pixel : tensor<1x1x64x64xf32> = dense<1.0>
+nn.weight private @window : tensor<3x3x64x64xf32> = dense<1.0>
+func.func @convolutions(%x: tensor<2x8x8x64xf32>) -> tensor<2x8x8x64xf32> {
+  %p = nn.weight_use @pixel : tensor<1x1x64x64xf32>
+  %w = nn.weight_use @window : tensor<3x3x64x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %0 = nn.conv %x, %p strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1) {pack.format = #pack.int8<dynamic>} : tensor<2x8x8x64xf32>, tensor<1x1x64x64xf32> -> tensor<2x8x8x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %1 = nn.conv %0, %w strides([1, 1]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(1) {pack.format = #pack.int8<dynamic>} : tensor<2x8x8x64xf32>, tensor<3x3x64x64xf32> -> tensor<2x8x8x64xf32>
+  return %1 : tensor<2x8x8x64xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func @depthwise
+// CHECK:         nn.conv
+// CHECK-NOT:     pack.
+nn.weight private @w : tensor<3x3x1x64xf32> = dense<1.0>
+func.func @depthwise(%x: tensor<2x8x8x64xf32>) -> tensor<2x8x8x64xf32> {
+  %w = nn.weight_use @w : tensor<3x3x1x64xf32>
+  // expected-remark@+1 {{missed: not computed as #pack.int8<dynamic>: groups of channels that are no multiple of 4 are multiplied as floats}}
+  %0 = nn.conv %x, %w strides([1, 1]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(64) {pack.format = #pack.int8<dynamic>} : tensor<2x8x8x64xf32>, tensor<3x3x1x64xf32> -> tensor<2x8x8x64xf32>
+  return %0 : tensor<2x8x8x64xf32>
+}
