@@ -195,7 +195,7 @@ static FailureOr<TaskSplit> splitMatMul(EmitContext &context) {
   MatMulGrid grid(context, *problem, getGridTiling(context.target, factors),
                   getGrainOperations(context.target, factors), getElementBytes(factors));
   IndexMath math{context.builder, problem->root->getLoc()};
-  return TaskSplit{math.value(grid.tasks), math.value(grid.grain)};
+  return TaskSplit{math.value(grid.tasks), math.value(raisePackedGrain(math, *problem, grid.grain))};
 }
 
 static LogicalResult emitMatMul(EmitContext &context) {

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "PackedPanels.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -260,4 +259,14 @@ void PackedPanels::emitFewRows(OpBuilder &builder, Location loc, const MatMulTil
   }
   builder.createBlock(&choose.getDefaultRegion());
   scf::YieldOp::create(builder, loc);
+}
+
+OpFoldResult cpu::raisePackedGrain(IndexMath math, const MatMulProblem &problem, OpFoldResult grain) {
+  // What that takes is up to half of a task.
+  constexpr int64_t kTasks = 4, kFewRows = 64;
+  if (!problem.rhs.getDefiningOp<pack::DecodeOp>()) {
+    return grain;
+  }
+  OpFoldResult few = math.floorDiv(math.constant(kFewRows), math.max(problem.m, math.constant(1)));
+  return math.max(grain, math.mul(math.min(few, math.constant(1)), math.constant(kTasks)));
 }

@@ -7,7 +7,9 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
 #define LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
 
+#include "MatMulProblem.h"
 #include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/CPU/IndexMath.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
@@ -94,6 +96,9 @@ private:
   /// Without digits: the most rows that are few.
   int64_t few = 0;
 };
+
+/// The grain of a product: rows that are few are made ready by each worker that takes some of the tasks.
+mlir::OpFoldResult raisePackedGrain(IndexMath math, const MatMulProblem &problem, mlir::OpFoldResult grain);
 
 } // namespace lathe::cpu
 
