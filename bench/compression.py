@@ -21,6 +21,7 @@ from lathe.zoo.vision import ocr_models
 
 # A request's name: the options of lathe.compile, and what peers run against it.
 REQUESTS = {
+    "bf16": ({"math": "bf16"}, ()),
     "int8-dynamic": ({"quantize": "int8-dynamic"}, ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
 }
 MODELS = {"minilm_s128_b1": ("minilm", 1), "minilm_s128_b8": ("minilm", 8), "ocr_rec": ("ocr_rec", 1)}

@@ -33,7 +33,11 @@ TECHNIQUES = [
     ("layer skipping, by list", "the last 2 layers left out", {"skip_layers": [4, 5]}),
     ("attention skipping", "the attention of the last 2 layers left out", {"skip_layers": "4:attention,5:attention"}),
     ("feed-forward skipping", "the feed-forward parts of the last 2 layers left out", {"skip_layers": "4:ffn,5:ffn"}),
-    ("products in bf16", "all products of layers", {"math": "bf16"}),
+    ("products in bf16", "all products", {"math": "bf16"}),
+    ("products of 8-bit integers", "all products, rows quantized as they come", {"quantize": "int8-dynamic"}),
+    ("weights of 4 bits", "all products, a scale for 32 rows", {"quantize": "int4"}),
+    ("several", "products of 8-bit integers, and 2 of 6 layers left out",
+     {"quantize": "int8-dynamic", "skip_to_speedup": 1.5}),
 ]
 DOCUMENT = ROOT / "docs/techniques.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
