@@ -68,7 +68,7 @@ def write(results, deviations):
         lines.append("")
     lines += ["## Models of several operators", "", f"| suite | {head}"]
     lines += [_row(suite, suites[suite], passed, table) for suite in cases.FOLDERS]
-    lines += ["", "## Deviations", "", "Cases that need not pass: they contradict the specification or themselves, or hang the rank of a value on data.", ""]
+    lines += ["", "## Deviations", "", "Cases that need not pass: they contradict the specification or themselves.", ""]
     lines += _list_deviations(deviations)
     reasons = collections.defaultdict(collections.Counter)
     for result in results:
