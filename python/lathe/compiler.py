@@ -128,21 +128,11 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         path = folder / "plan.json"
         path.write_text(json.dumps(plan))
         plan = path
-    if plan is not None:
-        arguments.append(f"--plan={os.fspath(plan)}")
-    if quantize is not None:
-        arguments.append(f"--quantize={quantize}")
-    if math is not None:
-        arguments.append(f"--math={math}")
-    if skip_layers is not None:
-        numbers = skip_layers if isinstance(skip_layers, str) else ",".join(map(str, skip_layers))
-        arguments.append(f"--skip-layers={numbers}")
-    if skip_to_speedup is not None:
-        arguments.append(f"--skip-to-speedup={skip_to_speedup}")
-    if fold_budget is not None:
-        arguments.append(f"--fold-budget={fold_budget}")
-    if run_pass_until is not None:
-        arguments.append(f"--run-pass-until={run_pass_until}")
+    if skip_layers is not None and not isinstance(skip_layers, str):
+        skip_layers = ",".join(map(str, skip_layers))
+    options = {"plan": plan and os.fspath(plan), "quantize": quantize, "math": math, "skip-layers": skip_layers,
+               "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget, "run-pass-until": run_pass_until}
+    arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     run_driver(*arguments)
     loaded = Model(output, threads)
     if holder:
