@@ -5,9 +5,12 @@
 #include "crc32c.h"
 #include "lathe/Support/Error.h"
 #include "lathe/container.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace llvm;
 using namespace lathe;
+
+static constexpr uint64_t kLargePage = uint64_t(2) << 20;
 
 void WeightWriter::addToSums(ArrayRef<char> piece) {
   uint64_t at = written;
@@ -28,18 +31,34 @@ Error WeightWriter::take(ArrayRef<char> piece) {
     return modelError(ErrorCode::E0900,
                       "the weights have more than the announced " + Twine(bytes) + " bytes");
   }
-  if (Error error = file.writeSparseAt(offset + written, piece)) {
-    return error;
-  }
   if (sums) {
     addToSums(piece);
   }
-  written += piece.size();
+  while (!piece.empty()) {
+    size_t n = std::min<uint64_t>(piece.size(), kLargePage - (offset + written) % kLargePage);
+    llvm::append_range(block, piece.take_front(n));
+    piece = piece.drop_front(n);
+    written += n;
+    if ((offset + written) % kLargePage == 0) {
+      if (Error error = flush()) {
+        return error;
+      }
+    }
+  }
   return Error::success();
+}
+
+Error WeightWriter::flush() {
+  Error error = file.writeSparseAt(offset + written - block.size(), block);
+  block.clear();
+  return error;
 }
 
 Error WeightWriter::writeAll(WeightSource source) {
   if (Error error = source([&](ArrayRef<char> piece) { return take(piece); })) {
+    return error;
+  }
+  if (Error error = flush()) {
     return error;
   }
   if (written != bytes) {

@@ -10,6 +10,7 @@
 #include "lathe/Compiler/Seal.h"
 #include "lathe/Support/OutputFile.h"
 #include "llvm/ADT/SmallVector.h"
+#include <vector>
 
 namespace lathe {
 
@@ -24,10 +25,14 @@ public:
 
 private:
   llvm::Error take(llvm::ArrayRef<char> piece);
+  llvm::Error flush();
   void addToSums(llvm::ArrayRef<char> piece);
 
   OutputFile &file;
   uint64_t offset, bytes, written = 0;
+  /// What was taken and is not written yet. It ends before the next multiple of a large page in the file:
+  /// systems that cache files in large pages take the size of a write for a hint, and map those as a whole.
+  std::vector<char> block;
   llvm::SmallVectorImpl<uint32_t> *sums;
 };
 

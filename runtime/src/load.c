@@ -126,6 +126,8 @@ const uint8_t *lathe_map_weights(int fd, uint64_t offset, uint64_t bytes, struct
     munmap(place, room);
     return NULL;
   }
+  /* What is not in memory yet is read in large pages. It may fail, small ones serve. */
+  madvise(start, bytes, MADV_HUGEPAGE);
   map->data = place;
   map->bytes = room;
   return start;
