@@ -3,7 +3,7 @@
 
 #include "Targets.h"
 
-#include "Npz.h"
+#include "lathe/Npz/Npz.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

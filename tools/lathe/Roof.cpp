@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Roof.h"
-#include "Npz.h"
 #include "lathe.h"
+#include "lathe/Npz/Npz.h"
 #include <algorithm>
 #include <barrier>
 #include <chrono>

@@ -8,9 +8,9 @@
 #define LATHE_TOOLS_LATHE_SESSION_H
 
 #include "Arguments.h"
-#include "Npz.h"
 #include "lathe.h"
 #include "lathe/Compiler/Compile.h"
+#include "lathe/Npz/Npz.h"
 #include "llvm/ADT/APFloat.h"
 #include <map>
 

@@ -7,7 +7,7 @@
 #ifndef LATHE_TOOLS_LATHE_TEXTS_H
 #define LATHE_TOOLS_LATHE_TEXTS_H
 
-#include "Npz.h"
+#include "lathe/Npz/Npz.h"
 
 #include "lathe.h"
 

@@ -3,9 +3,9 @@
 
 // The driver as users call it.
 
-#include "Npz.h"
 #include "TinyModel.h"
 #include "lathe.h"
+#include "lathe/Npz/Npz.h"
 #include "lathe/Support/OutputFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"

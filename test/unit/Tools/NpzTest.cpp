@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Npz.h"
+#include "lathe/Npz/Npz.h"
 #include "lathe.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/OutputFile.h"

@@ -4,13 +4,14 @@
 /// \file
 /// numpy's files: .npy and .npz. A strict reader, no pickles.
 
-#ifndef LATHE_TOOLS_LATHE_NPZ_H
-#define LATHE_TOOLS_LATHE_NPZ_H
+#ifndef LATHE_NPZ_NPZ_H
+#define LATHE_NPZ_NPZ_H
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,26 @@ llvm::StringRef numpyName(uint32_t dtype);
 llvm::Expected<Array> readNpy(llvm::StringRef path);
 llvm::Expected<std::vector<Array>> readNpz(llvm::StringRef path);
 
+/// A .npz file whose arrays are read one by one.
+class NpzFile {
+public:
+  static llvm::Expected<NpzFile> open(llvm::StringRef path);
+  NpzFile(NpzFile &&);
+  NpzFile &operator=(NpzFile &&);
+  ~NpzFile();
+
+  /// In the order of the file.
+  std::vector<std::string> names() const;
+  bool contains(llvm::StringRef name) const;
+  llvm::Expected<Array> read(llvm::StringRef name) const;
+  llvm::Expected<std::vector<Array>> readAll() const;
+
+private:
+  struct Contents;
+  explicit NpzFile(std::unique_ptr<Contents> contents);
+  std::unique_ptr<Contents> contents;
+};
+
 /// An array whose bytes lie elsewhere.
 struct ArrayView {
   std::string name;
@@ -68,4 +89,4 @@ llvm::Error writeNpz(llvm::StringRef path, llvm::ArrayRef<ArrayView> arrays);
 
 } // namespace lathe
 
-#endif // LATHE_TOOLS_LATHE_NPZ_H
+#endif // LATHE_NPZ_NPZ_H

@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "Npz.h"
+#include "lathe/Npz/Npz.h"
 #include "lathe.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/OutputFile.h"
@@ -322,33 +322,91 @@ Expected<Array> lathe::readNpy(StringRef path) {
   return parseNpy(path, (*buffer)->getBuffer());
 }
 
-Expected<std::vector<Array>> lathe::readNpz(StringRef path) {
+struct NpzFile::Contents {
+  Contents(StringRef path, std::unique_ptr<MemoryBuffer> buffer)
+      : path(path), buffer(std::move(buffer)), zip(this->path, this->buffer->getBuffer()) {}
+
+  static StringRef nameOf(const Member &member) {
+    StringRef name = member.name;
+    name.consume_back(".npy");
+    return name;
+  }
+
+  Expected<Array> read(const Member &member) {
+    std::string storage;
+    Expected<StringRef> bytes = zip.read(member, storage);
+    if (!bytes) {
+      return bytes.takeError();
+    }
+    Expected<Array> array = parseNpy(path + ":" + member.name, *bytes);
+    if (array) {
+      array->name = nameOf(member).str();
+    }
+    return array;
+  }
+
+  std::string path;
+  std::unique_ptr<MemoryBuffer> buffer;
+  ZipReader zip;
+  std::vector<Member> members;
+};
+
+NpzFile::NpzFile(std::unique_ptr<Contents> contents) : contents(std::move(contents)) {}
+NpzFile::NpzFile(NpzFile &&) = default;
+NpzFile &NpzFile::operator=(NpzFile &&) = default;
+NpzFile::~NpzFile() = default;
+
+Expected<NpzFile> NpzFile::open(StringRef path) {
   Expected<std::unique_ptr<MemoryBuffer>> buffer = openFile(path);
   if (!buffer) {
     return buffer.takeError();
   }
-  ZipReader zip(path, (*buffer)->getBuffer());
-  Expected<std::vector<Member>> members = zip.readDirectory();
-  if (!members) {
-    return members.takeError();
+  auto contents = std::make_unique<Contents>(path, std::move(*buffer));
+  if (Error error = contents->zip.readDirectory().moveInto(contents->members)) {
+    return error;
   }
+  return NpzFile(std::move(contents));
+}
+
+std::vector<std::string> NpzFile::names() const {
+  std::vector<std::string> names;
+  for (const Member &member : contents->members) {
+    names.push_back(Contents::nameOf(member).str());
+  }
+  return names;
+}
+
+bool NpzFile::contains(StringRef name) const {
+  return any_of(contents->members, [&](const Member &member) { return Contents::nameOf(member) == name; });
+}
+
+Expected<Array> NpzFile::read(StringRef name) const {
+  auto member =
+      find_if(contents->members, [&](const Member &member) { return Contents::nameOf(member) == name; });
+  if (member == contents->members.end()) {
+    return malformed(contents->path, "it has no array " + quoteText(name));
+  }
+  return contents->read(*member);
+}
+
+Expected<std::vector<Array>> NpzFile::readAll() const {
   std::vector<Array> arrays;
-  for (const Member &member : *members) {
-    std::string storage;
-    Expected<StringRef> contents = zip.read(member, storage);
-    if (!contents) {
-      return contents.takeError();
-    }
-    Expected<Array> array = parseNpy((path + ":" + member.name).str(), *contents);
+  for (const Member &member : contents->members) {
+    Expected<Array> array = contents->read(member);
     if (!array) {
       return array.takeError();
     }
-    StringRef name = member.name;
-    name.consume_back(".npy");
-    array->name = name.str();
     arrays.push_back(std::move(*array));
   }
   return arrays;
+}
+
+Expected<std::vector<Array>> lathe::readNpz(StringRef path) {
+  Expected<NpzFile> file = NpzFile::open(path);
+  if (!file) {
+    return file.takeError();
+  }
+  return file->readAll();
 }
 
 static Expected<std::string> npyHeader(const ArrayView &array) {
