@@ -165,7 +165,27 @@ Error lathe::checkPlan(const Plan &plan, ModuleOp model) {
   return Error::success();
 }
 
-Plan lathe::resolvePlan(const Plan &plan, ModuleOp module) {
+Error lathe::checkStats(const Stats &stats, ModuleOp model) {
+  auto fingerprint = model->getAttrOfType<StringAttr>(onnx::OnnxDialect::kFingerprintAttr);
+  if (fingerprint && stats.model != fingerprint.getValue()) {
+    return modelError(ErrorCode::E0809, "the statistics are of a model of fingerprint " +
+                                            quoteText(stats.model) + ", this one's is " +
+                                            fingerprint.getValue())
+        .file(stats.file)
+        .help("`lathe calibrate` this model");
+  }
+  return Error::success();
+}
+
+/// Why a layer is left out for a speed-up.
+static std::string explainChoice(double speedup, std::optional<double> cosine) {
+  if (cosine) {
+    return llvm::formatv("it changes little, cosine {0:f4}, for a speed-up of {1}", *cosine, speedup);
+  }
+  return llvm::formatv("evenly, for a speed-up of {0}", speedup);
+}
+
+Plan lathe::resolvePlan(const Plan &plan, const Stats *stats, ModuleOp module) {
   Plan resolved;
   resolved.why = plan.why;
   resolved.calibration = plan.calibration;
@@ -173,9 +193,9 @@ Plan lathe::resolvePlan(const Plan &plan, ModuleOp module) {
     resolved.model = fingerprint.str();
   }
   // What the plan says in words stays with what it says it of.
-  llvm::StringMap<std::string> reasons;
+  llvm::StringMap<PlanEntry> asked;
   for (const PlanEntry &entry : plan.weights) {
-    reasons[entry.name] = entry.why;
+    asked[entry.name] = entry;
   }
   SymbolTable symbols(module);
   llvm::StringSet<> known;
@@ -188,7 +208,17 @@ Plan lathe::resolvePlan(const Plan &plan, ModuleOp module) {
       entry.name = weight.getOnnxName()->str();
       entry.format = pack::formatText(request.format);
       entry.fingerprint = fingerprintOf(weight);
-      entry.why = reasons.lookup(entry.name);
+      PlanEntry said = asked.lookup(entry.name);
+      entry.why = said.why;
+      if (request.op->hasAttr(pack::PackDialect::kMigrateAttr)) {
+        entry.migrate = said.migrate ? said.migrate : plan.migrate;
+      }
+      if (request.op->hasAttr(pack::PackDialect::kGramAttr)) {
+        entry.rounding = "compensated";
+      }
+      if (auto range = request.op->getAttrOfType<DenseF32ArrayAttr>(pack::PackDialect::kRangeAttr)) {
+        entry.range = {range[0], range[1]};
+      }
     }
   }
   // What is to be kept out of defaults that are not there any more needs no entry.
@@ -212,10 +242,11 @@ Plan lathe::resolvePlan(const Plan &plan, ModuleOp module) {
           layer.nodes.push_back(origins.front().name);
         }
       }
-      auto asked = llvm::find_if(plan.layers, [&](const PlanLayer &l) { return l.layer == number; });
-      layer.why = asked != plan.layers.end() ? asked->why
-                  : plan.speedup ? llvm::formatv("evenly, for a speed-up of {0}", *plan.speedup).str()
-                                 : std::string();
+      auto listed = llvm::find_if(plan.layers, [&](const PlanLayer &l) { return l.layer == number; });
+      layer.why = listed != plan.layers.end() ? listed->why
+                  : plan.speedup
+                      ? explainChoice(*plan.speedup, stats ? stats->findCosine(number) : std::nullopt)
+                      : std::string();
     }
   }
   llvm::sort(resolved.layers, [](const PlanLayer &a, const PlanLayer &b) { return a.layer < b.layer; });

@@ -8,6 +8,7 @@
 
 #include "CheckPlan.h"
 #include "CompressionReport.h"
+#include "DepFile.h"
 #include "Explain.h"
 #include "NotFinite.h"
 #include "ReadIR.h"
@@ -22,6 +23,7 @@
 #include "lathe/Compiler/Table.h"
 #include "lathe/Import/Import.h"
 #include "lathe/Import/ModelFile.h"
+#include "lathe/Plan/Stats.h"
 #include "lathe/Support/Diagnostics.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/OutputFile.h"
@@ -47,20 +49,6 @@ using llvm::Expected;
 
 namespace {
 
-/// A path as rules of make spell it.
-std::string escapeForMake(llvm::StringRef path) {
-  std::string text;
-  for (char c : path) {
-    if (c == '$') {
-      text += '$';
-    } else if (c == ' ' || c == '#' || c == '\\') {
-      text += '\\';
-    }
-    text += c;
-  }
-  return text;
-}
-
 /// One compilation.
 class Compilation {
 public:
@@ -77,6 +65,7 @@ public:
     pipeline.foldBudget = options.foldBudget;
     pipeline.plan = options.plan;
     pipeline.refused = &refused;
+    pipeline.exposeOperands = options.exposeOperands;
   }
 
   Error run() {
@@ -103,6 +92,9 @@ public:
     if (Error error = checkPlan(options.plan, *module)) {
       return error;
     }
+    if (Error error = readStats()) {
+      return error;
+    }
     if (explained) {
       if (Error error = checkNode(*explained, *module)) {
         return error;
@@ -126,7 +118,7 @@ public:
       llvm::errs() << "ran " << ran << " of " << optionalPasses << " optional passes"
                    << (ran ? ", the last was " + lastPass : "") << '\n';
     }
-    return options.depFile.empty() || !writes ? Error::success() : writeDepFile();
+    return options.depFile.empty() || !writes ? Error::success() : writeDependencies();
   }
 
   /// Whether to write what was asked for, or only to find out whether that is possible.
@@ -161,6 +153,19 @@ private:
       return error;
     }
     return takeWeights(*module, *model);
+  }
+
+  Error readStats() {
+    if (options.stats.empty()) {
+      return Error::success();
+    }
+    Expected<Stats> read = Stats::read(options.stats);
+    if (!read) {
+      return read.takeError();
+    }
+    stats = std::make_unique<Stats>(std::move(*read));
+    pipeline.stats = stats.get();
+    return checkStats(*stats, *module);
   }
 
   Expected<OwningOpRef<ModuleOp>> importModel(llvm::StringRef path) {
@@ -261,7 +266,8 @@ private:
       }
       if (options.emitPlan) {
         return writeText([&](llvm::raw_ostream &os) {
-          os << llvm::formatv("{0:2}\n", llvm::json::Value(resolvePlan(options.plan, *module).toJSON()));
+          os << llvm::formatv("{0:2}\n",
+                              llvm::json::Value(resolvePlan(options.plan, stats.get(), *module).toJSON()));
         });
       }
       CompressionReport compression(*module, refused);
@@ -489,24 +495,22 @@ private:
     return sealArtifact(*library, info, weights, options.output);
   }
 
-  /// The output's dependencies: the model, its external data, and the plan.
-  Error writeDepFile() {
-    std::string text = escapeForMake(options.output) + ": " + escapeForMake(options.input);
-    if (!options.plan.file.empty()) {
-      text += " \\\n  " + escapeForMake(options.plan.file);
+  /// The output's dependencies: the model, its external data, the plan, and what it was made from.
+  Error writeDependencies() {
+    std::vector<std::string> inputs = {options.input, options.plan.file, options.stats};
+    for (const std::unique_ptr<MappedFile> &file :
+         modelFile ? modelFile->externalFiles() : ArrayRef<std::unique_ptr<MappedFile>>()) {
+      inputs.push_back(file->path().str());
     }
-    if (modelFile) {
-      for (const std::unique_ptr<MappedFile> &file : modelFile->externalFiles()) {
-        text += " \\\n  " + escapeForMake(file->path());
-      }
-    }
-    return writeFile(options.depFile, text + "\n");
+    llvm::erase(inputs, "");
+    return writeDepFile(options.depFile, options.output, inputs);
   }
 
   const CompileOptions &options;
   Report &report;
   MLIRContext context;
   PipelineOptions pipeline;
+  std::unique_ptr<Stats> stats;
   std::vector<cpu::TargetSpec> targets;
   /// The mapped weights, to which the module refers.
   std::unique_ptr<ModelFile> modelFile;

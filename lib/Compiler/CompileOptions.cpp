@@ -104,6 +104,12 @@ json::Object CompileOptions::toJSON() const {
   if (!plan.empty()) {
     o["plan"] = plan.toJSON();
   }
+  if (!stats.empty()) {
+    o["stats"] = toUTF8(stats);
+  }
+  if (exposeOperands) {
+    o["expose_operands"] = true;
+  }
   if (emitPlan) {
     o["emit_plan"] = true;
   }
@@ -123,7 +129,7 @@ uint64_t CompileOptions::hash(ArrayRef<cpu::TargetSpec> resolved) const {
   json::Object o = toJSON();
   // An option that is not named here counts: at worst, equal code has two names.
   for (StringRef without : {"input", "output", "static", "to", "weights_as_object", "allow_linked_data",
-                            "limits", "verify_each", "weights_from", "dump_ir_after"}) {
+                            "limits", "verify_each", "weights_from", "dump_ir_after", "stats"}) {
     o.erase(without);
   }
   json::Array specs;

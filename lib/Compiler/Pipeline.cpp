@@ -89,13 +89,17 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.cleanUp();
   }
   // Weights are now what products read: joined and transposed.
-  passes.require(pack::createApplyPlanPass(options.plan, options.refused));
+  if (options.exposeOperands) {
+    return passes.require(pack::createExposeOperandsPass());
+  }
+  passes.require(pack::createApplyPlanPass(options.plan, options.stats, options.refused));
 }
 
 void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &options) {
   Adder passes(pm, options);
   // What is left out need not be stored in another format.
   passes.require(nn::createSkipLayersPass());
+  passes.require(pack::createMigrateScalesPass());
   passes.prefer(pack::createQuantizeInt8Pass());
   // What is computed in bf16 is stored so; the rest of what asks for it may still be stored.
   pack::ConvertBF16PassOptions bf16;

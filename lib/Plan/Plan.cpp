@@ -37,6 +37,10 @@ static Error mergeEntries(StringRef kind, std::vector<PlanEntry> &entries, const
       return contradiction("the " + kind + " " + quoteText(entry.name) + " is to be both " +
                                quoteText(same->format) + " and " + quoteText(entry.format),
                            other, entry.position);
+    } else if (same->range != entry.range || same->migrate != entry.migrate ||
+               same->rounding != entry.rounding) {
+      return contradiction("the " + kind + " " + quoteText(entry.name) + " is to be rounded in two ways",
+                           other, entry.position);
     }
   }
   return Error::success();
@@ -62,6 +66,16 @@ Error Plan::merge(const Plan &other) {
   if (Error error = take(math, other.math, "the type of all products")) {
     return error;
   }
+  if (Error error = take(ranges, other.ranges, "how ranges are found")) {
+    return error;
+  }
+  if (Error error = take(rounding, other.rounding, "rounding")) {
+    return error;
+  }
+  if (migrate && other.migrate && *migrate != *other.migrate) {
+    return contradiction("scales are to be migrated in two ways", other, "");
+  }
+  migrate = migrate ? migrate : other.migrate;
   if (Error error = mergeEntries("weight", weights, other, other.weights)) {
     return error;
   }
@@ -94,6 +108,15 @@ static json::Object toObject(ArrayRef<PlanEntry> entries) {
   json::Object object;
   for (const PlanEntry &entry : entries) {
     json::Object o{{"format", toUTF8(entry.format)}};
+    if (entry.range) {
+      o["range"] = json::Array{(*entry.range)[0], (*entry.range)[1]};
+    }
+    if (entry.migrate) {
+      o["migrate"] = *entry.migrate;
+    }
+    if (!entry.rounding.empty()) {
+      o["rounding"] = entry.rounding;
+    }
     if (!entry.fingerprint.empty()) {
       o["fingerprint"] = entry.fingerprint;
     }
@@ -118,6 +141,11 @@ json::Object Plan::toJSON() const {
   json::Object defaults;
   add(defaults, "format", format);
   add(defaults, "math", math);
+  add(defaults, "ranges", ranges);
+  add(defaults, "rounding", rounding);
+  if (migrate) {
+    defaults["migrate"] = *migrate;
+  }
   if (speedup) {
     defaults["speedup"] = *speedup;
   }

@@ -7,6 +7,7 @@
 #include "JsonPositions.h"
 
 #include "lathe/Plan/Plan.h"
+#include "lathe/Plan/Stats.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 
@@ -60,6 +61,10 @@ private:
   Error readText(const json::Object &object, Path path, StringRef key, std::string &to) const;
   Error readHash(const json::Object &object, Path path, StringRef key, std::string &to) const;
   Error readFormat(const json::Object &object, Path path, std::string &to) const;
+  /// "rounding" and "migrate".
+  Error readRounding(const json::Object &object, Path path, std::string &rounding,
+                     std::optional<double> &migrate) const;
+  Error readRange(const json::Object &object, Path path, PlanEntry &to) const;
   Error readObject(const json::Object &object, StringRef key, const json::Object *&to) const;
   Error readVersion(const json::Object &root) const;
   Error readDefaults(const json::Object &root);
@@ -150,6 +155,55 @@ Error PlanReader::readFormat(const json::Object &object, Path path, std::string 
   return Error::success();
 }
 
+Error PlanReader::readRounding(const json::Object &object, Path path, std::string &rounding,
+                               std::optional<double> &migrate) const {
+  if (Error error = readText(object, path, "rounding", rounding)) {
+    return error;
+  }
+  SmallVector<StringRef> place(path);
+  place.push_back("rounding");
+  if (find(object, "rounding") && rounding != "nearest" && rounding != "compensated") {
+    return fail(ErrorCode::E0801, place,
+                "expects \"nearest\" or \"compensated\", found " + quoteText(rounding));
+  }
+  place.back() = "migrate";
+  if (const json::Value *value = find(object, "migrate")) {
+    migrate = value->getAsNumber();
+    if (!migrate) {
+      return wrongType(*value, place, "a number");
+    }
+    if (!(*migrate >= 0 && *migrate <= 1)) {
+      return fail(ErrorCode::E0801, place, "expects a number from 0 to 1");
+    }
+  }
+  return Error::success();
+}
+
+Error PlanReader::readRange(const json::Object &object, Path path, PlanEntry &to) const {
+  const json::Value *value = find(object, "range");
+  if (!value) {
+    return Error::success();
+  }
+  SmallVector<StringRef> place(path);
+  place.push_back("range");
+  const json::Array *list = value->getAsArray();
+  if (!list) {
+    return wrongType(*value, place, "a list");
+  }
+  std::array<float, 2> range = {};
+  bool isRange = list->size() == 2;
+  for (size_t i = 0; isRange && i < 2; ++i) {
+    std::optional<double> number = (*list)[i].getAsNumber();
+    range[i] = float(number.value_or(0));
+    isRange = number && std::isfinite(range[i]);
+  }
+  if (!isRange || range[0] >= range[1]) {
+    return fail(ErrorCode::E0801, place, "expects two numbers, the lesser first");
+  }
+  to.range = range;
+  return Error::success();
+}
+
 Error PlanReader::readObject(const json::Object &object, StringRef key, const json::Object *&to) const {
   const json::Value *value = find(object, key);
   to = value ? value->getAsObject() : nullptr;
@@ -180,7 +234,8 @@ Error PlanReader::readDefaults(const json::Object &root) {
   if (error || !defaults) {
     return error;
   }
-  if (Error error = checkFields(*defaults, StringRef("defaults"), {"format", "math", "speedup"})) {
+  if (Error error = checkFields(*defaults, StringRef("defaults"),
+                                {"format", "math", "migrate", "ranges", "rounding", "speedup"})) {
     return error;
   }
   if (Error error = readFormat(*defaults, StringRef("defaults"), plan.format)) {
@@ -191,6 +246,17 @@ Error PlanReader::readDefaults(const json::Object &root) {
   }
   if (find(*defaults, "math") && plan.math != "bf16") {
     return fail(ErrorCode::E0801, {"defaults", "math"}, "expects \"bf16\", found " + quoteText(plan.math));
+  }
+  if (Error error = readText(*defaults, StringRef("defaults"), "ranges", plan.ranges)) {
+    return error;
+  }
+  if (find(*defaults, "ranges") && !RangeMethod::parse(plan.ranges)) {
+    return fail(ErrorCode::E0801, {"defaults", "ranges"},
+                "expects \"minmax\", \"mse\" or \"percentile:P\" with P from 50 to 100, found " +
+                    quoteText(plan.ranges));
+  }
+  if (Error error = readRounding(*defaults, StringRef("defaults"), plan.rounding, plan.migrate)) {
+    return error;
   }
   if (const json::Value *value = find(*defaults, "speedup")) {
     plan.speedup = value->getAsNumber();
@@ -221,6 +287,7 @@ Error PlanReader::readEntries(const json::Object &root, StringRef kind, std::vec
     SmallVector<StringRef> known{"format", "why"};
     if (isWeight) {
       known.push_back("fingerprint");
+      known.append({"range", "migrate", "rounding"});
     }
     if (Error error = checkFields(*object, path, known)) {
       return error;
@@ -232,6 +299,12 @@ Error PlanReader::readEntries(const json::Object &root, StringRef kind, std::vec
       return fail(ErrorCode::E0801, path, "an entry has to have a format");
     }
     if (Error error = readFormat(*object, path, entry.format)) {
+      return error;
+    }
+    if (Error error = readRange(*object, path, entry)) {
+      return error;
+    }
+    if (Error error = readRounding(*object, path, entry.rounding, entry.migrate)) {
       return error;
     }
     if (Error error = readHash(*object, path, "fingerprint", entry.fingerprint)) {

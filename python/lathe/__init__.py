@@ -7,9 +7,10 @@
 >>> model(x=numpy.zeros((1, 128), "float32"))  # a dictionary of outputs
 """
 
+from .calibration import calibrate
 from .compiler import compile
 from .errors import ModelError
 from .model import Binding, Model, TensorInfo, load
 
-__all__ = ["Binding", "Model", "ModelError", "TensorInfo", "compile", "load"]
+__all__ = ["Binding", "Model", "ModelError", "TensorInfo", "calibrate", "compile", "load"]
 __version__ = "0.1.0"

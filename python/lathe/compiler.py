@@ -56,7 +56,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
             threads: int = 0, shapes: Mapping[str, "Shape"] | None = None, target: str | Iterable[str] = "native",
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
             plan: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
-            quantize: str | None = None, math: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
+            stats: str | os.PathLike[str] | None = None, quantize: str | None = None, ranges: str | None = None,
+            migrate: float | None = None, rounding: str | None = None, math: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
@@ -82,9 +83,17 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         docs/security.md explains them.
     plan : str, os.PathLike or mapping, optional
         What is to become of weights and layers: the path of a plan, or what would stand in it.
+    stats : str or os.PathLike, optional
+        What `lathe.calibrate` has found of the model: the plan may need to know.
     quantize : str, optional
         In which format the weights of products are stored: "int8-dynamic", "int8-static", "int8-weights", "int4", or as plans
         write it, "int4<group = 64>".
+    ranges : str, optional
+        How "int8-static" finds between which numbers to round: "minmax", "mse" or "percentile:99.99".
+    migrate : float, optional
+        How far channels are evened out before they are rounded, by factors that weights take over: 0 to 1.
+    rounding : {"nearest", "compensated"}, optional
+        Of weights: to the nearest number of their format, or so that products change least.
     math : {"bf16"}, optional
         The type in which products are computed that have no format of their own.
     skip_layers : str or iterable of int, optional
@@ -130,8 +139,10 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         plan = path
     if skip_layers is not None and not isinstance(skip_layers, str):
         skip_layers = ",".join(map(str, skip_layers))
-    options = {"plan": plan and os.fspath(plan), "quantize": quantize, "math": math, "skip-layers": skip_layers,
-               "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget, "run-pass-until": run_pass_until}
+    options = {"plan": plan and os.fspath(plan), "stats": stats and os.fspath(stats), "quantize": quantize, "ranges": ranges,
+               "migrate": migrate, "rounding": rounding,
+               "math": math, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
+               "run-pass-until": run_pass_until}
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     run_driver(*arguments)
     loaded = Model(output, threads)

@@ -87,6 +87,11 @@ def odd_rows(folder):
                               w=np.ones((50, 32), np.float32)))
 
 
+def no_statistics(folder):
+    np.savez(folder / "s.npz", x=np.zeros(3))
+    return "s.npz"
+
+
 #: From a code to what makes the driver's arguments, in a folder with tiny.onnx and tiny.so.
 COMMANDS = {
     "E0001": lambda folder: ("compile", "tiny.onnx"),
@@ -112,6 +117,10 @@ COMMANDS = {
     "E0806": lambda folder: planned(folder, '"defaults": {"format": "int5"}'),
     "E0807": lambda folder: planned(folder, '"weights": {"w": {"format": "int4<group = 32>"}}', odd_rows(folder)),
     "E0808": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--skip-to-speedup=2"),
+    "E0809": lambda folder: (*planned(folder, '"calibration": "0123456789abcdef", "defaults": {"math": "bf16"}'), "--stats=wide.npy"),
+    "E0810": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--math=bf16", "--stats", no_statistics(folder)),
+    "E0811": lambda folder: ("calibrate", "tiny.onnx", "--data=.", "-o", "s.npz"),
+    "E0812": lambda folder: ("compile", odd_rows(folder), "-o", "m.so", "--quantize=int8-static"),
     "E0903": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--time-limit=0.000001"),
     "E0904": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--memory-limit=1k"),
 }
@@ -132,7 +141,7 @@ def test_command(code, tmp_path, tiny, tiny_onnx, sections):  # noqa: F811
     (tmp_path / "version.so").write_bytes(artifact_bytes.with_container_version(artifact, note_of(sections), 99))
     np.save(tmp_path / "wide.npy", np.zeros((2, 9), np.float32))
     done = subprocess.run([driver(), *COMMANDS[code](tmp_path)], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "TMPDIR": str(tmp_path), "LATHE_PYTHON": "/bin/false"})
+                          env={**os.environ, "TMPDIR": str(tmp_path), "LATHE_PYTHON": "/bin/false" if code == "E0005" else sys.executable})
     # A run first says what its inputs are.
     text = re.sub(r"^input .*\n", "", done.stderr, flags=re.MULTILINE)
     assert text.startswith(f"error[{code}]: ") and done.stderr.count("error[") == 1, done.stderr

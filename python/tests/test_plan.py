@@ -64,6 +64,13 @@ MALFORMED = {
     "default of another type": (plan(defaults={"format": 8}), "defaults.format: expects a string, found a number"),
     "another type": (plan(defaults={"math": "f64"}), 'defaults.math: expects "bf16", found "f64"'),
     "math of another type": (plan(defaults={"math": 16}), "defaults.math: expects a string, found a number"),
+    "another way to ranges": (plan(defaults={"ranges": "max"}), 'defaults.ranges: expects "minmax", "mse" or "percentile:P"'),
+    "ranges of another type": (plan(defaults={"ranges": 1}), "defaults.ranges: expects a string, found a number"),
+    "a range of another type": (entry(range="all"), "weights.first.weight.range: expects a list, found a string"),
+    "a range of three": (entry(range=[1, 2, 3]), "weights.first.weight.range: expects two numbers, the lesser first"),
+    "a range of texts": (entry(range=["1", "2"]), "weights.first.weight.range: expects two numbers, the lesser first"),
+    "a node with a range": (plan(nodes={"/first": {"format": "bf16", "range": [0, 1]}}),
+                            "nodes./first.range: this field is unknown"),
     "empty format": (plan(defaults={"format": ""}), "defaults.format: expects a format, found an empty string"),
     "slower": (plan(defaults={"speedup": 1}), "defaults.speedup: expects a number above 1"),
     "speed-up of another type": (plan(defaults={"speedup": "2"}), "defaults.speedup: expects a number, found a string"),
@@ -117,6 +124,7 @@ REFUSED = {
     "an unknown parameter": (entry(format="int4<groups = 32>"), "E0806", 'there is no format "int4<groups = 32>"'),
     "something else than a format": (entry(format='bf16, "x"'), "E0806", "there is no format"),
     "a long format": (entry(format="int4<scales = " + "tuple<" * 10000), "E0806", "it has more than 200 characters"),
+    "a range the other way round": (entry(range=[2, 1]), "E0801", "range: expects two numbers, the lesser first"),
     "groups that do not divide": (plan(weights={"second.weight": {"format": "int4<group = 32>"}}), "E0807",
                                   'the weight "second.weight" cannot be stored as int4<group = 32>: .*50'),
 }
@@ -161,7 +169,8 @@ def test_options_and_plan_together(path, tmp_path):
 @pytest.mark.parametrize("option,message", [
     ("--skip-layers=3,x", '"x" is no number of a layer'), ("--skip-layers=3,3", "layer 3 stands there twice"),
     ("--skip-layers=3:norm", '"norm" is no part of a layer'), ("--skip-to-speedup=0.5", "expects a number above 1"),
-    ("--math=f64", "--math=f64: expects bf16"), ("--quantize=", "--quantize expects a format")])
+    ("--math=f64", "--math=f64: expects bf16"),
+    ("--ranges=all", "--ranges=all: expects minmax, mse or percentile:P"), ("--quantize=", "--quantize expects a format")])
 def test_bad_options(path, option, message):
     done = run(path, "-o", "m.so", option)
     assert done.stderr.startswith("error[E0001]: ") and message in done.stderr, done.stderr

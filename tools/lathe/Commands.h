@@ -25,6 +25,7 @@ int inspectCommand(const CommandContext &context);
 int runCommand(const CommandContext &context);
 int benchCommand(const CommandContext &context);
 int profileCommand(const CommandContext &context);
+int calibrateCommand(const CommandContext &context);
 int verifyCommand(const CommandContext &context);
 
 } // namespace lathe

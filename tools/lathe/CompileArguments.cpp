@@ -57,6 +57,8 @@ static void addStageOptions(Arguments &arguments, CompileOptions &options) {
         options.runPassUntil = unsigned(count);
         return Error::success();
       });
+  arguments.flag("--expose-operands", "make outputs of what products and layers read, for calibration",
+                 options.exposeOperands);
   arguments.flag("--verify-each", "verify the IR after every pass", options.verifyEach);
 }
 
@@ -87,6 +89,10 @@ static Error completeOptions(CompileOptions &options) {
     return modelError(ErrorCode::E0001, "a plan changes nothing from " + stageName(options.from) + " to " +
                                             stageName(options.to))
         .help("what it asks for is done between the stages nn and kernel");
+  }
+  if (options.exposeOperands && (isPlanned || options.from > Stage::NN || options.to <= Stage::NN)) {
+    return modelError(ErrorCode::E0001, "--expose-operands is for models without a plan, from or through the "
+                                        "stage nn");
   }
   bool isText = options.to < Stage::Object || options.emitPlan;
   if (options.output.empty()) {
@@ -215,6 +221,7 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
     if (Error error = plan.complete().moveInto(options.plan)) {
       return error;
     }
+    options.stats = plan.stats;
     if (Error error = completeOptions(options)) {
       return error;
     }
@@ -226,7 +233,10 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
                             ? "--inputs is for compiling with a plan, or an option that is one"
                             : "--inputs is for an output .so, which can be run");
     }
-    options.plan = withoutPlan ? Plan() : options.plan;
+    if (withoutPlan) {
+      options.plan = Plan();
+      options.stats.clear();
+    }
   }
   return goOn;
 }

@@ -81,6 +81,7 @@ int lathe::explainCommand(const CommandContext &context) {
   if (Error error = plan.complete().moveInto(options.plan)) {
     return reportError(std::move(error), errs());
   }
+  options.stats = plan.stats;
   Supervision job("explain", context, supervision);
   job.model = options.input;
   job.limits = options.limits;

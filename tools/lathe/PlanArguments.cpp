@@ -3,6 +3,7 @@
 
 #include "PlanArguments.h"
 
+#include "lathe/Plan/Stats.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
@@ -65,6 +66,39 @@ void PlanArguments::addTo(Arguments &arguments) {
   arguments.value("--quantize", "FORMAT",
                   "of weights: int8-dynamic, int8-static, int8-weights, int4, or as a plan has it",
                   [this](StringRef text) { return parseFormat(text, shorthand); });
+  arguments.text("--stats", "STATS.npz", "what `lathe calibrate` has found of the model", stats);
+  arguments.value("--ranges", "METHOD",
+                  "of int8-static: minmax, percentile:P or mse (default " + defaultRanges.str() + ")",
+                  [this](StringRef text) -> Error {
+                    if (!RangeMethod::parse(text)) {
+                      return modelError(ErrorCode::E0001,
+                                        "--ranges=" + escapeText(text) +
+                                            ": expects minmax, mse or percentile:P with P from 50 to 100");
+                    }
+                    shorthand.ranges = text.str();
+                    return Error::success();
+                  });
+  arguments.value("--migrate", "STRENGTH",
+                  "even out channels before they are rounded, by factors in the weights: 0 to 1, as 0.5",
+                  [this](StringRef text) -> Error {
+                    double strength = 0;
+                    if (text.getAsDouble(strength) || !(strength >= 0 && strength <= 1)) {
+                      return modelError(ErrorCode::E0001,
+                                        "--migrate=" + escapeText(text) + ": expects a number from 0 to 1");
+                    }
+                    shorthand.migrate = strength;
+                    return Error::success();
+                  });
+  arguments.value("--rounding", "HOW",
+                  "of weights: nearest (default), or compensated for what it changes of products",
+                  [this](StringRef text) -> Error {
+                    if (text != "nearest" && text != "compensated") {
+                      return modelError(ErrorCode::E0001, "--rounding=" + escapeText(text) +
+                                                              ": expects nearest or compensated");
+                    }
+                    shorthand.rounding = text.str();
+                    return Error::success();
+                  });
   arguments.value("--math", "bf16", "compute products in bf16 that have no format of their own",
                   [this](StringRef text) -> Error {
                     if (text != "bf16") {
@@ -99,5 +133,23 @@ Expected<Plan> PlanArguments::complete() const {
   if (Error error = plan.merge(shorthand)) {
     return error;
   }
+  if (stats.empty()) {
+    return std::move(plan);
+  }
+  if (plan.empty()) {
+    return modelError(ErrorCode::E0001, "--stats is for compiling with a plan, or an option that is one");
+  }
+  Expected<std::string> hash = Stats::hashFile(stats);
+  if (!hash) {
+    return hash.takeError();
+  }
+  if (!plan.calibration.empty() && plan.calibration != *hash) {
+    return modelError(ErrorCode::E0809, "the plan was made from statistics of hash " + plan.calibration +
+                                            ", those in " + quoteText(stats) + " have " + *hash)
+        .file(plan.file)
+        .help("make the plan again; or, if what it asks for still holds, leave out the field "
+              "\"calibration\"");
+  }
+  plan.calibration = *hash;
   return std::move(plan);
 }

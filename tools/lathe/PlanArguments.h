@@ -15,11 +15,13 @@ namespace lathe {
 struct PlanArguments {
   /// `--plan`.
   std::string file;
+  /// `--stats`.
+  std::string stats;
   /// What the other options say.
   Plan shorthand;
 
   void addTo(Arguments &arguments);
-  /// The file's plan and the shorthands together.
+  /// The file's plan and the shorthands together, with the hash of the statistics.
   llvm::Expected<Plan> complete() const;
 };
 

@@ -32,6 +32,7 @@ constexpr Command commands[] = {
     {"check", "say whether a model can be compiled, or explain an error code", checkCommand},
     {"explain", "say what becomes of one node of a model", explainCommand},
     {"inspect", "print what a model or a compiled model takes, gives and holds", inspectCommand},
+    {"calibrate", "measure what a model multiplies with its weights, to quantize it", calibrateCommand},
     {"profile", "time of every kernel, by the ONNX nodes that it computes", profileCommand},
 };
 

@@ -76,6 +76,10 @@ struct CompileOptions {
   uint64_t foldBudget = uint64_t(1) << 30;
   /// What is to change the model's numbers or size.
   Plan plan;
+  /// The file of statistics that the plan may need; empty: none. The plan names its hash.
+  std::string stats;
+  /// Make outputs of what products read, and of what layers get and pass on: for calibration.
+  bool exposeOperands = false;
   /// Write the plan, weight by weight and layer by layer, as JSON instead of compiling the model.
   bool emitPlan = false;
   /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.

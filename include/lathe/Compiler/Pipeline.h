@@ -16,6 +16,7 @@
 
 namespace lathe {
 
+class Stats;
 namespace pack {
 struct RefusedRequest;
 }
@@ -31,6 +32,10 @@ struct PipelineOptions {
   uint64_t foldBudget = uint64_t(1) << 30;
   /// What is to change the model's numbers or size.
   Plan plan;
+  /// What the plan may need to know of runs; may be null.
+  const Stats *stats = nullptr;
+  /// Make outputs of what products and layers read, instead of following the plan.
+  bool exposeOperands = false;
   /// Gets what the plan says that no op asks for; may be null.
   std::vector<pack::RefusedRequest> *refused = nullptr;
   /// Fail where generated code is only slow: for the compiler's own tests.

@@ -14,6 +14,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ namespace lathe {
 /// The version of plans that this release reads and writes.
 inline constexpr int64_t planVersion = 1;
 
+/// How ranges are found unless a plan says otherwise.
+inline constexpr llvm::StringLiteral defaultRanges = "mse";
+
 /// A format that keeps what it names out of the plan's defaults.
 inline constexpr llvm::StringLiteral keptFormat = "none";
 
@@ -31,6 +35,14 @@ struct PlanEntry {
   std::string name;
   /// As an attribute of the dialect `pack` is written, without its prefix: "int4<group = 32>".
   std::string format;
+  /// Of a weight: between which numbers what it is multiplied with is rounded, in order. None: as statistics
+  /// say.
+  std::optional<std::array<float, 2>> range;
+  /// Of a weight: how far channels that are larger than others are evened out before they are rounded, from 0
+  /// to 1. None: as the plan's default.
+  std::optional<double> migrate;
+  /// Of a weight: "nearest" or "compensated"; empty: as the plan's default.
+  std::string rounding;
   /// Of a weight: its hash, 16 hexadecimal digits; empty: not checked.
   std::string fingerprint;
   std::string why;
@@ -65,6 +77,11 @@ struct Plan {
   /// In which type products are computed that have no format of their own, as "bf16"; empty: in that of their
   /// operands.
   std::string math;
+  /// How ranges are found in statistics, as "percentile:99.99"; empty: by `defaultRanges`.
+  std::string ranges;
+  /// As of entries, for all products of which no entry says otherwise.
+  std::optional<double> migrate;
+  std::string rounding;
   /// Leave out as many layers, evenly, as make it so many times faster if all time goes to layers.
   std::optional<double> speedup;
   std::vector<PlanEntry> weights, nodes;

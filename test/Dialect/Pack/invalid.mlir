@@ -117,6 +117,44 @@ func.func @range_backwards(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
+func.func @factor_of_zero(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expects positive numbers as pack.migrate, but it is array<f32: 1.000000e+00, 0.000000e+00>}}
+  %0 = nn.unary relu %x {pack.migrate = array<f32: 1.0, 0.0>} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+func.func @gram_without_a_name(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expects the name of a weight as pack.gram, but it is 3 : i64}}
+  %0 = nn.unary relu %x {pack.gram = 3} : tensor<4xf32> -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+nn.weight private @w : tensor<2x3xf32> = dense<0.0>
+nn.weight private @g : tensor<3x3xf32> = dense<0.0>
+nn.weight private @p : !pack.tensor<2x3xf32, #pack.int8<dynamic>> computed {
+  %w = nn.weight_use @w : tensor<2x3xf32>
+  %g = nn.weight_use @g : tensor<3x3xf32>
+  // expected-error@+1 {{expects 'tensor<2x2xf32>' as sums of products of 2 channels, but it is 'tensor<3x3xf32>'}}
+  %p = pack.encode %w gram(%g : tensor<3x3xf32>) : tensor<2x3xf32> -> !pack.tensor<2x3xf32, #pack.int8<dynamic>>
+  nn.yield %p : !pack.tensor<2x3xf32, #pack.int8<dynamic>>
+}
+
+// -----
+
+nn.weight private @w : tensor<2x2xf32> = dense<0.0>
+nn.weight private @p : !pack.tensor<2x2xf32, #pack.bf16> computed {
+  %w = nn.weight_use @w : tensor<2x2xf32>
+  // expected-error@+1 {{has sums of products, but nothing is rounded to #pack.bf16 by them}}
+  %p = pack.encode %w gram(%w : tensor<2x2xf32>) : tensor<2x2xf32> -> !pack.tensor<2x2xf32, #pack.bf16>
+  nn.yield %p : !pack.tensor<2x2xf32, #pack.bf16>
+}
+
+// -----
+
 func.func @unknown_request(%x: tensor<4xf32>) -> tensor<4xf32> {
   // expected-error@+1 {{has an attribute that the pack dialect does not know, "pack.formats"}}
   %0 = nn.unary relu %x {pack.formats = #pack.bf16} : tensor<4xf32> -> tensor<4xf32>

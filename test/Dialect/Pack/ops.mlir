@@ -13,6 +13,16 @@ nn.weight private @int4 : !pack.tensor<64x96xf32, #pack.int4<group = 32>> comput
   nn.yield %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
 }
 
+nn.weight private @gram : tensor<64x64xf32> = dense_resource<g>
+
+// CHECK:       pack.encode %{{.*}} gram(%{{.*}} : tensor<64x64xf32>) : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+nn.weight private @compensated : !pack.tensor<64x96xf32, #pack.int4<group = 32>> computed {
+  %w = nn.weight_use @w : tensor<64x96xf32>
+  %g = nn.weight_use @gram : tensor<64x64xf32>
+  %p = pack.encode %w gram(%g : tensor<64x64xf32>) : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  nn.yield %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+}
+
 // CHECK-LABEL: func @decode
 // CHECK:         %[[P:.*]] = nn.weight_use @int4 : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
 // CHECK:         pack.decode %[[P]] : !pack.tensor<64x96xf32, #pack.int4<group = 32>> -> tensor<64x96xf32>

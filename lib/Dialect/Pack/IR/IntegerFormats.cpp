@@ -4,6 +4,7 @@
 /// \file
 /// Formats of integers with scales. All arithmetic is that of f32, rounded to nearest, ties to even.
 
+#include "Compensation.h"
 #include "SmallFloats.h"
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
@@ -89,16 +90,54 @@ SmallVector<RankedTensorType> Int8Attr::getComponents(RankedTensorType type) con
 
 bool Int8Attr::isWeightOnly() const { return getActivations() == Activations::WeightOnly; }
 
+bool Int8Attr::needsRange() const { return getActivations() == Activations::Static; }
+
 float Int8Attr::getLimit() const { return std::numeric_limits<float>::max(); }
 
-nn::ConstantParts Int8Attr::encode(const nn::ConstantTensor &tensor) const {
-  SmallVector<RankedTensorType> types = getComponents(tensor.getType());
+namespace {
+/// The rows of a tensor as a matrix, of which the last dimension is the columns; or, if they are compensated,
+/// what that makes of them.
+class Matrix {
+public:
+  explicit Matrix(const nn::ConstantTensor &tensor)
+      : tensor(tensor), columns(tensor.getType().getShape().back()),
+        rows(columns ? tensor.getType().getNumElements() / columns : 0) {}
+
+  int64_t getRows() const { return rows; }
+  int64_t getColumns() const { return columns; }
+
+  void read(int64_t first, int64_t count, float *to) const {
+    if (elements.empty()) {
+      tensor.copy(first * columns, count * columns, reinterpret_cast<char *>(to));
+    } else {
+      memcpy(to, elements.data() + first * columns, count * columns * sizeof(float));
+    }
+  }
+
+  void compensate(ArrayRef<float> gram,
+                  function_ref<void(size_t row, MutableArrayRef<float> elements)> round) {
+    std::vector<float> rounded(rows * columns);
+    read(0, rows, rounded.data());
+    Compensation(gram, rows).run(rounded, round);
+    elements = std::move(rounded);
+  }
+
+private:
+  const nn::ConstantTensor &tensor;
+  int64_t columns, rows;
+  std::vector<float> elements;
+};
+} // namespace
+
+/// `gram` is empty if elements become the nearest code.
+static nn::ConstantParts encodeByColumn(const nn::ConstantTensor &tensor, ArrayRef<RankedTensorType> types,
+                                        ArrayRef<float> gram) {
   Buffer codes = makeBuffer(types[0]), scales = makeBuffer(types[1]);
-  int64_t columns = types[1].getNumElements(), rows = columns ? types[0].getNumElements() / columns : 0;
+  Matrix matrix(tensor);
+  int64_t columns = matrix.getColumns(), rows = matrix.getRows();
   std::vector<float> row(columns), scale(columns);
-  auto readRow = [&](int64_t i) { tensor.copy(i * columns, columns, reinterpret_cast<char *>(row.data())); };
   for (int64_t i = 0; i < rows; ++i) {
-    readRow(i);
+    matrix.read(i, 1, row.data());
     for (int64_t j = 0; j < columns; ++j) {
       scale[j] = std::max(scale[j], std::fabs(row[j]));
     }
@@ -107,13 +146,30 @@ nn::ConstantParts Int8Attr::encode(const nn::ConstantTensor &tensor) const {
     of /= 127;
   }
   memcpy(scales->data(), scale.data(), columns * sizeof(float));
+  if (!gram.empty()) {
+    matrix.compensate(gram, [&](size_t, MutableArrayRef<float> elements) {
+      for (auto [element, of] : llvm::zip_equal(elements, scale)) {
+        element = float(quantize(element, of, 0, -127, 127)) * of;
+      }
+    });
+  }
   for (int64_t i = 0; i < rows; ++i) {
-    readRow(i);
+    matrix.read(i, 1, row.data());
     for (int64_t j = 0; j < columns; ++j) {
       (*codes)[i * columns + j] = char(quantize(row[j], scale[j], 0, -127, 127));
     }
   }
   return {makeTensor(types[0], codes), makeTensor(types[1], scales)};
+}
+
+nn::ConstantParts Int8Attr::encode(const nn::ConstantTensor &tensor) const {
+  return encodeByColumn(tensor, getComponents(tensor.getType()), {});
+}
+
+bool Int8Attr::canCompensate() const { return true; }
+
+nn::ConstantParts Int8Attr::encodeCompensated(const nn::ConstantTensor &tensor, ArrayRef<float> gram) const {
+  return encodeByColumn(tensor, getComponents(tensor.getType()), gram);
 }
 
 Value Int8Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
@@ -153,7 +209,8 @@ struct Groups {
   LogicalResult verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type) const;
   SmallVector<RankedTensorType> getComponents(RankedTensorType type) const;
   float getLimit() const;
-  nn::ConstantParts encode(const nn::ConstantTensor &tensor) const;
+  /// `gram` is empty if elements become the nearest code.
+  nn::ConstantParts encode(const nn::ConstantTensor &tensor, ArrayRef<float> gram) const;
   Value buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components) const;
   std::optional<PanelLayout> getPanelLayout(RankedTensorType type) const;
   Value buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value zeros) const {
@@ -212,14 +269,15 @@ float Groups::getLimit() const {
   return largest * (zeros ? float(getLast()) / 2 : float(getMiddle()));
 }
 
-nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor) const {
+nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor, ArrayRef<float> gram) const {
   SmallVector<RankedTensorType> types = getComponents(tensor.getType());
   SmallVector<Buffer> buffers = llvm::map_to_vector(types, makeBuffer);
-  int64_t columns = types[0].getShape().back(), groups = columns ? types[1].getNumElements() / columns : 0;
+  Matrix matrix(tensor);
+  int64_t columns = matrix.getColumns(), groups = columns ? types[1].getNumElements() / columns : 0;
   int64_t each = 8 / bits;
-  std::vector<float> rows(size * columns);
+  std::vector<float> rows(size * columns), scale(groups * columns), zero(groups * columns);
   for (int64_t group = 0; group < groups; ++group) {
-    tensor.copy(group * size * columns, size * columns, reinterpret_cast<char *>(rows.data()));
+    matrix.read(group * size, size, rows.data());
     for (int64_t column = 0; column < columns; ++column) {
       float low = 0, high = 0;
       for (int64_t i = 0; i < size; ++i) {
@@ -228,22 +286,38 @@ nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor) const {
         high = std::max(high, value);
       }
       // Without zero points, the extreme becomes code 0: there is one code more below the middle than above.
-      float scale = roundScale(zeros          ? (high - low) / float(getLast())
-                               : -low >= high ? -low / float(getMiddle())
-                                              : -high / float(getMiddle()));
-      float zero = zeros ? float(quantize(-low, scale, 0, 0, float(getLast()))) : float(getMiddle());
+      float of = roundScale(zeros          ? (high - low) / float(getLast())
+                            : -low >= high ? -low / float(getMiddle())
+                                           : -high / float(getMiddle()));
+      scale[group * columns + column] = of;
+      zero[group * columns + column] =
+          zeros ? float(quantize(-low, of, 0, 0, float(getLast()))) : float(getMiddle());
+    }
+  }
+  if (!gram.empty()) {
+    matrix.compensate(gram, [&](size_t row, MutableArrayRef<float> elements) {
+      int64_t first = int64_t(row) / size * columns;
+      for (auto [column, element] : llvm::enumerate(elements)) {
+        float of = scale[first + column], middle = zero[first + column];
+        element = (float(quantize(element, of, middle, 0, float(getLast()))) - middle) * of;
+      }
+    });
+  }
+  for (int64_t group = 0; group < groups; ++group) {
+    matrix.read(group * size, size, rows.data());
+    for (int64_t column = 0; column < columns; ++column) {
       int64_t place = group * columns + column;
       if (scales.isF16()) {
-        uint16_t half = roundToF16(scale);
+        uint16_t half = roundToF16(scale[place]);
         memcpy(buffers[1]->data() + place * sizeof half, &half, sizeof half);
       } else {
-        memcpy(buffers[1]->data() + place * sizeof scale, &scale, sizeof scale);
+        memcpy(buffers[1]->data() + place * sizeof(float), &scale[place], sizeof(float));
       }
       if (zeros) {
-        (*buffers[2])[place] = char(zero);
+        (*buffers[2])[place] = char(zero[place]);
       }
       for (int64_t i = 0; i < size; ++i) {
-        int32_t code = quantize(rows[i * columns + column], scale, zero, 0, float(getLast()));
+        int32_t code = quantize(rows[i * columns + column], scale[place], zero[place], 0, float(getLast()));
         int64_t row = (group * size + i) / each;
         (*buffers[0])[row * columns + column] |= char(code << (i % each * bits));
       }
@@ -316,7 +390,11 @@ static Groups groupsOf(Attr attr) {
   }                                                                                                          \
   float Attr::getLimit() const { return groupsOf(*this).getLimit(); }                                        \
   nn::ConstantParts Attr::encode(const nn::ConstantTensor &tensor) const {                                   \
-    return groupsOf(*this).encode(tensor);                                                                   \
+    return groupsOf(*this).encode(tensor, {});                                                               \
+  }                                                                                                          \
+  bool Attr::canCompensate() const { return true; }                                                          \
+  nn::ConstantParts Attr::encodeCompensated(const nn::ConstantTensor &tensor, ArrayRef<float> gram) const {  \
+    return groupsOf(*this).encode(tensor, gram);                                                             \
   }                                                                                                          \
   Value Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components)    \
       const {                                                                                                \

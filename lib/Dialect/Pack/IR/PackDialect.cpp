@@ -56,6 +56,24 @@ LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribut
     }
     return success();
   }
+  if (attribute.getName() == kMigrateAttr) {
+    auto factors = dyn_cast<DenseF32ArrayAttr>(attribute.getValue());
+    auto isFactor = [](float factor) {
+      return std::isnormal(factor) && std::isnormal(1 / factor) && factor > 0;
+    };
+    if (!factors || !llvm::all_of(factors.asArrayRef(), isFactor)) {
+      return op->emitOpError() << "expects positive numbers as " << kMigrateAttr << ", but it is "
+                               << attribute.getValue();
+    }
+    return success();
+  }
+  if (attribute.getName() == kGramAttr) {
+    if (!isa<FlatSymbolRefAttr>(attribute.getValue())) {
+      return op->emitOpError() << "expects the name of a weight as " << kGramAttr << ", but it is "
+                               << attribute.getValue();
+    }
+    return success();
+  }
   if (attribute.getName() != kFormatAttr) {
     return op->emitOpError() << "has an attribute that the pack dialect does not know, "
                              << attribute.getName();

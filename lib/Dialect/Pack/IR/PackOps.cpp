@@ -31,7 +31,27 @@ static LogicalResult verifyTensor(Operation *op, Type tensor, PackedTensorType p
 // encode
 //===----------------------------------------------------------------------===//
 
-LogicalResult EncodeOp::verify() { return verifyTensor(*this, getX().getType(), getType()); }
+LogicalResult EncodeOp::verify() {
+  if (failed(verifyTensor(*this, getX().getType(), getType()))) {
+    return failure();
+  }
+  if (!getGram()) {
+    return success();
+  }
+  RankedTensorType type = getType().getTensorType();
+  int64_t columns = type.getRank() ? type.getShape().back() : 1;
+  int64_t rows = columns ? type.getNumElements() / columns : 0;
+  auto wanted = RankedTensorType::get({rows, rows}, type.getElementType());
+  if (getGram().getType() != wanted) {
+    return emitOpError() << "expects " << wanted << " as sums of products of " << rows
+                         << " channels, but it is " << getGram().getType();
+  }
+  if (!getType().getFormat().canCompensate()) {
+    return emitOpError() << "has sums of products, but nothing is rounded to " << getType().getFormat()
+                         << " by them";
+  }
+  return success();
+}
 
 OpFoldResult EncodeOp::fold(FoldAdaptor) {
   auto decode = getX().getDefiningOp<DecodeOp>();
@@ -45,7 +65,16 @@ llvm::Expected<Parts> EncodeOp::evaluate(ArrayRef<Parts> operands) {
     return llvm::createStringError("a weight cannot be stored as " + llvm::Twine(toText(format)) + ": " +
                                    *why);
   }
-  return format.encode(tensor);
+  if (operands.size() == 1) {
+    return format.encode(tensor);
+  }
+  const nn::ConstantTensor &gram = operands[1].front();
+  std::vector<float> sums(gram.getType().getNumElements());
+  gram.copy(0, sums.size(), reinterpret_cast<char *>(sums.data()));
+  if (!llvm::all_of(sums, [](float sum) { return std::isfinite(sum); })) {
+    return llvm::createStringError("a weight cannot be rounded by sums of products that are not finite");
+  }
+  return format.encodeCompensated(tensor, sums);
 }
 
 std::string pack::toText(Attribute format) {

@@ -7,8 +7,10 @@
 
 #include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 
+#include "PlanLayers.h"
+#include "PlanStats.h"
+
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
-#include "lathe/Dialect/NN/Transforms/Layers.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
@@ -18,8 +20,6 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
-
-#include <cmath>
 
 namespace lathe::pack {
 #define GEN_PASS_DEF_APPLYPLANPASS
@@ -36,9 +36,9 @@ namespace {
 
 class PlanApplier {
 public:
-  PlanApplier(ModuleOp module, const Plan &plan, std::vector<RefusedRequest> *refused)
+  PlanApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
       : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan),
-        refused(refused) {}
+        stats(stats), statistics(module, plan, stats), refused(refused) {}
 
   LogicalResult run();
 
@@ -49,14 +49,8 @@ private:
     const PlanEntry *entry = nullptr;
   };
 
-  /// Where an entry stands in the plan.
-  Location placeOf(StringRef position, Location beside);
   LogicalResult readFormats();
   LogicalResult readFormat(StringRef text, StringRef position);
-
-  LogicalResult applyToLayers();
-  LogicalResult checkLayer(const PlanLayer &layer, ArrayRef<nn::Layer> layers);
-  LogicalResult chooseLayers(ArrayRef<nn::Layer> layers, SmallVectorImpl<PlanLayer> &chosen);
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
   /// What all of these names want; failure if they do not agree, which is a remark.
@@ -65,6 +59,8 @@ private:
   /// Whether the format can hold the weight; else, an error for an entry and a remark for a default.
   bool fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
             LogicalResult &result);
+  /// Asks for the format, and sets what else it has to know; or says why not.
+  LogicalResult request(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format);
   /// Says why an op, or no op if it is null, does not ask for what the plan says of its weight.
   void refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason);
   void remarkUnfolded(Operation *op);
@@ -74,6 +70,8 @@ private:
   SymbolTable symbols;
   func::FuncOp main;
   const Plan &plan;
+  const Stats *stats;
+  StatsApplier statistics;
   std::vector<RefusedRequest> *refused;
   llvm::StringMap<FormatAttrInterface> formats;
   llvm::StringMap<const PlanEntry *> weightEntries, nodeEntries;
@@ -83,17 +81,6 @@ private:
 };
 
 } // namespace
-
-Location PlanApplier::placeOf(StringRef position, Location beside) {
-  auto [line, column] = position.split(':');
-  unsigned lineNumber = 0, columnNumber = 0;
-  if (line.getAsInteger(10, lineNumber) || column.getAsInteger(10, columnNumber)) {
-    return beside;
-  }
-  MLIRContext *context = module.getContext();
-  // The plan first: that is what is to be changed.
-  return FusedLoc::get(context, {FileLineColLoc::get(context, plan.file, lineNumber, columnNumber), beside});
-}
 
 //===----------------------------------------------------------------------===//
 // Formats
@@ -106,7 +93,7 @@ LogicalResult PlanApplier::readFormat(StringRef text, StringRef position) {
   std::string why;
   FormatAttrInterface format = parseFormat(module.getContext(), text, why);
   if (!format) {
-    InFlightDiagnostic error = emitError(placeOf(position, UnknownLoc::get(module.getContext())))
+    InFlightDiagnostic error = emitError(placeOf(plan, position, UnknownLoc::get(module.getContext())))
                                << "[E0806] there is no format " << quoteText(text);
     error.attachNote() << why;
     error.attachNote() << "help: docs/reference/pack-dialect.md has all formats with their parameters";
@@ -126,112 +113,6 @@ LogicalResult PlanApplier::readFormats() {
       (*byName)[entry.name] = &entry;
       if (failed(readFormat(entry.format, entry.position))) {
         return failure();
-      }
-    }
-  }
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Layers
-//===----------------------------------------------------------------------===//
-
-static bool isIn(const nn::Layer &layer, StringRef node) {
-  return llvm::any_of(layer.ops, [&](Operation *op) {
-    return llvm::any_of(originsOf(op->getLoc()), [&](const NodeOrigin &o) { return o.name == node; });
-  });
-}
-
-LogicalResult PlanApplier::checkLayer(const PlanLayer &layer, ArrayRef<nn::Layer> layers) {
-  Location loc = placeOf(layer.position, UnknownLoc::get(module.getContext()));
-  if (layer.layer >= int64_t(layers.size())) {
-    return emitError(loc) << "[E0804] the model has no layer " << layer.layer << ", it has " << layers.size()
-                          << ", counted from 0";
-  }
-  for (const std::string &node : layer.nodes) {
-    if (isIn(layers[layer.layer], node)) {
-      continue;
-    }
-    InFlightDiagnostic error = emitError(loc)
-                               << "[E0804] node " << quoteText(node) << " is not in layer " << layer.layer;
-    for (auto [number, other] : llvm::enumerate(layers)) {
-      if (isIn(other, node)) {
-        error.attachNote() << "it is in layer " << number;
-      }
-    }
-    return error;
-  }
-  return success();
-}
-
-/// Layers that are left out for a speed-up are as many as it needs if all time goes to layers, spread evenly,
-/// and never the first or the last.
-LogicalResult PlanApplier::chooseLayers(ArrayRef<nn::Layer> layers, SmallVectorImpl<PlanLayer> &chosen) {
-  int64_t count = layers.size();
-  SmallVector<int64_t> candidates;
-  std::string obstacle;
-  for (int64_t number = 0; number < count; ++number) {
-    if (!layers[number].obstacle.empty()) {
-      obstacle = layers[number].obstacle;
-    } else if (number > 0 && number + 1 < count) {
-      candidates.push_back(number);
-    }
-  }
-  // What a rounding error makes of a whole number is that number.
-  int64_t wanted = count - int64_t(std::floor(double(count) / *plan.speedup + 1e-9)),
-          most = candidates.size();
-  if (count == 0 || wanted > most) {
-    InFlightDiagnostic error = emitError(UnknownLoc::get(module.getContext()))
-                               << "[E0808] the model has " << count << " layers, of which " << most
-                               << " can be left out";
-    if (count > 0) {
-      error << "; for a speed-up of " << llvm::formatv("{0}", *plan.speedup).str() << " it has to be "
-            << wanted;
-    }
-    if (!obstacle.empty()) {
-      error.attachNote() << "a layer stays: " << obstacle;
-    }
-    return error;
-  }
-  for (int64_t i = 0; i < wanted; ++i) {
-    chosen.emplace_back().layer = candidates[(2 * i + 1) * most / (2 * wanted)];
-  }
-  return success();
-}
-
-LogicalResult PlanApplier::applyToLayers() {
-  if (!main || (plan.layers.empty() && !plan.speedup)) {
-    return success();
-  }
-  SmallVector<nn::Layer> layers = nn::findLayers(main);
-  SmallVector<PlanLayer> chosen(plan.layers.begin(), plan.layers.end());
-  for (const PlanLayer &layer : plan.layers) {
-    if (failed(checkLayer(layer, layers))) {
-      return failure();
-    }
-  }
-  if (plan.speedup && failed(chooseLayers(layers, chosen))) {
-    return failure();
-  }
-  Builder builder(module.getContext());
-  NamedAttrList request;
-  for (SkippedPart part : {SkippedPart::All, SkippedPart::Attention, SkippedPart::FeedForward}) {
-    SmallVector<int64_t> numbers;
-    for (const PlanLayer &layer : chosen) {
-      if (layer.skip == part) {
-        numbers.push_back(layer.layer);
-      }
-    }
-    if (!numbers.empty()) {
-      llvm::sort(numbers);
-      request.append(skippedPartName(part), builder.getDenseI64ArrayAttr(numbers));
-    }
-  }
-  main->setAttr(nn::kSkipAttr, request.getDictionary(module.getContext()));
-  for (const PlanLayer &layer : chosen) {
-    if (layer.skip == SkippedPart::All && layers[layer.layer].obstacle.empty()) {
-      for (Operation *op : layers[layer.layer].ops) {
-        skipped[op] = layer.layer;
       }
     }
   }
@@ -301,7 +182,7 @@ bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, For
     }
   }
   if (wish.entry) {
-    result = emitError(placeOf(wish.entry->position, op->getLoc()))
+    result = emitError(placeOf(plan, wish.entry->position, op->getLoc()))
              << "[E0807] the weight " << quoteText(weight.getOnnxName().value_or(weight.getSymName()))
              << " cannot be stored as " << wish.format << ": " << reason;
   } else {
@@ -310,11 +191,29 @@ bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, For
   return false;
 }
 
-LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
-  SmallVector<std::string> sources, nodes;
-  for (nn::WeightOp source : getSources(weight, symbols)) {
-    sources.push_back(source.getOnnxName().value_or("").str());
+static SmallVector<std::string> namesOf(ArrayRef<nn::WeightOp> weights) {
+  return llvm::map_to_vector(weights, [](nn::WeightOp w) { return w.getOnnxName().value_or("").str(); });
+}
+
+LogicalResult PlanApplier::request(Operation *op, nn::WeightOp weight, const Wish &wish,
+                                   FormatAttrInterface format) {
+  auto entries = llvm::map_to_vector(namesOf(getSources(weight, symbols)),
+                                     [&](const std::string &name) { return weightEntries.lookup(name); });
+  Location place = wish.entry ? placeOf(plan, wish.entry->position, op->getLoc()) : op->getLoc();
+  FailureOr<std::string> reason = statistics.apply(op, weight, entries, format, place);
+  if (failed(reason)) {
+    return failure();
   }
+  if (reason->empty()) {
+    op->setAttr(PackDialect::kFormatAttr, format);
+  } else {
+    refuse(op, weight, wish.format, "not stored as " + wish.format + ": " + *reason);
+  }
+  return success();
+}
+
+LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
+  SmallVector<std::string> sources = namesOf(getSources(weight, symbols)), nodes;
   // A product that was several has their nodes; those of other operators have become part of it.
   std::vector<NodeOrigin> origins = originsOf(op->getLoc());
   for (const NodeOrigin &origin : origins) {
@@ -334,7 +233,7 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
   }
   const PlanEntry *weightEntry = byWeight->entry, *nodeEntry = byNode->entry;
   if (weightEntry && nodeEntry && weightEntry->format != nodeEntry->format) {
-    return emitError(placeOf(nodeEntry->position, op->getLoc()))
+    return emitError(placeOf(plan, nodeEntry->position, op->getLoc()))
            << "[E0805] the weight " << quoteText(weightEntry->name) << " of node "
            << quoteText(nodeEntry->name) << " is to be stored as both " << weightEntry->format << " and "
            << nodeEntry->format;
@@ -342,7 +241,7 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
   Wish wish = nodeEntry ? *byNode : weightEntry ? *byWeight : Wish();
   auto layer = skipped.find(op);
   if (wish.entry && wish.format != keptFormat && layer != skipped.end()) {
-    return emitError(placeOf(wish.entry->position, op->getLoc()))
+    return emitError(placeOf(plan, wish.entry->position, op->getLoc()))
            << "[E0805] " << quoteText(wish.entry->name) << " is to be stored as " << wish.format
            << ", but it is in layer " << layer->second << ", which is left out";
   }
@@ -361,8 +260,7 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
     FormatAttrInterface format = formats.lookup(next.format);
     LogicalResult result = success();
     if (fits(op, weight, next, format, result)) {
-      op->setAttr(PackDialect::kFormatAttr, format);
-      return success();
+      return request(op, weight, next, format);
     }
     if (failed(result)) {
       return failure();
@@ -407,7 +305,7 @@ void PlanApplier::remarkUnused() {
 }
 
 LogicalResult PlanApplier::run() {
-  if (failed(readFormats()) || failed(applyToLayers())) {
+  if (failed(readFormats()) || (main && failed(applyToLayers(main, plan, stats, skipped)))) {
     return failure();
   }
   if (plan.format.empty() && plan.math.empty() && plan.weights.empty() && plan.nodes.empty()) {
@@ -428,34 +326,46 @@ namespace {
 
 struct ApplyPlanPass : pack::impl::ApplyPlanPassBase<ApplyPlanPass> {
   using ApplyPlanPassBase::ApplyPlanPassBase;
-  ApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused) : known(std::move(plan)), refused(refused) {}
+  ApplyPlanPass(Plan plan, const Stats *stats, std::vector<RefusedRequest> *refused)
+      : known(std::move(plan)), knownStats(stats), refused(refused) {}
   ApplyPlanPass(const ApplyPlanPass &other)
-      : ApplyPlanPassBase(other), known(other.known), refused(other.refused) {}
+      : ApplyPlanPassBase(other), known(other.known), knownStats(other.knownStats), refused(other.refused) {}
+
+  /// What an option names; none where it names nothing, or after an error.
+  template <typename T>
+  std::optional<T> read(StringRef path) {
+    if (path.empty()) {
+      return std::nullopt;
+    }
+    llvm::Expected<T> read = T::read(path);
+    if (read) {
+      return std::move(*read);
+    }
+    for (const ModelError &error : takeModelErrors(read.takeError())) {
+      emitError(UnknownLoc::get(&getContext())) << "[" << infoOf(error.code).name << "] " << error.message;
+    }
+    signalPassFailure();
+    return std::nullopt;
+  }
 
   void runOnOperation() override {
-    Plan read;
-    if (!known && !plan.empty()) {
-      llvm::Expected<Plan> parsed = Plan::read(plan);
-      if (!parsed) {
-        for (const ModelError &error : takeModelErrors(parsed.takeError())) {
-          emitError(UnknownLoc::get(&getContext()))
-              << "[" << infoOf(error.code).name << "] " << error.message;
-        }
-        return signalPassFailure();
-      }
-      read = std::move(*parsed);
-    }
-    if (failed(PlanApplier(getOperation(), known ? *known : read, refused).run())) {
+    std::optional<Plan> ownPlan = known ? known : read<Plan>(plan);
+    std::optional<Stats> ownStats = read<Stats>(stats);
+    bool isRead = (known || plan.empty() || ownPlan) && (stats.empty() || ownStats);
+    const Stats *measured = ownStats ? &*ownStats : knownStats;
+    if (isRead && failed(PlanApplier(getOperation(), ownPlan.value_or(Plan()), measured, refused).run())) {
       signalPassFailure();
     }
   }
 
   std::optional<Plan> known;
+  const Stats *knownStats = nullptr;
   std::vector<RefusedRequest> *refused = nullptr;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> pack::createApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused) {
-  return std::make_unique<ApplyPlanPass>(std::move(plan), refused);
+std::unique_ptr<Pass> pack::createApplyPlanPass(Plan plan, const Stats *stats,
+                                                std::vector<RefusedRequest> *refused) {
+  return std::make_unique<ApplyPlanPass>(std::move(plan), stats, refused);
 }

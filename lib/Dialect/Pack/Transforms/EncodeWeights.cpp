@@ -5,6 +5,7 @@
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
@@ -75,14 +76,14 @@ private:
   /// Why the weight that `operand` uses is not stored in `format`, if it is not.
   std::optional<std::string> findObstacle(OpOperand &operand, FormatAttrInterface format);
   /// The weight in this format, made once.
-  nn::WeightOp getEncoded(nn::WeightOp weight, FormatAttrInterface format);
+  nn::WeightOp getEncoded(nn::WeightOp weight, FormatAttrInterface format, FlatSymbolRefAttr gram);
 
   ModuleOp module;
   SymbolTable symbols;
   nn::Evaluator evaluator;
   /// The ops of functions that read a weight.
   llvm::DenseMap<StringAttr, SmallVector<OpOperand *>> uses;
-  llvm::DenseMap<std::pair<Operation *, Attribute>, nn::WeightOp> encoded;
+  llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, nn::WeightOp> encoded;
   llvm::DenseMap<std::pair<Operation *, Attribute>, std::optional<std::string>> unencodable;
 };
 } // namespace
@@ -129,15 +130,16 @@ std::optional<std::string> Encoder::findObstacle(OpOperand &operand, FormatAttrI
   return found->second;
 }
 
-nn::WeightOp Encoder::getEncoded(nn::WeightOp weight, FormatAttrInterface format) {
-  nn::WeightOp &result = encoded[{weight, format}];
+nn::WeightOp Encoder::getEncoded(nn::WeightOp weight, FormatAttrInterface format, FlatSymbolRefAttr gram) {
+  nn::WeightOp &result = encoded[{weight, format, gram}];
   if (!result) {
     OpBuilder builder(module.getContext());
     builder.setInsertionPointAfter(weight);
     auto makeBody = [&](OpBuilder &body, Location loc) -> Value {
       Value source = nn::WeightUseOp::create(body, loc, weight.getType(),
                                              FlatSymbolRefAttr::get(weight.getSymNameAttr()));
-      return EncodeOp::create(body, loc, PackedTensorType::get(weight.getTensorType(), format), source);
+      return buildEncode(body, loc, PackedTensorType::get(weight.getTensorType(), format), source, gram,
+                         symbols);
     };
     result = nn::WeightOp::create(builder, weight.getLoc(), (weight.getSymName() + "_packed").str(),
                                   weight.getOnnxName().value_or(""), makeBody);
@@ -159,7 +161,9 @@ void Encoder::run() {
   });
   for (auto &[op, obstacle] : requests) {
     FormatAttrInterface format = getRequest(op);
+    auto gram = op->getAttrOfType<FlatSymbolRefAttr>(PackDialect::kGramAttr);
     op->removeAttr(PackDialect::kFormatAttr);
+    op->removeAttr(PackDialect::kGramAttr);
     if (obstacle) {
       nn::remarkMissed(op, kPass, "not stored as " + toText(format) + ": " + *obstacle);
       continue;
@@ -167,7 +171,7 @@ void Encoder::run() {
     OpOperand *operand = getWeightOperand(op);
     auto use = operand->get().getDefiningOp<nn::WeightUseOp>();
     auto weight = symbols.lookup<nn::WeightOp>(use.getWeight());
-    nn::WeightOp packed = getEncoded(weight, format);
+    nn::WeightOp packed = getEncoded(weight, format, gram);
     OpBuilder builder(op);
     Value value = nn::WeightUseOp::create(builder, use.getLoc(), packed.getType(),
                                           FlatSymbolRefAttr::get(packed.getSymNameAttr()));

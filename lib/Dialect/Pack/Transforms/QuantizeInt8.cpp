@@ -21,6 +21,7 @@
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -60,8 +61,8 @@ namespace {
 /// A tensor as codes, with scales that broadcast beside the product.
 struct Quantized {
   Value codes, scale;
-  /// The code of 0.
-  int zero;
+  /// The code of 0, of the type of codes.
+  Value zero;
 };
 
 /// What the codes 0 to 255 stand for.
@@ -82,18 +83,23 @@ private:
   /// Replaces `op`; an error says why it stays.
   llvm::Error quantize(Operation *op, Int8Attr format);
   /// The codes and scales of a weight.
-  llvm::Expected<Quantized> quantizeWeight(OpBuilder &builder, Value weight, Int8Attr format);
-  /// A weight with component `index` of `weight` stored in `format`.
-  nn::WeightOp makeComponent(nn::WeightOp weight, Int8Attr format, int64_t index, StringRef suffix);
+  llvm::Expected<Quantized> quantizeWeight(OpBuilder &builder, Value weight, Int8Attr format,
+                                           FlatSymbolRefAttr gram);
+  /// A weight with component `index` of `weight` stored in `format`, rounded by `gram` if that is not null.
+  nn::WeightOp makeComponent(nn::WeightOp weight, Int8Attr format, FlatSymbolRefAttr gram, int64_t index,
+                             StringRef suffix);
   /// `x` with a scale for all that differs in none but `axes`, computed where `x` is.
   Quantized quantizeRows(Value x, ArrayRef<int64_t> axes);
+  /// A number as a weight: layers that differ in such numbers are still alike.
+  Value makeNumber(OpBuilder &builder, Location loc, Type type, double value, StringRef name);
   /// `x` with the scale that its range gives, that of `attribute`.
   Quantized quantizeRange(Value x, CodeRange range, Attribute attribute);
 
   ModuleOp module;
   SymbolTable symbols;
   nn::Evaluator evaluator;
-  llvm::DenseMap<std::pair<Operation *, Attribute>, std::pair<nn::WeightOp, nn::WeightOp>> weights;
+  llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, std::pair<nn::WeightOp, nn::WeightOp>>
+      weights;
   /// What is quantized already: a tensor may be read by several products.
   llvm::DenseMap<std::pair<Value, Attribute>, Quantized> rows;
 };
@@ -106,7 +112,8 @@ static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(valu
 // Weights
 //===----------------------------------------------------------------------===//
 
-nn::WeightOp Quantizer::makeComponent(nn::WeightOp weight, Int8Attr format, int64_t index, StringRef suffix) {
+nn::WeightOp Quantizer::makeComponent(nn::WeightOp weight, Int8Attr format, FlatSymbolRefAttr gram,
+                                      int64_t index, StringRef suffix) {
   OpBuilder builder(module.getContext());
   builder.setInsertionPointAfter(weight);
   auto type = PackedTensorType::get(weight.getTensorType(), format);
@@ -115,20 +122,21 @@ nn::WeightOp Quantizer::makeComponent(nn::WeightOp weight, Int8Attr format, int6
       [&](OpBuilder &body, Location loc) -> Value {
         Value use = nn::WeightUseOp::create(body, loc, weight.getTensorType(),
                                             FlatSymbolRefAttr::get(weight.getSymNameAttr()));
-        Value encoded = EncodeOp::create(body, loc, type, use);
+        Value encoded = buildEncode(body, loc, type, use, gram, symbols);
         return ComponentOp::create(body, loc, type.getComponents()[index], index, encoded);
       });
   symbols.insert(component);
   return component;
 }
 
-llvm::Expected<Quantized> Quantizer::quantizeWeight(OpBuilder &builder, Value value, Int8Attr format) {
+llvm::Expected<Quantized> Quantizer::quantizeWeight(OpBuilder &builder, Value value, Int8Attr format,
+                                                    FlatSymbolRefAttr gram) {
   auto use = value.getDefiningOp<nn::WeightUseOp>();
   auto weight = use ? symbols.lookup<nn::WeightOp>(use.getWeight()) : nn::WeightOp();
   if (!weight) {
     return llvm::createStringError("its right operand is no weight");
   }
-  auto &[codes, scales] = weights[{weight, format}];
+  auto &[codes, scales] = weights[{weight, format, gram}];
   if (!codes) {
     llvm::Expected<nn::ConstantTensor> elements = evaluator.read(weight);
     if (!elements) {
@@ -137,14 +145,15 @@ llvm::Expected<Quantized> Quantizer::quantizeWeight(OpBuilder &builder, Value va
     if (std::optional<std::string> obstacle = findUnencodable(format, *elements)) {
       return llvm::createStringError(*obstacle);
     }
-    codes = makeComponent(weight, format, 0, "_int8");
-    scales = makeComponent(weight, format, 1, "_scales");
+    codes = makeComponent(weight, format, gram, 0, "_int8");
+    // They do not depend on the rounding.
+    scales = makeComponent(weight, format, {}, 1, "_scales");
   }
   auto read = [&](nn::WeightOp of) -> Value {
     return nn::WeightUseOp::create(builder, value.getLoc(), of.getTensorType(),
                                    FlatSymbolRefAttr::get(of.getSymNameAttr()));
   };
-  return Quantized{read(codes), read(scales), 0};
+  return Quantized{read(codes), read(scales), Value()};
 }
 
 //===----------------------------------------------------------------------===//
@@ -152,10 +161,9 @@ llvm::Expected<Quantized> Quantizer::quantizeWeight(OpBuilder &builder, Value va
 //===----------------------------------------------------------------------===//
 
 /// Numbers of codes to codes: rounded to nearest, ties to even, and moved by `zero`.
-static Value buildCodes(OpBuilder &builder, Location loc, Value scaled, int zero) {
+static Value buildCodes(OpBuilder &builder, Location loc, Value scaled, Value zero) {
   Value rounded = nn::buildUnary(builder, loc, UnaryKind::Round, scaled);
-  Value moved = nn::buildBinary(builder, loc, BinaryKind::Add, rounded,
-                                nn::buildScalar(builder, loc, builder.getF32Type(), zero));
+  Value moved = nn::buildBinary(builder, loc, BinaryKind::Add, rounded, zero);
   return nn::buildCast(builder, loc, moved, builder.getIntegerType(8, /*isSigned=*/false));
 }
 
@@ -177,7 +185,9 @@ Quantized Quantizer::quantizeRows(Value x, ArrayRef<int64_t> axes) {
   Value scale = binary(BinaryKind::Mul, largest, number(1.0 / kLargest));
   // At most kLargest after rounding, so that the codes need no bounds.
   Value inverse = binary(BinaryKind::Div, number(kLargest), largest);
-  return known = {buildCodes(builder, loc, binary(BinaryKind::Mul, x, inverse), kZero), scale, kZero};
+  Value scaled = binary(BinaryKind::Mul, x, inverse);
+  Value codes = buildCodes(builder, loc, scaled, number(kZero));
+  return known = {codes, scale, nn::buildScalar(builder, loc, nn::getElementType(codes), kZero)};
 }
 
 llvm::Expected<CodeRange> CodeRange::read(Attribute attribute) {
@@ -195,6 +205,17 @@ llvm::Expected<CodeRange> CodeRange::read(Attribute attribute) {
   return CodeRange{scale, int(std::nearbyint(-low / scale))};
 }
 
+Value Quantizer::makeNumber(OpBuilder &builder, Location loc, Type type, double value, StringRef name) {
+  OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
+  auto constant = nn::buildScalar(builder, loc, type, value).getDefiningOp<arith::ConstantOp>();
+  auto tensor = cast<RankedTensorType>(constant.getType());
+  auto weight = nn::WeightOp::create(top, loc, name, tensor, constant.getValue());
+  weight.setSymVisibility("private");
+  symbols.insert(weight);
+  constant.erase();
+  return nn::WeightUseOp::create(builder, loc, tensor, FlatSymbolRefAttr::get(weight.getSymNameAttr()));
+}
+
 Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute) {
   Quantized &known = rows[{x, attribute}];
   if (known.codes) {
@@ -203,9 +224,13 @@ Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute
   OpBuilder builder(x.getContext());
   builder.setInsertionPointAfterValue(x);
   Location loc = x.getLoc();
-  auto number = [&](double value) { return nn::buildScalar(builder, loc, builder.getF32Type(), value); };
-  Value scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale));
-  return known = {buildCodes(builder, loc, scaled, range.zero), number(range.scale), range.zero};
+  auto number = [&](double value, StringRef name, Type type = {}) {
+    return makeNumber(builder, loc, type ? type : builder.getF32Type(), value, name);
+  };
+  Value scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale, "inverse"));
+  Value codes = buildCodes(builder, loc, scaled, number(range.zero, "zero"));
+  return known = {codes, number(range.scale, "scale"),
+                  number(range.zero, "zero_code", nn::getElementType(codes))};
 }
 
 //===----------------------------------------------------------------------===//
@@ -266,13 +291,13 @@ llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
   if (!range) {
     return range.takeError();
   }
-  llvm::Expected<Quantized> right = quantizeWeight(builder, op->getOperand(1), format);
+  llvm::Expected<Quantized> right = quantizeWeight(
+      builder, op->getOperand(1), format, op->getAttrOfType<FlatSymbolRefAttr>(PackDialect::kGramAttr));
   if (!right) {
     return right.takeError();
   }
   Quantized left = isStatic ? quantizeRange(x, *range, attribute) : quantizeRows(x, *axes);
-  Value zero = nn::buildScalar(builder, loc, nn::getElementType(left.codes), left.zero);
-  Value sums = buildSums(builder, op, left.codes, right->codes, zero);
+  Value sums = buildSums(builder, op, left.codes, right->codes, left.zero);
   Value real = nn::buildCast(builder, loc, sums, builder.getF32Type());
   real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, left.scale);
   real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, right->scale);
@@ -300,6 +325,7 @@ void Quantizer::run() {
                        "not computed as " + toText(format) + ": " + llvm::toString(std::move(error)));
       op->removeAttr(PackDialect::kFormatAttr);
       op->removeAttr(PackDialect::kRangeAttr);
+      op->removeAttr(PackDialect::kGramAttr);
     }
   }
 }

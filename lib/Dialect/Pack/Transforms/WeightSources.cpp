@@ -24,6 +24,9 @@ nn::WeightOp pack::getWeight(Operation *op, const SymbolTable &symbols) {
 
 /// The operands whose elements become those of the result: not what is broadcast to scale or shift them.
 static SmallVector<Value> getCarriers(Operation *op) {
+  if (auto encode = dyn_cast<EncodeOp>(op)) {
+    return {encode.getX()};
+  }
   SmallVector<Value> all, carriers;
   auto countElements = [](Value value) { return nn::getLogicalType(value.getType()).getNumElements(); };
   for (Value operand : op->getOperands()) {
@@ -71,6 +74,16 @@ SmallVector<Request> pack::collectRequests(ModuleOp module) {
     }
   });
   return requests;
+}
+
+Value pack::buildEncode(OpBuilder &body, Location loc, PackedTensorType type, Value x, FlatSymbolRefAttr gram,
+                        const SymbolTable &symbols) {
+  Value sums;
+  if (gram) {
+    auto weight = symbols.lookup<nn::WeightOp>(gram.getValue());
+    sums = nn::WeightUseOp::create(body, loc, weight.getTensorType(), gram);
+  }
+  return EncodeOp::create(body, loc, type, x, sums);
 }
 
 std::string pack::formatText(FormatAttrInterface format) {

@@ -23,13 +23,13 @@ nn.weight private @w : tensor<64x64xf32> = dense<1.0> {onnx_name = "encoder.weig
 // CHECK:         %[[MOST:.*]] = arith.constant dense<1.270000e+02>
 // CHECK:         %[[INVERSE:.*]] = nn.binary div %[[MOST]], %[[L]]
 // CHECK:         %[[SCALED:.*]] = nn.binary mul %[[X]], %[[INVERSE]]
-// CHECK:         %[[ROUNDED:.*]] = nn.unary round %[[SCALED]]
-// CHECK:         %[[MIDDLE:.*]] = arith.constant dense<1.280000e+02>
+// CHECK-DAG:     %[[ROUNDED:.*]] = nn.unary round %[[SCALED]]
+// CHECK-DAG:     %[[MIDDLE:.*]] = arith.constant dense<1.280000e+02>
 // CHECK:         %[[MOVED:.*]] = nn.binary add %[[ROUNDED]], %[[MIDDLE]]
 // CHECK:         %[[CODES:.*]] = nn.cast %[[MOVED]] : tensor<?x64xf32> -> tensor<?x64xui8>
-// CHECK:         %[[W:.*]] = nn.weight_use @w_int8 : tensor<64x64xi8>
-// CHECK:         %[[S:.*]] = nn.weight_use @w_scales : tensor<64xf32>
-// CHECK:         %[[ZERO:.*]] = arith.constant dense<128> : tensor<ui8>
+// CHECK-DAG:     %[[ZERO:.*]] = arith.constant dense<128> : tensor<ui8>
+// CHECK-DAG:     %[[W:.*]] = nn.weight_use @w_int8 : tensor<64x64xi8>
+// CHECK-DAG:     %[[S:.*]] = nn.weight_use @w_scales : tensor<64xf32>
 // CHECK:         %[[SUMS:.*]] = nn.integer_matmul %[[CODES]]{{.*}}, %[[W]]
 // CHECK:         %[[REAL:.*]] = nn.cast %[[SUMS]] : tensor<?x64xi32> -> tensor<?x64xf32>
 // CHECK:         %[[ROWS:.*]] = nn.binary mul %[[REAL]], %[[SCALE]]
@@ -49,22 +49,44 @@ func.func @dynamic(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>)
 
 // -----
 
-// From -51 to 204 by steps of 1.
+// From -51 to 204 by steps of 1. The numbers are weights, so that layers of other ranges are alike.
+// CHECK-DAG:   nn.weight private @zero_code : tensor<ui8> = dense<51>
+// CHECK-DAG:   nn.weight private @scale : tensor<f32> = dense<1.000000e+00>
+// CHECK-DAG:   nn.weight private @zero : tensor<f32> = dense<5.100000e+01>
+// CHECK-DAG:   nn.weight private @inverse : tensor<f32> = dense<1.000000e+00>
 // CHECK-LABEL: func @static
 // CHECK-NOT:     nn.reduce
-// CHECK:         %[[ONE:.*]] = arith.constant dense<1.000000e+00>
+// CHECK:         %[[ONE:.*]] = nn.weight_use @inverse
 // CHECK:         nn.binary mul %{{.*}}, %[[ONE]]
-// CHECK:         nn.unary round
-// CHECK:         %[[MIDDLE:.*]] = arith.constant dense<5.100000e+01>
+// CHECK-DAG:     nn.unary round
+// CHECK-DAG:     %[[MIDDLE:.*]] = nn.weight_use @zero : tensor<f32>
 // CHECK:         nn.binary add %{{.*}}, %[[MIDDLE]]
 // CHECK:         nn.cast %{{.*}} -> tensor<4x64xui8>
-// CHECK:         arith.constant dense<51> : tensor<ui8>
-// CHECK:         nn.integer_matmul
+// CHECK:         %[[ZERO:.*]] = nn.weight_use @zero_code
+// CHECK:         nn.integer_matmul %{{.*}} lhs_zero(%[[ZERO]] : tensor<ui8>)
 nn.weight private @w : tensor<64x64xf32> = dense<1.0>
 func.func @static(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   %w = nn.weight_use @w : tensor<64x64xf32>
   // expected-remark@+1 {{computed with integers of 8 bits}}
   %0 = nn.matmul %x, %w {pack.format = #pack.int8<static>, pack.range = array<f32: -51.0, 204.0>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
+// Only codes are rounded by sums of products.
+// CHECK:       nn.weight private @w_scales
+// CHECK:         pack.encode %{{[^ ]*}} : tensor
+// CHECK:       nn.weight private @w_int8
+// CHECK:         %[[G:.*]] = nn.weight_use @g
+// CHECK:         pack.encode %{{.*}} gram(%[[G]] : tensor<64x64xf32>) : tensor
+// CHECK-LABEL: func @compensated
+nn.weight private @g : tensor<64x64xf32> = dense<1.0>
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @compensated(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int8<dynamic>, pack.gram = @g} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
   return %0 : tensor<4x64xf32>
 }
 

@@ -23,7 +23,8 @@ def Pack_Dialect : Dialect {
 
     Ops on tensors stay what they are. What they are to be stored in is asked for by the attribute `pack.format` on the op
     that reads a weight; the passes of this dialect do it or say why not. `pack.range`, two numbers, says between which
-    elements of the other operand lie, for formats that quantize it.
+    elements of the other operand lie, for formats that quantize it. `pack.migrate` has factors for the channels of that operand, which pack-migrate-scales moves into the
+    weight; `pack.gram` names a weight that holds the sum of x^T x over rows x of it, by which `pack.encode` compensates.
   }];
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
@@ -36,6 +37,10 @@ def Pack_Dialect : Dialect {
     static constexpr llvm::StringLiteral kFormatAttr = "pack.format";
     /// Attribute of an op beside a format of quantized activations: the least and the greatest element of its left operand.
     static constexpr llvm::StringLiteral kRangeAttr = "pack.range";
+    /// The same: a positive number for each channel of its left operand.
+    static constexpr llvm::StringLiteral kMigrateAttr = "pack.migrate";
+    /// The same: the `nn.weight` that holds x^T x, [K, K], summed over rows x of its left operand.
+    static constexpr llvm::StringLiteral kGramAttr = "pack.gram";
   }];
 }
 

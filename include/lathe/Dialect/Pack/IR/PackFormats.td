@@ -41,7 +41,7 @@ def Pack_Activations : I32EnumAttr<"Activations", "what integers of 8 bits are m
   let genSpecializedAttr = 0;
 }
 
-def Pack_Int8Attr : Pack_Format<"Int8", "int8", ["isWeightOnly"]> {
+def Pack_Int8Attr : Pack_Format<"Int8", "int8", ["isWeightOnly", "needsRange", "canCompensate", "encodeCompensated"]> {
   let summary = "integers of 8 bits with one scale per column";
   let description = [{
     The components are `codes`, i8 of the tensor's shape, and `scales`, an f32 for each place of the last dimension: an
@@ -58,7 +58,7 @@ def Pack_Int8Attr : Pack_Format<"Int8", "int8", ["isWeightOnly"]> {
 }
 
 /// Codes of `width` bits with a scale, and maybe a zero point, per column and `group` rows.
-class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic> {
+class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic, ["canCompensate", "encodeCompensated"]> {
   let summary = "integers of " # width # " bits with a scale for each group of rows of a column";
   let description = [{
     Of a tensor [..., K, N], `group` rows of a column share a scale: an element is (code - zero) * scale. The components are

@@ -25,11 +25,22 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
     InterfaceMethod<[{
       Whether the format only says how elements are stored, so that they are multiplied as the f32 that they are again.
     }], "bool", "isWeightOnly", (ins), "", [{ return true; }]>,
+    InterfaceMethod<[{
+      Whether what the weight is multiplied with is rounded by a range that has to be known before, `pack.range`.
+    }], "bool", "needsRange", (ins), "", [{ return false; }]>,
     InterfaceMethod<"No element may be larger than this, or smaller than its negative.", "float", "getLimit">,
     InterfaceMethod<[{
       The components of `tensor`, whose elements are all finite and within the limit. Runs when artifacts are written: it
       is the same to the last bit on every machine, and needs no more memory than its result and a few rows.
     }], "::lathe::nn::ConstantParts", "encode", (ins "const ::lathe::nn::ConstantTensor &":$tensor)>,
+    InterfaceMethod<"Whether `encodeCompensated` does more than `encode`.", "bool", "canCompensate", (ins), "",
+    [{ return false; }]>,
+    InterfaceMethod<[{
+      The same as `encode`, but elements are rounded so that products with rows x change little, of which `gram`, [K, K] for
+      K rows of the tensor as a matrix, is the sum of x^T x.
+    }], "::lathe::nn::ConstantParts", "encodeCompensated",
+    (ins "const ::lathe::nn::ConstantTensor &":$tensor, "::llvm::ArrayRef<float>":$gram), "",
+    [{ return $_attr.encode(tensor); }]>,
     InterfaceMethod<[{
       Builds the tensor of type `type` from its components with nn ops: what the format means, and what runs wherever no
       kernel reads the format itself.

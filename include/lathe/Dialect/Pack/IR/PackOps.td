@@ -22,13 +22,23 @@ def Pack_EncodeOp : Pack_Op<"encode", [Pack_Evaluable]> {
     Each element becomes the nearest that the format has. This is done while the artifact is written, so the op ends the
     body of an `nn.weight`. A tensor that holds NaN, infinities, or elements beyond the format's limit is an error then.
 
+    With `gram`, the sum of x^T x over rows x that the matrix is multiplied with, an element becomes not the nearest, but one
+    that takes back what rounding the rows before has changed of these products (error-compensated rounding, of the GPTQ
+    family). The scales are the same.
+
     ```mlir
     %p = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+    %q = pack.encode %w gram(%g : tensor<64x64xf32>) : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
     ```
   }];
-  let arguments = (ins AnyStaticShapeTensor:$x);
+  let arguments = (ins AnyStaticShapeTensor:$x, Optional<AnyStaticShapeTensor>:$gram);
   let results = (outs Pack_TensorType:$result);
-  let assemblyFormat = "$x attr-dict `:` type($x) `->` qualified(type($result))";
+  let assemblyFormat = [{
+    $x (`gram` `(` $gram^ `:` type($gram) `)`)? attr-dict `:` type($x) `->` qualified(type($result))
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$x), [{
+    build($_builder, $_state, result, x, ::mlir::Value());
+  }]>];
   let hasVerifier = 1;
   let hasFolder = 1;
 }

@@ -5,6 +5,7 @@
 #define LATHE_DIALECT_PACK_TRANSFORMS_APPLYPLAN_H
 
 #include "lathe/Plan/Plan.h"
+#include "lathe/Plan/Stats.h"
 
 #include "mlir/Pass/Pass.h"
 
@@ -24,9 +25,10 @@ struct RefusedRequest {
   int64_t bytes = 0;
 };
 
-/// pack-apply-plan for a plan that is read already. What is refused is added to `refused`, if that is not
-/// null.
-std::unique_ptr<mlir::Pass> createApplyPlanPass(Plan plan, std::vector<RefusedRequest> *refused = nullptr);
+/// pack-apply-plan for a plan and statistics that are read already; `stats` may be null, and has to outlive
+/// the pass. What is refused is added to `refused`, if that is not null.
+std::unique_ptr<mlir::Pass> createApplyPlanPass(Plan plan, const Stats *stats,
+                                                std::vector<RefusedRequest> *refused = nullptr);
 
 } // namespace lathe::pack
 

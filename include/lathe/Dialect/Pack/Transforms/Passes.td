@@ -14,10 +14,36 @@ def ApplyPlanPass : Pass<"pack-apply-plan", "::mlir::ModuleOp"> {
     weight are to be stored differently, or the default format does not fit a weight, nothing is asked for and a remark
     says why. Entries that contradict each other or fit nothing are errors.
 
+    Where the format rounds what the weight is multiplied with by a range that is known before, the attribute `pack.range`
+    says which: that of the entry, or what the statistics in the file `stats`, written by `lathe calibrate`, tell.
+
     `plan` is the path of the plan; docs/plan.schema.json says what is in it.
   }];
   let dependentDialects = ["::lathe::pack::PackDialect"];
-  let options = [Option<"plan", "plan", "std::string", /*default=*/"\"\"", "the plan, a JSON file">];
+  let options = [Option<"plan", "plan", "std::string", /*default=*/"\"\"", "the plan, a JSON file">,
+                 Option<"stats", "stats", "std::string", /*default=*/"\"\"", "the statistics, a .npz file">];
+}
+
+def ExposeOperandsPass : Pass<"pack-expose-operands", "::mlir::ModuleOp"> {
+  let summary = "make what products read, and what layers get and pass on, outputs";
+  let description = [{
+    For calibration: the left operands of products with weights, and the hidden states before and after each layer and each
+    part of it, become results of `@main` behind its own, `lathe.tensor.0` and so on. The metadata of the module gets an
+    entry `lathe.calibration`, JSON, that says of which nodes, weights and layers each is. What is in a branch or a loop, or
+    is not f32, is not shown; a remark says so.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
+def MigrateScalesPass : Pass<"pack-migrate-scales", "::mlir::ModuleOp"> {
+  let summary = "move what makes channels larger than others into the weight";
+  let description = [{
+    Where an op has an attribute `pack.migrate`, a factor for each channel of its left operand, that operand is divided by
+    them, and the rows of the weight are multiplied with them when the artifact is written. A norm that only products with
+    the same factors read divides by having other scales. `pack.range` is that of the quotient already. Factors that fit no
+    channels are a remark.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
 def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {

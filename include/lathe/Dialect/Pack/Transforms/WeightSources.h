@@ -32,6 +32,11 @@ llvm::SmallVector<nn::WeightOp> getSources(nn::WeightOp weight, const mlir::Symb
 /// What ops ask for, in the order of the program.
 llvm::SmallVector<Request> collectRequests(mlir::ModuleOp module);
 
+/// `pack.encode` in the body of a weight, rounded by the sums of products in the weight that `gram` names, or
+/// to the nearest if that is null.
+mlir::Value buildEncode(mlir::OpBuilder &body, mlir::Location loc, PackedTensorType type, mlir::Value x,
+                        mlir::FlatSymbolRefAttr gram, const mlir::SymbolTable &symbols);
+
 /// A format as plans write it: "int4<group = 32>" of `#pack.int4<group = 32>`.
 std::string formatText(FormatAttrInterface format);
 /// The reverse; null, and `why` filled, if there is no such format.
