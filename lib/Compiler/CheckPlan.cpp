@@ -221,6 +221,23 @@ Plan lathe::resolvePlan(const Plan &plan, const Stats *stats, ModuleOp module) {
       }
     }
   }
+  for (const pack::SparsityRequest &request : pack::collectSparsityRequests(module)) {
+    for (nn::WeightOp weight : pack::getSources(request.weight, symbols)) {
+      if (!weight.getOnnxName()) {
+        continue;
+      }
+      auto same = llvm::find_if(resolved.weights,
+                                [&](const PlanEntry &entry) { return entry.name == *weight.getOnnxName(); });
+      if (same == resolved.weights.end()) {
+        PlanEntry entry;
+        entry.name = weight.getOnnxName()->str();
+        entry.fingerprint = fingerprintOf(weight);
+        entry.why = asked.lookup(entry.name).why;
+        same = resolved.weights.insert(resolved.weights.end(), std::move(entry));
+      }
+      same->sparsity = pack::sparsityText(request.sparsity);
+    }
+  }
   // What is to be kept out of defaults that are not there any more needs no entry.
   auto main = module.lookupSymbol<func::FuncOp>("main");
   auto skipped = main ? main->getAttrOfType<DictionaryAttr>(nn::kSkipAttr) : DictionaryAttr();

@@ -18,6 +18,7 @@ using namespace lathe;
 
 CompressionReport::CompressionReport(ModuleOp module, ArrayRef<pack::RefusedRequest> refused) {
   addRequests(module);
+  addSparsities(module);
   for (const pack::RefusedRequest &request : refused) {
     Asked &one = asked.emplace_back();
     one.sources.assign(request.symbols.begin(), request.symbols.end());
@@ -52,6 +53,24 @@ void CompressionReport::addRequests(ModuleOp module) {
     one.entry.kind = "weight";
     one.entry.nodes = nodesOf(request.op);
     one.entry.requested = pack::formatText(request.format);
+    one.entry.bytesBefore = countBytes(request.weight.getTensorType());
+    llvm::raw_string_ostream(one.entry.became) << request.weight.getTensorType().getElementType();
+    for (nn::WeightOp source : pack::getSources(request.weight, symbols)) {
+      one.sources.push_back(source.getSymName().str());
+      one.entry.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
+    }
+  }
+}
+
+void CompressionReport::addSparsities(ModuleOp module) {
+  SymbolTable symbols(module);
+  for (pack::SparsityRequest &request : pack::collectSparsityRequests(module)) {
+    Asked &one = asked.emplace_back();
+    one.place = request.op->getLoc().getAsOpaquePointer();
+    one.isSparsity = true;
+    one.entry.kind = "weight";
+    one.entry.nodes = nodesOf(request.op);
+    one.entry.requested = pack::sparsityText(request.sparsity);
     one.entry.bytesBefore = countBytes(request.weight.getTensorType());
     llvm::raw_string_ostream(one.entry.became) << request.weight.getTensorType().getElementType();
     for (nn::WeightOp source : pack::getSources(request.weight, symbols)) {
@@ -106,7 +125,7 @@ void CompressionReport::addLayers(ModuleOp module) {
 void CompressionReport::noteLeft(ModuleOp module) {
   for (pack::Request &request : pack::collectRequests(module)) {
     for (Asked &one : asked) {
-      if (one.place == request.op->getLoc().getAsOpaquePointer()) {
+      if (!one.isSparsity && one.place == request.op->getLoc().getAsOpaquePointer()) {
         one.reason = "nothing computes with weights of this format";
       }
     }
@@ -160,7 +179,10 @@ void CompressionReport::finish(ModuleOp module, Report &report) const {
     one.entry.done = one.reason.empty();
     one.entry.reason = one.reason;
     for (const Remark &remark : report.remarks) {
-      bool isCompression = StringRef(remark.pass).starts_with("pack-") || remark.pass == "nn-skip-layers";
+      bool isCompression = one.isSparsity ? remark.pass == "pack-prune-weights"
+                                          : (StringRef(remark.pass).starts_with("pack-") &&
+                                             remark.pass != "pack-prune-weights") ||
+                                                remark.pass == "nn-skip-layers";
       if (one.place && remark.place == one.place && isCompression && remark.kind == Remark::Missed) {
         one.entry.done = false;
         one.entry.reason = remark.message;

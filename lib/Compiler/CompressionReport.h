@@ -37,8 +37,11 @@ private:
     const void *place = nullptr;
     /// Why nothing comes of it, if that is known.
     std::string reason = {};
+    /// It asks for zeros, not for a format.
+    bool isSparsity = false;
   };
   void addRequests(mlir::ModuleOp module);
+  void addSparsities(mlir::ModuleOp module);
   void addLayers(mlir::ModuleOp module);
 
   std::vector<Asked> asked;

@@ -100,6 +100,11 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   // What is left out need not be stored in another format.
   passes.require(nn::createSkipLayersPass());
   passes.require(pack::createMigrateScalesPass());
+  // Scales move into all of a weight; what is left of it is quantized.
+  pack::PruneWeightsPassOptions prune;
+  prune.target = options.target;
+  prune.find = options.optLevel > 0;
+  passes.prefer(pack::createPruneWeightsPass(prune));
   passes.prefer(pack::createQuantizeInt8Pass());
   // What is computed in bf16 is stored so; the rest of what asks for it may still be stored.
   pack::ConvertBF16PassOptions bf16;

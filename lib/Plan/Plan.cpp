@@ -33,12 +33,19 @@ static Error mergeEntries(StringRef kind, std::vector<PlanEntry> &entries, const
     auto same = find_if(entries, [&](const PlanEntry &e) { return e.name == entry.name; });
     if (same == entries.end()) {
       entries.push_back(entry);
-    } else if (same->format != entry.format) {
-      return contradiction("the " + kind + " " + quoteText(entry.name) + " is to be both " +
-                               quoteText(same->format) + " and " + quoteText(entry.format),
-                           other, entry.position);
-    } else if (same->range != entry.range || same->migrate != entry.migrate ||
-               same->rounding != entry.rounding) {
+      continue;
+    }
+    for (std::string PlanEntry::*field : {&PlanEntry::format, &PlanEntry::sparsity}) {
+      std::string &mine = (*same).*field;
+      const std::string &theirs = entry.*field;
+      if (!mine.empty() && !theirs.empty() && mine != theirs) {
+        return contradiction("the " + kind + " " + quoteText(entry.name) + " is to be both " +
+                                 quoteText(mine) + " and " + quoteText(theirs),
+                             other, entry.position);
+      }
+      mine = mine.empty() ? theirs : mine;
+    }
+    if (same->range != entry.range || same->migrate != entry.migrate || same->rounding != entry.rounding) {
       return contradiction("the " + kind + " " + quoteText(entry.name) + " is to be rounded in two ways",
                            other, entry.position);
     }
@@ -76,6 +83,9 @@ Error Plan::merge(const Plan &other) {
     return contradiction("scales are to be migrated in two ways", other, "");
   }
   migrate = migrate ? migrate : other.migrate;
+  if (Error error = take(sparsity, other.sparsity, "the sparsity of all products")) {
+    return error;
+  }
   if (Error error = mergeEntries("weight", weights, other, other.weights)) {
     return error;
   }
@@ -107,7 +117,13 @@ Error Plan::merge(const Plan &other) {
 static json::Object toObject(ArrayRef<PlanEntry> entries) {
   json::Object object;
   for (const PlanEntry &entry : entries) {
-    json::Object o{{"format", toUTF8(entry.format)}};
+    json::Object o;
+    if (!entry.format.empty()) {
+      o["format"] = toUTF8(entry.format);
+    }
+    if (!entry.sparsity.empty()) {
+      o["sparsity"] = entry.sparsity;
+    }
     if (entry.range) {
       o["range"] = json::Array{(*entry.range)[0], (*entry.range)[1]};
     }
@@ -146,6 +162,7 @@ json::Object Plan::toJSON() const {
   if (migrate) {
     defaults["migrate"] = *migrate;
   }
+  add(defaults, "sparsity", sparsity);
   if (speedup) {
     defaults["speedup"] = *speedup;
   }

@@ -7,6 +7,7 @@
 #include "JsonPositions.h"
 
 #include "lathe/Plan/Plan.h"
+#include "lathe/Plan/Sparsity.h"
 #include "lathe/Plan/Stats.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
@@ -65,6 +66,7 @@ private:
   Error readRounding(const json::Object &object, Path path, std::string &rounding,
                      std::optional<double> &migrate) const;
   Error readRange(const json::Object &object, Path path, PlanEntry &to) const;
+  Error readSparsity(const json::Object &object, Path path, std::string &to) const;
   Error readObject(const json::Object &object, StringRef key, const json::Object *&to) const;
   Error readVersion(const json::Object &root) const;
   Error readDefaults(const json::Object &root);
@@ -179,6 +181,19 @@ Error PlanReader::readRounding(const json::Object &object, Path path, std::strin
   return Error::success();
 }
 
+Error PlanReader::readSparsity(const json::Object &object, Path path, std::string &to) const {
+  if (Error error = readText(object, path, "sparsity", to)) {
+    return error;
+  }
+  std::string why;
+  if (find(object, "sparsity") && to != keptFormat && !PlanSparsity::parse(to, why)) {
+    SmallVector<StringRef> place(path);
+    place.push_back("sparsity");
+    return fail(ErrorCode::E0801, place, why + ", found " + quoteText(to));
+  }
+  return Error::success();
+}
+
 Error PlanReader::readRange(const json::Object &object, Path path, PlanEntry &to) const {
   const json::Value *value = find(object, "range");
   if (!value) {
@@ -235,13 +250,16 @@ Error PlanReader::readDefaults(const json::Object &root) {
     return error;
   }
   if (Error error = checkFields(*defaults, StringRef("defaults"),
-                                {"format", "math", "migrate", "ranges", "rounding", "speedup"})) {
+                                {"format", "math", "migrate", "ranges", "rounding", "sparsity", "speedup"})) {
     return error;
   }
   if (Error error = readFormat(*defaults, StringRef("defaults"), plan.format)) {
     return error;
   }
   if (Error error = readText(*defaults, StringRef("defaults"), "math", plan.math)) {
+    return error;
+  }
+  if (Error error = readSparsity(*defaults, StringRef("defaults"), plan.sparsity)) {
     return error;
   }
   if (find(*defaults, "math") && plan.math != "bf16") {
@@ -284,7 +302,7 @@ Error PlanReader::readEntries(const json::Object &root, StringRef kind, std::vec
     if (!object) {
       return wrongType(value, path, "an object");
     }
-    SmallVector<StringRef> known{"format", "why"};
+    SmallVector<StringRef> known{"format", "sparsity", "why"};
     if (isWeight) {
       known.push_back("fingerprint");
       known.append({"range", "migrate", "rounding"});
@@ -295,10 +313,13 @@ Error PlanReader::readEntries(const json::Object &root, StringRef kind, std::vec
     PlanEntry entry;
     entry.name = name.str();
     entry.position = positions.of(path);
-    if (!find(*object, "format")) {
-      return fail(ErrorCode::E0801, path, "an entry has to have a format");
+    if (!find(*object, "format") && !find(*object, "sparsity")) {
+      return fail(ErrorCode::E0801, path, "an entry has to have a format or a sparsity");
     }
     if (Error error = readFormat(*object, path, entry.format)) {
+      return error;
+    }
+    if (Error error = readSparsity(*object, path, entry.sparsity)) {
       return error;
     }
     if (Error error = readRange(*object, path, entry)) {

@@ -57,7 +57,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
             plan: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
             stats: str | os.PathLike[str] | None = None, quantize: str | None = None, ranges: str | None = None,
-            migrate: float | None = None, rounding: str | None = None, math: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
+            migrate: float | None = None, rounding: str | None = None, math: str | None = None,
+            prune: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
@@ -96,6 +97,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         Of weights: to the nearest number of their format, or so that products change least.
     math : {"bf16"}, optional
         The type in which products are computed that have no format of their own.
+    prune : str, optional
+        Which elements of the weights of products become zero, the least in size: "block:75%", "unstructured:90%" or "2:4".
     skip_layers : str or iterable of int, optional
         Layers to leave out, counted from 0, or parts of them: ``[3, 4]``, ``"3,4:attention"``.
     skip_to_speedup : float, optional
@@ -141,7 +144,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         skip_layers = ",".join(map(str, skip_layers))
     options = {"plan": plan and os.fspath(plan), "stats": stats and os.fspath(stats), "quantize": quantize, "ranges": ranges,
                "migrate": migrate, "rounding": rounding,
-               "math": math, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
+               "math": math, "prune": prune, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
                "run-pass-until": run_pass_until}
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     run_driver(*arguments)

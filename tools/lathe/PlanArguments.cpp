@@ -3,6 +3,7 @@
 
 #include "PlanArguments.h"
 
+#include "lathe/Plan/Sparsity.h"
 #include "lathe/Plan/Stats.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
@@ -105,6 +106,17 @@ void PlanArguments::addTo(Arguments &arguments) {
                       return modelError(ErrorCode::E0001, "--math=" + escapeText(text) + ": expects bf16");
                     }
                     shorthand.math = text.str();
+                    return Error::success();
+                  });
+  arguments.value("--prune", "SPARSITY",
+                  "of weights make zero the least in size: block:75%, unstructured:90% or 2:4",
+                  [this](StringRef text) -> Error {
+                    std::string why;
+                    std::optional<PlanSparsity> sparsity = PlanSparsity::parse(text, why);
+                    if (!sparsity) {
+                      return modelError(ErrorCode::E0001, "--prune=" + escapeText(text) + ": " + why);
+                    }
+                    shorthand.sparsity = sparsity->str();
                     return Error::success();
                   });
   arguments.value("--skip-layers", "N[:PART],...",

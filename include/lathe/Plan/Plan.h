@@ -33,7 +33,7 @@ inline constexpr llvm::StringLiteral keptFormat = "none";
 /// What becomes of the weight, or of the weights of the node, of this name.
 struct PlanEntry {
   std::string name;
-  /// As an attribute of the dialect `pack` is written, without its prefix: "int4<group = 32>".
+  /// As an attribute of the dialect `pack` is written, without its prefix: "int4<group = 32>". Empty: as all.
   std::string format;
   /// Of a weight: between which numbers what it is multiplied with is rounded, in order. None: as statistics
   /// say.
@@ -43,6 +43,8 @@ struct PlanEntry {
   std::optional<double> migrate;
   /// Of a weight: "nearest" or "compensated"; empty: as the plan's default.
   std::string rounding;
+  /// As a PlanSparsity is written: "block:75%". Empty: as all.
+  std::string sparsity;
   /// Of a weight: its hash, 16 hexadecimal digits; empty: not checked.
   std::string fingerprint;
   std::string why;
@@ -82,6 +84,8 @@ struct Plan {
   /// As of entries, for all products of which no entry says otherwise.
   std::optional<double> migrate;
   std::string rounding;
+  /// Which elements of the weights of all products become zero of which no entry says otherwise; empty: none.
+  std::string sparsity;
   /// Leave out as many layers, evenly, as make it so many times faster if all time goes to layers.
   std::optional<double> speedup;
   std::vector<PlanEntry> weights, nodes;
@@ -89,7 +93,8 @@ struct Plan {
 
   /// Whether it asks for nothing.
   bool empty() const {
-    return format.empty() && math.empty() && !speedup && weights.empty() && nodes.empty() && layers.empty();
+    return format.empty() && math.empty() && sparsity.empty() && !speedup && weights.empty() &&
+           nodes.empty() && layers.empty();
   }
 
   /// Reads the text of a plan; `file` is its name in messages. Every mistake is a ModelError with its place.

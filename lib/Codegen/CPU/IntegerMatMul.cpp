@@ -37,10 +37,10 @@ bool hasMatrices(const TargetSpec &target) {
   return MatrixTiles::isSupported(target, MatrixTiles::Element::SignedByte);
 }
 
-/// The tiling of a grid of tasks; matrix registers take more rows at a time.
-MatMulTiling getGridTiling(const TargetSpec &target) {
+/// The tiling of a grid of tasks; matrix registers, which read no blocks, take more rows at a time.
+MatMulTiling getGridTiling(const TargetSpec &target, bool isInBlocks) {
   MatMulTiling tiling = chooseIntegerTiling(target);
-  if (hasMatrices(target)) {
+  if (hasMatrices(target) && !isInBlocks) {
     tiling.rows = 2 * MatrixTiles::kRows;
     tiling.blockRows = kMatrixBlockRows;
   }
@@ -48,15 +48,24 @@ MatMulTiling getGridTiling(const TargetSpec &target) {
 }
 
 /// Operations that take some 10 microseconds.
-int64_t getGrainOperations(const TargetSpec &target) { return hasMatrices(target) ? 8000000 : 2000000; }
+int64_t getGrainOperations(const TargetSpec &target, bool isInBlocks) {
+  return hasMatrices(target) || isInBlocks ? 8000000 : 2000000;
+}
+
+bool isInBlocks(EmitContext &context, const MatMulProblem &problem) {
+  return BlockMatrix::find(context, problem.rhs).has_value();
+}
 
 } // namespace
 
 static Type getElement(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
 
 IntegerMatMulEmitter::IntegerMatMulEmitter(EmitContext &context, MatMulProblem &problem)
-    : ProductEmitter(context, problem, chooseIntegerTiling(context.target), getGridTiling(context.target),
-                     getGrainOperations(context.target), /*elementBytes=*/1, context.builder.getI32Type()),
+    : ProductEmitter(context, problem, chooseIntegerTiling(context.target),
+                     getGridTiling(context.target, isInBlocks(context, problem)),
+                     getGrainOperations(context.target, isInBlocks(context, problem)), /*elementBytes=*/1,
+                     context.builder.getI32Type()),
+      blocks(BlockMatrix::find(context, problem.rhs)),
       isLhsSigned(!getElement(problem.lhs).isUnsignedInteger()),
       isRhsSigned(!getElement(problem.rhs).isUnsignedInteger()) {
   fewRows = kFewRows;
@@ -80,13 +89,17 @@ LogicalResult IntegerMatMulEmitter::emit() {
     return failure();
   }
   std::optional<MatrixTiles::Element> element;
-  if (hasMatrices(context.target)) {
+  if (hasMatrices(context.target) && !blocks) {
     element = isLhsSigned ? MatrixTiles::Element::SignedByte : MatrixTiles::Element::UnsignedByte;
   }
   return emitTasks(element);
 }
 
 LogicalResult IntegerMatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
+  if (blocks) {
+    emitBlockSums(task, columns);
+    return emitEpilogue(task, columns);
+  }
   if (!evaluatesLhs && panelWidth) {
     emitDepthBlock(task, columns, zeroIndex(), problem.k, /*isFirst=*/{});
     return emitEpilogue(task, columns);
@@ -117,17 +130,7 @@ void IntegerMatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const Co
   MatrixRef lhsRows = getLhs(task, firstDepth);
   MatrixRef rhsRows = getRhs(task, firstDepth);
   Value none = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 0);
-  if (needsRowSums) {
-    emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
-      OpFoldResult start = math().add(lhsRows.offset, math().mul(row, lhsRows.rowStride));
-      Value sum = emitByteSum(builder, loc, lhsRows.base, start, depth, isLhsSigned);
-      if (isFirst) {
-        Value before = memref::LoadOp::create(builder, loc, rowSums, ValueRange{row});
-        sum = add(sum, arith::SelectOp::create(builder, loc, isFirst, none, before));
-      }
-      memref::StoreOp::create(builder, loc, sum, rowSums, ValueRange{row});
-    });
-  }
+  sumRows(task, lhsRows, depth, isFirst);
   OpFoldResult group = math().constant(kByteGroup);
   OpFoldResult padded = math().mul(math().ceilDiv(depth, group), group);
   if (columnSums) {
@@ -143,6 +146,56 @@ void IntegerMatMulEmitter::emitDepthBlock(const MatMulGrid::Task &task, const Co
     }
   }
   emitTiles(task, columns, lhsRows, rhsRows, depth, padded, kByteGroup, isFirst);
+}
+
+void IntegerMatMulEmitter::sumRows(const MatMulGrid::Task &task, const MatrixRef &lhsRows, OpFoldResult depth,
+                                   Value isFirst) {
+  if (!needsRowSums) {
+    return;
+  }
+  Value none = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 0);
+  emitLoop(math().constant(0), task.rows, 1, [&](Value row) {
+    OpFoldResult start = math().add(lhsRows.offset, math().mul(row, lhsRows.rowStride));
+    Value sum = emitByteSum(builder, loc, lhsRows.base, start, depth, isLhsSigned);
+    if (isFirst) {
+      Value before = memref::LoadOp::create(builder, loc, rowSums, ValueRange{row});
+      sum = add(sum, arith::SelectOp::create(builder, loc, isFirst, none, before));
+    }
+    memref::StoreOp::create(builder, loc, sum, rowSums, ValueRange{row});
+  });
+}
+
+void IntegerMatMulEmitter::emitBlockSums(const MatMulGrid::Task &task, const ColumnTile &columns) {
+  const pack::BlockLayout &layout = blocks->layout;
+  if (evaluatesLhs) {
+    packLhs(task, zeroIndex(), problem.k);
+  }
+  MatrixRef lhsRows = getLhs(task, zeroIndex());
+  sumRows(task, lhsRows, problem.k, /*isFirst=*/{});
+  OpFoldResult width = math().constant(layout.blockColumns), group = math().constant(kByteGroup);
+  OpFoldResult column = math().floorDiv(task.firstColumn, width);
+  auto getStart = [&](OpFoldResult of) -> Value {
+    Value start = memref::LoadOp::create(builder, loc, blocks->starts, ValueRange{math().value(of)});
+    return arith::IndexCastUIOp::create(builder, loc, builder.getIndexType(), start);
+  };
+  Value first = getStart(column), end = getStart(math().add(column, math().constant(1)));
+  ListedGroups list{blocks->places, first, math().sub(end, first)};
+  OpFoldResult rowStride = math().mul(width, group);
+  OpFoldResult offset = math().mul(math().rem(task.firstColumn, width), group);
+  MatrixRef rhsRows{blocks->values, math().value(math().add(offset, math().mul(first, rowStride))), rowStride,
+                    math().constant(1)};
+  auto emitTile = [&](int64_t height, Value row) {
+    RegisterTile tile = getIntegerTile(context.target, height, columns.vectors);
+    ByteRows own{lhsRows, isLhsSigned};
+    own.matrix.offset = math().value(math().add(lhsRows.offset, math().mul(row, lhsRows.rowStride)));
+    storeSums(emitListedTile(builder, loc, context.target, tile, own, rhsRows, list), getPlaces(tile, row));
+  };
+  emitHeights(
+      task.rows,
+      [&](OpFoldResult done) {
+        emitLoop(math().constant(0), done, tiling.rows, [&](Value row) { emitTile(tiling.rows, row); });
+      },
+      emitTile);
 }
 
 void IntegerMatMulEmitter::emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns,
@@ -231,6 +284,9 @@ Value IntegerMatMulEmitter::loadSums(Value buffer, OpFoldResult place) {
 LogicalResult IntegerMatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns) {
   Value depth = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(problem.k));
   auto getColumnSums = [&](int64_t vector) -> Value {
+    if (blocks) {
+      return loadSums(blocks->sums, math().add(task.firstColumn, math().constant(vector * tiling.lanes)));
+    }
     if (!panelWidth) {
       return loadSums(columnSums, math().constant(vector * tiling.lanes));
     }
@@ -294,8 +350,9 @@ LogicalResult IntegerMatMulEmitter::emitEpilogue(const MatMulGrid::Task &task, c
 }
 
 FailureOr<TaskSplit> cpu::splitIntegerMatMul(EmitContext &context, MatMulProblem &problem) {
-  MatMulGrid grid(context, problem, getGridTiling(context.target), getGrainOperations(context.target),
-                  /*elementBytes=*/1);
+  bool isSparse = isInBlocks(context, problem);
+  MatMulGrid grid(context, problem, getGridTiling(context.target, isSparse),
+                  getGrainOperations(context.target, isSparse), /*elementBytes=*/1);
   IndexMath math{context.builder, problem.root->getLoc()};
   return TaskSplit{math.value(grid.tasks), math.value(grid.grain)};
 }

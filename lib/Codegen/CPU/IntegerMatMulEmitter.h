@@ -7,6 +7,7 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_INTEGERMATMULEMITTER_H
 #define LATHE_LIB_CODEGEN_CPU_INTEGERMATMULEMITTER_H
 
+#include "BlockMatMul.h"
 #include "IntegerTile.h"
 #include "ProductEmitter.h"
 
@@ -41,6 +42,11 @@ private:
   MatrixRef getRhs(const MatMulGrid::Task &task, mlir::Value firstDepth);
   void packLhs(const MatMulGrid::Task &task, mlir::Value firstDepth, mlir::OpFoldResult depth);
   void packRhs(const MatMulGrid::Task &task, mlir::Value firstDepth, mlir::OpFoldResult depth);
+  /// The sums of a task's rows over `depth`, where they are needed.
+  void sumRows(const MatMulGrid::Task &task, const MatrixRef &lhsRows, mlir::OpFoldResult depth,
+               mlir::Value isFirst);
+  /// All sums of a task from the blocks of the right-hand side.
+  void emitBlockSums(const MatMulGrid::Task &task, const ColumnTile &columns);
   llvm::LogicalResult emitEpilogue(const MatMulGrid::Task &task, const ColumnTile &columns);
   /// Zero points at a tile of the result as i32, those of the right-hand side less what was taken off it.
   llvm::FailureOr<mlir::Value> getLhsZero(const Tile &tile);
@@ -51,8 +57,12 @@ private:
   mlir::Value sub(mlir::Value lhs, mlir::Value rhs);
   mlir::Value mul(mlir::Value lhs, mlir::Value rhs);
 
+  /// The blocks in which the right-hand side is stored, if it is.
+  std::optional<BlockMatrix> blocks;
   bool isLhsSigned, isRhsSigned;
   StridedView lhs;
+  /// Elements of a row of the left-hand side that are packed at a time.
+  int64_t packedDepth = kPackedDepth;
   /// The panels of the right-hand side: its width, 0 if it is packed here, and its rows.
   int64_t panelWidth = 0, panelRows = 0;
   mlir::Value panels;

@@ -24,11 +24,17 @@ LogicalResult IntegerMatMulEmitter::findLhs() {
     return success();
   }
   evaluatesLhs = true;
-  lhsScratch = makeScratch(builder, loc, builder.getI8Type(), gridTiling.blockRows * kPackedDepth);
+  if (blocks) {
+    packedDepth = llvm::alignTo(blocks->layout.rows, context.target.lanes(8)); // blocks stand anywhere in it
+  }
+  lhsScratch = makeScratch(builder, loc, builder.getI8Type(), gridTiling.blockRows * packedDepth);
   return success();
 }
 
 LogicalResult IntegerMatMulEmitter::findRhs() {
+  if (blocks) {
+    return success();
+  }
   nn::PanelAttr panel = getPanel(context, problem.rhs);
   if (!panel) {
     rhsScratch = makeScratch(builder, loc, builder.getI8Type(), kPackedDepth * tiling.columns());
@@ -64,7 +70,7 @@ LogicalResult IntegerMatMulEmitter::findZeros() {
   if (needsRowSums) {
     rowSums = makeScratch(builder, loc, builder.getI32Type(), gridTiling.blockRows);
   }
-  if (needsColumnSums && !panelWidth) {
+  if (needsColumnSums && !panelWidth && !blocks) {
     columnSums = makeScratch(builder, loc, builder.getI32Type(), tiling.columns());
   }
   if (needsColumnSums && isLhsZeroUniform) {
@@ -75,7 +81,7 @@ LogicalResult IntegerMatMulEmitter::findZeros() {
 
 MatrixRef IntegerMatMulEmitter::getLhs(const MatMulGrid::Task &task, Value firstDepth) {
   if (evaluatesLhs) {
-    return {lhsScratch, zeroIndex(), math().constant(kPackedDepth), math().constant(1)};
+    return {lhsScratch, zeroIndex(), math().constant(packedDepth), math().constant(1)};
   }
   OpFoldResult rowStride = *std::prev(lhs.strides.end(), 2);
   OpFoldResult offset = getBatchOffset(builder, loc, lhs, task.batchIndex);
@@ -105,7 +111,7 @@ void IntegerMatMulEmitter::packLhs(const MatMulGrid::Task &task, Value firstDept
       Value mask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().sub(depth, k)));
       Value bytes = evaluate(problem.lhs, lhsDims, task, math().add(task.firstRow, row),
                              math().add(firstDepth, k), lanes, mask);
-      OpFoldResult place = math().add(math().mul(row, math().constant(kPackedDepth)), k);
+      OpFoldResult place = math().add(math().mul(row, math().constant(packedDepth)), k);
       vector::StoreOp::create(builder, loc, bytes, lhsScratch, ValueRange{math().value(place)});
     });
   });

@@ -48,8 +48,9 @@ namespace {
 class ByteTileEmitter {
 public:
   ByteTileEmitter(OpBuilder &builder, Location loc, const TargetSpec &target, const RegisterTile &tile,
-                  const ByteRows *lhs, const MatrixRef &rhs, const PrefetchStream &prefetch = {})
-      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), prefetch(prefetch),
+                  const ByteRows *lhs, const MatrixRef &rhs, const PrefetchStream &prefetch = {},
+                  const ListedGroups *list = nullptr)
+      : builder(builder), loc(loc), tile(tile), lhs(lhs), rhs(rhs), prefetch(prefetch), list(list),
         hasDot(hasByteDot(target)), parts(hasDot ? 1 : 2),
         sumType(VectorType::get({tile.lanes}, builder.getI32Type())),
         isOffset(hasDot && lhs && lhs->isSigned) {
@@ -77,7 +78,25 @@ public:
     return finish(sums);
   }
 
+  SmallVector<Value> emitList() {
+    IndexMath math{builder, loc};
+    SmallVector<Value> sums(tile.chains * tile.sums() * parts + (isOffset ? tile.vectors : 0), zero);
+    return finish(emitLoop(math.constant(0), list->count, tile.unroll, sums));
+  }
+
 private:
+  /// Where the left-hand side is read for step number `step` behind `group`.
+  OpFoldResult getLhsStart(Value group, int64_t step) {
+    IndexMath math{builder, loc};
+    OpFoldResult place = math.add(group, math.constant(step));
+    if (list) {
+      Value listed = memref::LoadOp::create(builder, loc, list->places,
+                                            ValueRange{math.value(math.add(list->first, place))});
+      place = arith::IndexCastUIOp::create(builder, loc, builder.getIndexType(), listed).getResult();
+    }
+    return math.add(lhs->matrix.offset, math.mul(place, math.constant(kByteGroup)));
+  }
+
   SmallVector<Value> emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, ArrayRef<Value> sums) {
     IndexMath math{builder, loc};
     auto body = [&](OpBuilder &, Location, Value group, ValueRange carried) {
@@ -96,9 +115,11 @@ private:
   void emitSteps(Value group, int64_t count, MutableArrayRef<Value> sums) {
     IndexMath math{builder, loc};
     OpFoldResult rhsStart = math.add(rhs.offset, math.mul(group, rhs.rowStride));
-    OpFoldResult lhsStart =
-        lhs ? math.add(lhs->matrix.offset, math.mul(group, math.constant(kByteGroup))) : OpFoldResult();
+    OpFoldResult lhsStart = lhs && !list ? getLhsStart(group, 0) : OpFoldResult();
     for (int64_t step = 0; step < count; ++step) {
+      if (list) {
+        lhsStart = getLhsStart(group, step);
+      }
       SmallVector<Value> columns;
       for (int64_t vector = 0; vector < tile.vectors; ++vector) {
         for (int64_t part = 0; part < parts; ++part) {
@@ -111,7 +132,7 @@ private:
       for (int64_t row = 0; row < tile.rows; ++row) {
         Value bytes;
         if (lhs) {
-          OpFoldResult ahead = math.add(rowOffsets[row], math.constant(step * kByteGroup));
+          OpFoldResult ahead = math.add(rowOffsets[row], math.constant(list ? 0 : step * kByteGroup));
           bytes = loadBytes(math.value(math.add(lhsStart, ahead)));
         } else {
           bytes = getSplat(1);
@@ -234,6 +255,8 @@ private:
   const ByteRows *lhs;
   const MatrixRef &rhs;
   PrefetchStream prefetch;
+  /// Null: all groups.
+  const ListedGroups *list;
   bool hasDot;
   int64_t parts;
   VectorType sumType;
@@ -255,6 +278,12 @@ SmallVector<Value> cpu::emitIntegerTile(OpBuilder &builder, Location loc, const 
     sum = arith::AddIOp::create(builder, loc, before, sum);
   }
   return sums;
+}
+
+SmallVector<Value> cpu::emitListedTile(OpBuilder &builder, Location loc, const TargetSpec &target,
+                                       const RegisterTile &tile, const ByteRows &lhs, const MatrixRef &rhs,
+                                       const ListedGroups &groups) {
+  return ByteTileEmitter(builder, loc, target, tile, &lhs, rhs, /*prefetch=*/{}, &groups).emitList();
 }
 
 SmallVector<Value> cpu::emitColumnSums(OpBuilder &builder, Location loc, const TargetSpec &target,

@@ -30,6 +30,20 @@ struct ByteRows {
   bool isSigned;
 };
 
+/// Groups of rows that stand in a list, as the blocks of a pack::BlocksAttr: the right-hand side has those
+/// from number `first` on, and the left-hand side is read at their places. `places` are i16, without sign.
+/// There are a multiple of RegisterTile::unroll of them.
+struct ListedGroups {
+  mlir::Value places;
+  mlir::OpFoldResult first, count;
+};
+
+/// The sums of a register tile over the groups of a list; see emitIntegerTile.
+llvm::SmallVector<mlir::Value> emitListedTile(mlir::OpBuilder &builder, mlir::Location loc,
+                                              const TargetSpec &target, const RegisterTile &tile,
+                                              const ByteRows &lhs, const MatrixRef &rhs,
+                                              const ListedGroups &groups);
+
 /// The sums of a register tile over `depth` bytes, a multiple of kByteGroup, added to `init`: exact for all
 /// operands, up to what wraps in 32 bits. `prefetch` counts bytes where others count elements.
 llvm::SmallVector<mlir::Value> emitIntegerTile(mlir::OpBuilder &builder, mlir::Location loc,

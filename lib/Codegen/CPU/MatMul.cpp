@@ -6,6 +6,8 @@
 
 #include "MatMulEmitter.h"
 
+#include "BlockMatMul.h"
+
 #include "lathe/Codegen/Math/Emitter.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -191,6 +193,9 @@ static FailureOr<TaskSplit> splitMatMul(EmitContext &context) {
   if (isOnBytes(*problem)) {
     return splitIntegerMatMul(context, *problem);
   }
+  if (std::optional<BlockMatrix> blocks = BlockMatrix::find(context, problem->rhs)) {
+    return splitBlockMatMul(context, *problem, *blocks);
+  }
   Factors factors = getFactors(*problem);
   MatMulGrid grid(context, *problem, getGridTiling(context.target, factors),
                   getGrainOperations(context.target, factors), getElementBytes(factors));
@@ -203,8 +208,13 @@ static LogicalResult emitMatMul(EmitContext &context) {
   if (failed(problem)) {
     return failure();
   }
-  return isOnBytes(*problem) ? emitIntegerMatMul(context, *problem)
-                             : MatMulEmitter(context, *problem, getFactors(*problem)).emit();
+  if (isOnBytes(*problem)) {
+    return emitIntegerMatMul(context, *problem);
+  }
+  if (std::optional<BlockMatrix> blocks = BlockMatrix::find(context, problem->rhs)) {
+    return emitBlockMatMul(context, *problem, *blocks);
+  }
+  return MatMulEmitter(context, *problem, getFactors(*problem)).emit();
 }
 
 cpu::Emitter cpu::getMatMulEmitter() { return {splitMatMul, emitMatMul}; }

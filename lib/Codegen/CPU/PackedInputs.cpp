@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Packed tensors in kernels that do not read their panels: decoded element by element.
+/// Packed tensors in kernels that do not read their panels or blocks: decoded element by element.
 
+#include "BlockMatMul.h"
 #include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
@@ -19,7 +20,8 @@ void cpu::expandPackedInputs(func::FuncOp kernel) {
   for (auto decode : llvm::make_early_inc_range(body.getOps<pack::DecodeOp>())) {
     auto input = decode.getX().getDefiningOp<kernel::InputOp>();
     auto argument = cast<BlockArgument>(input.getBytes());
-    if (kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr)) {
+    if (kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr) ||
+        readsBlocks(kernel, decode)) {
       continue;
     }
     OpBuilder builder(decode);

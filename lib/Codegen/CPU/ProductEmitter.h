@@ -61,9 +61,10 @@ protected:
   void emitTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const MatrixRef &lhsRows,
                  const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::OpFoldResult padded, int64_t group,
                  mlir::Value isFirst);
-  virtual void emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns,
-                               const MatrixRef &lhsRows, const MatrixRef &rhsRows, mlir::OpFoldResult depth,
-                               mlir::Value isFirst) = 0;
+  /// The part of emitTiles, for those that call it, that is not on matrix registers.
+  virtual void emitVectorTiles(const MatMulGrid::Task & /*task*/, const ColumnTile & /*columns*/,
+                               const MatrixRef & /*lhsRows*/, const MatrixRef & /*rhsRows*/,
+                               mlir::OpFoldResult /*depth*/, mlir::Value /*isFirst*/) {}
   /// Calls `full` for tiles of the full height, and `rest` for one of exactly the height that is left.
   void emitHeights(mlir::OpFoldResult rows, llvm::function_ref<void(mlir::OpFoldResult done)> full,
                    llvm::function_ref<void(int64_t height, mlir::Value row)> rest);

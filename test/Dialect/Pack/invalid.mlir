@@ -1,6 +1,6 @@
 // RUN: lathe-opt %s --split-input-file --verify-diagnostics
 
-// expected-error@+1 {{expects elements of f32, but they are 'f16'}}
+// expected-error@+1 {{expects elements that #pack.bf16 stores, but they are 'f16'}}
 func.func private @elements(!pack.tensor<4x8xf16, #pack.bf16>)
 
 // -----
@@ -182,5 +182,74 @@ nn.weight private @w : tensor<2x2xf32> = dense<0.0>
 func.func @type_of_use() {
   // expected-error@+1 {{expects the type of @w, 'tensor<2x2xf32>', but it is '!pack.tensor<2x2xf32, #pack.bf16>'}}
   %0 = nn.weight_use @w : !pack.tensor<2x2xf32, #pack.bf16>
+  return
+}
+
+// -----
+
+// expected-error@+1 {{expects blocks of 1 to 1024 rows and columns, but they are 0 x 4}}
+func.func private @no_block(!pack.tensor<64x64xf32, #pack.blocks<rows = 0, columns = 4, count = 8>>)
+
+// -----
+
+// expected-error@+1 {{expects room for 1 to 2^31 elements in blocks, but it is for 0 blocks of 1 x 4}}
+func.func private @no_room(!pack.tensor<64x64xf32, #pack.blocks<rows = 1, columns = 4, count = 0>>)
+
+// -----
+
+// expected-error@+1 {{expects a matrix for blocks, but it is 'tensor<64xf32>'}}
+func.func private @blocks_of_vector(!pack.tensor<64xf32, #pack.blocks<rows = 1, columns = 4, count = 8>>)
+
+// -----
+
+// expected-error@+1 {{expects at most 65536 rows of blocks, but there are 65537}}
+func.func private @many_blocks(!pack.tensor<65537x4xf32, #pack.blocks<rows = 1, columns = 4, count = 8>>)
+
+// -----
+
+// expected-error@+1 {{expects elements that #pack.blocks<rows = 1, columns = 4, count = 8> stores, but they are 'f16'}}
+func.func private @blocks_of_halves(!pack.tensor<64x64xf16, #pack.blocks<rows = 1, columns = 4, count = 8>>)
+
+// -----
+
+// expected-error@+1 {{expects 1 to 999 zeros of a thousand elements, but they are 1000}}
+func.func private @all_zeros() attributes {pack.sparsity = #pack.sparsity<block, zeros = 1000>}
+
+// -----
+
+// expected-error@+1 {{expects 500 zeros of a thousand elements, as two of four are, but they are 750}}
+func.func private @three_of_four() attributes {pack.sparsity = #pack.sparsity<two_of_four, zeros = 750>}
+
+// -----
+
+// expected-error@+1 {{expects a sparsity as pack.sparsity, but it is #pack.bf16}}
+func.func private @no_sparsity() attributes {pack.sparsity = #pack.bf16}
+
+// -----
+
+// expected-error@+1 {{expects a format of blocks as pack.blocks, but it is #pack.bf16}}
+func.func private @no_blocks() attributes {pack.blocks = #pack.bf16}
+
+// -----
+
+func.func @prune_vector(%x: tensor<64xf32>) {
+  // expected-error@+1 {{expects a matrix of f32, but it is 'tensor<64xf32>'}}
+  %0 = pack.prune %x <block, zeros = 500> blocks(1 x 4) : tensor<64xf32>
+  return
+}
+
+// -----
+
+func.func @prune_nothing(%x: tensor<64x64xf32>) {
+  // expected-error@+1 {{expects blocks of at least one element, but they are 0 x 4}}
+  %0 = pack.prune %x <block, zeros = 500> blocks(0 x 4) : tensor<64x64xf32>
+  return
+}
+
+// -----
+
+func.func @prune_norms(%x: tensor<64x32xf32>, %n: tensor<32xf32>) {
+  // expected-error@+1 {{expects norms of type 'tensor<64xf32>' for 'tensor<64x32xf32>', but they are 'tensor<32xf32>'}}
+  %0 = pack.prune %x <block, zeros = 500> blocks(1 x 4) norms(%n : tensor<32xf32>) : tensor<64x32xf32>
   return
 }

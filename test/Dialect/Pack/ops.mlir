@@ -74,3 +74,19 @@ func.func @request(%x: tensor<4x64xf32>) -> tensor<4x96xf32> {
   %y = nn.matmul %x, %w {pack.format = #pack.int4<group = 32>} : tensor<4x64xf32>, tensor<64x96xf32> -> tensor<4x96xf32>
   return %y : tensor<4x96xf32>
 }
+
+// CHECK-LABEL: func @prune
+// CHECK:         pack.prune %{{.*}} <block, zeros = 750> blocks(1 x 4) : tensor<64x96xf32>
+// CHECK:         pack.prune %{{.*}} <two_of_four, zeros = 500> blocks(1 x 1) norms(%{{.*}} : tensor<64xf32>) : tensor<64x96xf32>
+func.func @prune(%x: tensor<64x96xf32>, %n: tensor<64xf32>) -> (tensor<64x96xf32>, tensor<64x96xf32>) {
+  %0 = pack.prune %x <block, zeros = 750> blocks(1 x 4) : tensor<64x96xf32>
+  %1 = pack.prune %x <two_of_four, zeros = 500> blocks(1 x 1) norms(%n : tensor<64xf32>) : tensor<64x96xf32>
+  return %0, %1 : tensor<64x96xf32>, tensor<64x96xf32>
+}
+
+// CHECK-LABEL: func @blocks
+// CHECK:         pack.decode %{{.*}} : !pack.tensor<64x96xi8, #pack.blocks<rows = 4, columns = 32, count = 21>> -> tensor<64x96xi8>
+func.func @blocks(%p: !pack.tensor<64x96xi8, #pack.blocks<rows = 4, columns = 32, count = 21>>) -> tensor<64x96xi8> {
+  %w = pack.decode %p : !pack.tensor<64x96xi8, #pack.blocks<rows = 4, columns = 32, count = 21>> -> tensor<64x96xi8>
+  return %w : tensor<64x96xi8>
+}

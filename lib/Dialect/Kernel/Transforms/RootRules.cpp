@@ -211,7 +211,7 @@ bool kernel::isView(Operation *op) {
   // A product decodes its right-hand side as it goes; others read what is decoded.
   if (isa<pack::DecodeOp>(op)) {
     return llvm::all_of(op->getUses(), [](OpOperand &use) {
-      return isa<nn::MatMulOp>(use.getOwner()) && use.getOperandNumber() == 1;
+      return isa<nn::MatMulOp, nn::IntegerMatMulOp>(use.getOwner()) && use.getOperandNumber() == 1;
     });
   }
   return isa<nn::ReshapeOp, nn::TransposeOp, nn::ExpandOp>(op);

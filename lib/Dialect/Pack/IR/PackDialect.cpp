@@ -74,6 +74,18 @@ LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribut
     }
     return success();
   }
+  if (attribute.getName() == kSparsityAttr) {
+    return isa<SparsityAttr>(attribute.getValue()) ? success()
+                                                   : op->emitOpError()
+                                                         << "expects a sparsity as " << kSparsityAttr
+                                                         << ", but it is " << attribute.getValue();
+  }
+  if (attribute.getName() == kBlocksAttr) {
+    return isa<BlocksAttr>(attribute.getValue()) ? success()
+                                                 : op->emitOpError()
+                                                       << "expects a format of blocks as " << kBlocksAttr
+                                                       << ", but it is " << attribute.getValue();
+  }
   if (attribute.getName() != kFormatAttr) {
     return op->emitOpError() << "has an attribute that the pack dialect does not know, "
                              << attribute.getName();
@@ -117,8 +129,8 @@ void PackedTensorType::print(AsmPrinter &printer) const {
 
 LogicalResult PackedTensorType::verify(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> shape,
                                        Type elementType, FormatAttrInterface format) {
-  if (!elementType.isF32()) {
-    return emitError() << "expects elements of f32, but they are " << elementType;
+  if (!format.takesElements(elementType)) {
+    return emitError() << "expects elements that " << format << " stores, but they are " << elementType;
   }
   int64_t count = 1;
   for (int64_t size : shape) {

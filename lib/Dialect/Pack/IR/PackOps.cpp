@@ -83,8 +83,8 @@ std::string pack::toText(Attribute format) {
   return text;
 }
 
-std::optional<std::string> pack::findUnencodable(FormatAttrInterface format,
-                                                 const nn::ConstantTensor &tensor) {
+/// The largest magnitude of f32 elements, and how many are not finite.
+static std::pair<float, int64_t> measure(const nn::ConstantTensor &tensor) {
   constexpr int64_t kChunk = 4096;
   std::vector<float> chunk(kChunk);
   int64_t elements = tensor.getType().getNumElements(), notFinite = 0;
@@ -97,8 +97,29 @@ std::optional<std::string> pack::findUnencodable(FormatAttrInterface format,
       largest = std::max(largest, std::fabs(value));
     }
   }
-  if (notFinite) {
-    return std::to_string(notFinite) + " of its " + std::to_string(elements) + " elements are not finite";
+  return {largest, notFinite};
+}
+
+static std::optional<std::string> describeNotFinite(const nn::ConstantTensor &tensor, int64_t count) {
+  if (count == 0) {
+    return std::nullopt;
+  }
+  return std::to_string(count) + " of its " + std::to_string(tensor.getType().getNumElements()) +
+         " elements are not finite";
+}
+
+std::optional<std::string> pack::findNotFinite(const nn::ConstantTensor &tensor) {
+  return describeNotFinite(tensor, measure(tensor).second);
+}
+
+std::optional<std::string> pack::findUnencodable(FormatAttrInterface format,
+                                                 const nn::ConstantTensor &tensor) {
+  if (!tensor.getType().getElementType().isF32()) {
+    return format.findObstacle(tensor);
+  }
+  auto [largest, count] = measure(tensor);
+  if (std::optional<std::string> notFinite = describeNotFinite(tensor, count)) {
+    return notFinite;
   }
   if (largest > format.getLimit()) {
     std::string text;
@@ -106,7 +127,7 @@ std::optional<std::string> pack::findUnencodable(FormatAttrInterface format,
                                    << ", the limit is " << llvm::format("%.9g", format.getLimit());
     return text;
   }
-  return std::nullopt;
+  return format.findObstacle(tensor);
 }
 
 //===----------------------------------------------------------------------===//
@@ -167,4 +188,36 @@ OpFoldResult ComponentOp::fold(FoldAdaptor) {
 
 llvm::Expected<Parts> ComponentOp::evaluate(ArrayRef<Parts> operands) {
   return Parts{operands.front()[getIndex()]};
+}
+
+//===----------------------------------------------------------------------===//
+// prune
+//===----------------------------------------------------------------------===//
+
+LogicalResult PruneOp::verify() {
+  auto type = cast<RankedTensorType>(getX().getType());
+  if (!type.getElementType().isF32() || type.getRank() < 2) {
+    return emitOpError() << "expects a matrix of f32, but it is " << type;
+  }
+  if (int64_t(getRows()) < 1 || int64_t(getColumns()) < 1) {
+    return emitOpError() << "expects blocks of at least one element, but they are " << int64_t(getRows())
+                         << " x " << int64_t(getColumns());
+  }
+  if (Value norms = getNorms()) {
+    auto expected = RankedTensorType::get({getMatrixRows(type)}, type.getElementType());
+    if (norms.getType() != expected) {
+      return emitOpError() << "expects norms of type " << expected << " for " << type << ", but they are "
+                           << norms.getType();
+    }
+  }
+  return success();
+}
+
+llvm::Expected<Parts> PruneOp::evaluate(ArrayRef<Parts> operands) {
+  Pruning pruning{getSparsity(), int64_t(getRows()), int64_t(getColumns()), {}};
+  if (operands.size() > 1) {
+    pruning.norms.resize(operands[1].front().getType().getNumElements());
+    operands[1].front().copy(0, pruning.norms.size(), reinterpret_cast<char *>(pruning.norms.data()));
+  }
+  return Parts{prune(operands.front().front(), pruning)};
 }

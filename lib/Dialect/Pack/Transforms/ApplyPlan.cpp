@@ -8,6 +8,7 @@
 #include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 
 #include "PlanLayers.h"
+#include "PlanSparsity.h"
 #include "PlanStats.h"
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
@@ -151,6 +152,9 @@ FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weig
   bool hasEntry = false;
   for (const std::string &name : names) {
     const PlanEntry *entry = entries.lookup(name);
+    if (entry && entry->format.empty()) {
+      entry = nullptr; // it speaks of zeros alone
+    }
     hasEntry |= entry != nullptr;
     Wish wish{entry ? StringRef(entry->format) : StringRef(plan.format), entry};
     if (common && common->format != wish.format) {
@@ -289,14 +293,15 @@ void PlanApplier::remarkUnfolded(Operation *op) {
 void PlanApplier::remarkUnused() {
   for (auto [entries, kind] : {std::pair(&plan.weights, "weight"), std::pair(&plan.nodes, "node")}) {
     for (const PlanEntry &entry : *entries) {
-      if (!used.contains(&entry) && entry.format != keptFormat) {
+      const std::string &requested = entry.format.empty() ? entry.sparsity : entry.format;
+      if (!used.contains(&entry) && requested != keptFormat) {
         emitRemark(NameLoc::get(StringAttr::get(module.getContext(), entry.name)))
-            << "[" << kPass << "] missed: the " << kind << " is not stored as " << entry.format
+            << "[" << kPass << "] missed: the " << kind << " is not stored as " << requested
             << ": no product or lookup has come of it";
         if (refused) {
           RefusedRequest &request = refused->emplace_back();
           (StringRef(kind) == "weight" ? request.names : request.nodes) = {entry.name};
-          request.requested = entry.format;
+          request.requested = requested;
           request.reason = "no product or lookup has come of it";
         }
       }
@@ -306,6 +311,10 @@ void PlanApplier::remarkUnused() {
 
 LogicalResult PlanApplier::run() {
   if (failed(readFormats()) || (main && failed(applyToLayers(main, plan, stats, skipped)))) {
+    return failure();
+  }
+  auto isSkipped = [&](Operation *op) { return skipped.contains(op); };
+  if (failed(applySparsity(module, plan, isSkipped, refused))) {
     return failure();
   }
   if (plan.format.empty() && plan.math.empty() && plan.weights.empty() && plan.nodes.empty()) {

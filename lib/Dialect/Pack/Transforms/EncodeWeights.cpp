@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
+#include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
@@ -24,7 +25,7 @@ static constexpr llvm::StringLiteral kPass = "pack-encode-weights";
 
 /// The operand of which an op asks that it be stored in another format.
 static OpOperand *getWeightOperand(Operation *op) {
-  return isa<nn::MatMulOp>(op) ? &op->getOpOperand(1) : nullptr;
+  return isa<nn::MatMulOp, nn::IntegerMatMulOp>(op) ? &op->getOpOperand(1) : nullptr;
 }
 
 static FormatAttrInterface getRequest(Operation *op) {
@@ -46,8 +47,8 @@ static int64_t getBytes(PackedTensorType type) {
 
 /// What the format says against tensors of this type, if anything.
 static std::optional<std::string> findUnfit(FormatAttrInterface format, RankedTensorType type, Location loc) {
-  if (!type.getElementType().isF32()) {
-    return toText(format) + " stores f32, but its weight is " + toText(TypeAttr::get(type));
+  if (!format.takesElements(type.getElementType())) {
+    return toText(format) + " does not store elements of its weight, " + toText(TypeAttr::get(type));
   }
   std::string reason;
   ScopedDiagnosticHandler handler(loc.getContext(), [&](Diagnostic &diagnostic) {

@@ -298,6 +298,9 @@ llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
   }
   Quantized left = isStatic ? quantizeRange(x, *range, attribute) : quantizeRows(x, *axes);
   Value sums = buildSums(builder, op, left.codes, right->codes, left.zero);
+  if (Attribute blocks = op->getAttr(PackDialect::kBlocksAttr)) {
+    sums.getDefiningOp()->setAttr(PackDialect::kFormatAttr, blocks);
+  }
   Value real = nn::buildCast(builder, loc, sums, builder.getF32Type());
   real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, left.scale);
   real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, right->scale);
@@ -326,6 +329,7 @@ void Quantizer::run() {
       op->removeAttr(PackDialect::kFormatAttr);
       op->removeAttr(PackDialect::kRangeAttr);
       op->removeAttr(PackDialect::kGramAttr);
+      op->removeAttr(PackDialect::kBlocksAttr);
     }
   }
 }

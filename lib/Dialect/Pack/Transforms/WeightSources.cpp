@@ -3,6 +3,8 @@
 
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
+#include "lathe/Plan/Sparsity.h"
+
 #include "mlir/AsmParser/AsmParser.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -84,6 +86,23 @@ Value pack::buildEncode(OpBuilder &body, Location loc, PackedTensorType type, Va
     sums = nn::WeightUseOp::create(body, loc, weight.getTensorType(), gram);
   }
   return EncodeOp::create(body, loc, type, x, sums);
+}
+
+SmallVector<SparsityRequest> pack::collectSparsityRequests(ModuleOp module) {
+  SymbolTable symbols(module);
+  SmallVector<SparsityRequest> requests;
+  module.walk([&](Operation *op) {
+    if (auto sparsity = op->getAttrOfType<SparsityAttr>(PackDialect::kSparsityAttr)) {
+      if (nn::WeightOp weight = getWeight(op, symbols)) {
+        requests.push_back({op, weight, sparsity});
+      }
+    }
+  });
+  return requests;
+}
+
+std::string pack::sparsityText(SparsityAttr sparsity) {
+  return PlanSparsity{PlanSparsity::Pattern(sparsity.getPattern()), sparsity.getZeros()}.str();
 }
 
 std::string pack::formatText(FormatAttrInterface format) {

@@ -89,7 +89,7 @@ func.func @not_smaller(%x: tensor<4x2xf32>) -> tensor<4x8xf32> {
 nn.weight private @w : tensor<64x8xf16> = dense<1.0>
 func.func @other_elements(%x: tensor<4x64xf16>) -> tensor<4x8xf16> {
   %w = nn.weight_use @w : tensor<64x8xf16>
-  // expected-remark@+1 {{missed: not stored as #pack.bf16: #pack.bf16 stores f32, but its weight is tensor<64x8xf16>}}
+  // expected-remark@+1 {{missed: not stored as #pack.bf16: #pack.bf16 does not store elements of its weight, tensor<64x8xf16>}}
   %0 = nn.matmul %x, %w {pack.format = #pack.bf16} : tensor<4x64xf16>, tensor<64x8xf16> -> tensor<4x8xf16>
   return %0 : tensor<4x8xf16>
 }

@@ -9,9 +9,12 @@
 
 #include "lathe/Dialect/NN/Evaluate/EvaluableOp.h"
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/Pack/IR/Blocks.h"
 #include "lathe/Dialect/Pack/IR/Panels.h"
 
 #include "mlir/IR/Diagnostics.h"
+
+#include <vector>
 
 #include "lathe/Dialect/Pack/IR/PackDialect.h.inc"
 #include "lathe/Dialect/Pack/IR/PackEnums.h.inc"
@@ -31,8 +34,21 @@ namespace lathe::pack {
 /// Why `tensor` cannot be encoded: its elements, read from front to back. Nothing if it can.
 std::optional<std::string> findUnencodable(FormatAttrInterface format, const nn::ConstantTensor &tensor);
 
+/// How many elements of `tensor`, f32, are not finite, in words; nothing if all are.
+std::optional<std::string> findNotFinite(const nn::ConstantTensor &tensor);
+
 /// The bytes of a packed tensor whose components lie one after the other.
 int64_t getComponentBytes(PackedTensorType type);
+
+/// What pack.prune does.
+struct Pruning {
+  SparsityAttr sparsity;
+  /// Of a block.
+  int64_t rows, columns;
+  /// Of rows of the matrix; may be empty.
+  std::vector<float> norms;
+};
+nn::ConstantTensor prune(const nn::ConstantTensor &tensor, const Pruning &pruning);
 
 /// A format as it is written in IR.
 std::string toText(mlir::Attribute format);

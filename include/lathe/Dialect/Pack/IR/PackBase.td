@@ -17,14 +17,16 @@ def Pack_Dialect : Dialect {
   let cppNamespace = "::lathe::pack";
   let summary = "weights stored in fewer bytes";
   let description = [{
-    A *format* is an attribute that says how a tensor of f32 is stored; `!pack.tensor<768x3072xf32, #pack.int4<group = 32>>`
+    A *format* is an attribute that says how a tensor is stored, mostly one of f32; `!pack.tensor<768x3072xf32, #pack.int4<group = 32>>`
     is such a tensor. `pack.encode` makes one when the artifact is written, within the body of an `nn.weight`, and
     `pack.decode` makes it a tensor again: kernels that know the format do that in registers, others element by element.
 
     Ops on tensors stay what they are. What they are to be stored in is asked for by the attribute `pack.format` on the op
     that reads a weight; the passes of this dialect do it or say why not. `pack.range`, two numbers, says between which
-    elements of the other operand lie, for formats that quantize it. `pack.migrate` has factors for the channels of that operand, which pack-migrate-scales moves into the
-    weight; `pack.gram` names a weight that holds the sum of x^T x over rows x of it, by which `pack.encode` compensates.
+    elements of the other operand lie, for formats that quantize it. `pack.migrate` has factors for the channels of that
+    operand, which pack-migrate-scales moves into the weight; `pack.gram` names a weight that holds the sum of x^T x over rows
+    x of it, by which `pack.encode` compensates. `pack.sparsity` asks for zeros in the weight, and `pack.blocks` says in which
+    blocks those that are left are worth storing, in the type that the other attributes give them.
   }];
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
@@ -41,6 +43,10 @@ def Pack_Dialect : Dialect {
     static constexpr llvm::StringLiteral kMigrateAttr = "pack.migrate";
     /// The same: the `nn.weight` that holds x^T x, [K, K], summed over rows x of its left operand.
     static constexpr llvm::StringLiteral kGramAttr = "pack.gram";
+    /// Attribute of an op: which elements of its weight are to become zero.
+    static constexpr llvm::StringLiteral kSparsityAttr = "pack.sparsity";
+    /// Attribute of an op beside a format of quantized activations: the blocks in which its weight's codes are stored.
+    static constexpr llvm::StringLiteral kBlocksAttr = "pack.blocks";
   }];
 }
 
@@ -48,7 +54,8 @@ def Pack_TensorType : TypeDef<Pack_Dialect, "PackedTensor", [DeclareTypeInterfac
   let mnemonic = "tensor";
   let summary = "a tensor stored in a format";
   let description = [{
-    A tensor of static shape of the elements given, which are f32, stored as the components that the format names.
+    A tensor of static shape, stored as the components that the format names. The elements given are f32, or what else the
+    format takes.
 
     Example: `!pack.tensor<768x3072xf32, #pack.int4<group = 32>>`
   }];

@@ -83,4 +83,54 @@ def Pack_Int2Attr : Pack_GroupedFormat<"Int2", "int2", 2>;
 def Pack_Int4Attr : Pack_GroupedFormat<"Int4", "int4", 4>;
 def Pack_Int8GroupsAttr : Pack_GroupedFormat<"Int8Groups", "int8_groups", 8>;
 
+def Pack_BlocksAttr : AttrDef<Pack_Dialect, "Blocks", [DeclareAttrInterfaceMethods<
+    Pack_FormatInterface, ["takesElements", "findObstacle", "getBlockLayout"]>]> {
+  let mnemonic = "blocks";
+  let summary = "those blocks of a matrix that are not zero";
+  let description = [{
+    A matrix, of f32 or i8, is cut into blocks of `rows` x `columns`; in a tensor of more dimensions, those before the last
+    count as rows. Blocks that hold anything but zeros are stored, `count` of them at most. The components are
+
+    - `starts`, i32 [ceil(N / columns) + 1]: where the blocks of each column of blocks begin, in the order of their rows. Each
+      column's are filled up to a multiple of 4, by zeros at the place of its last block;
+    - `places`, ui16 [count]: a block's row, counted in blocks;
+    - `values`, of the tensor's type, [count, columns, rows];
+    - `sums`, i32 [ceil(N / columns) * columns], of a matrix of i8 only: the sums of its columns.
+
+    Nothing is lost but the sign of zeros.
+
+    Examples: `#pack.blocks<rows = 1, columns = 4, count = 36864>`, `#pack.blocks<rows = 4, columns = 32, count = 288>`
+  }];
+  let parameters = (ins "int64_t":$rows, "int64_t":$columns, "int64_t":$count);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The most blocks that are stored for `count` that are not zero: each column is filled up.
+    static int64_t getRoom(int64_t count, int64_t columnBlocks);
+    /// The format for blocks of this size with room for all that are in `tensor`.
+    static BlocksAttr getFor(const nn::ConstantTensor &tensor, int64_t rows, int64_t columns);
+  }];
+}
+
+def Pack_Pattern : I32EnumAttr<"ZeroPattern", "which elements of a matrix become zero together", [
+    I32EnumAttrCase<"Unstructured", 0, "unstructured">, I32EnumAttrCase<"Block", 1, "block">,
+    I32EnumAttrCase<"TwoOfFour", 2, "two_of_four">]> {
+  let cppNamespace = "::lathe::pack";
+  let genSpecializedAttr = 0;
+}
+
+def Pack_SparsityAttr : AttrDef<Pack_Dialect, "Sparsity"> {
+  let mnemonic = "sparsity";
+  let summary = "how many elements of a matrix are to become zero, and in which pattern";
+  let description = [{
+    `zeros` of a thousand elements become zero: each by itself (`unstructured`), in blocks (`block`), or so that of four
+    consecutive rows of a column at least two are zero (`two_of_four`, of which `zeros` is 500).
+
+    Example: `#pack.sparsity<block, zeros = 750>`
+  }];
+  let parameters = (ins EnumParameter<Pack_Pattern>:$pattern, "int64_t":$zeros);
+  let assemblyFormat = "`<` $pattern `,` `zeros` `=` $zeros `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif // LATHE_PACK_FORMATS_TD

@@ -12,12 +12,15 @@ include "mlir/IR/OpBase.td"
 def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
   let cppNamespace = "::lathe::pack";
   let description = [{
-    A form in which a tensor of f32 is stored. It says what the components are, how they are made of the tensor, and how
+    A form in which a tensor, of f32 unless the format takes others, is stored. It says what the components are, how they are made of the tensor, and how
     the tensor is made of them again.
   }];
   let methods = [
+    InterfaceMethod<"Whether the format stores elements of this type.", "bool", "takesElements",
+    (ins "::mlir::Type":$element), "", [{ return element.isF32(); }]>,
     InterfaceMethod<[{
-      Whether a tensor of this type, which is static and f32, can be stored so; the error says why not.
+      Whether a tensor of this type, which is static and of elements that the format takes, can be stored so; the error says
+      why not.
     }], "::llvm::LogicalResult", "verifyTensor",
     (ins "::llvm::function_ref<::mlir::InFlightDiagnostic()>":$emitError, "::mlir::RankedTensorType":$type)>,
     InterfaceMethod<"The types of the components of a tensor that can be stored.",
@@ -29,6 +32,10 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
       Whether what the weight is multiplied with is rounded by a range that has to be known before, `pack.range`.
     }], "bool", "needsRange", (ins), "", [{ return false; }]>,
     InterfaceMethod<"No element may be larger than this, or smaller than its negative.", "float", "getLimit">,
+    InterfaceMethod<[{
+      Why a tensor whose elements are all finite and within the limit cannot be stored; nothing if it can.
+    }], "::std::optional<::std::string>", "findObstacle", (ins "const ::lathe::nn::ConstantTensor &":$tensor), "",
+    [{ return ::std::nullopt; }]>,
     InterfaceMethod<[{
       The components of `tensor`, whose elements are all finite and within the limit. Runs when artifacts are written: it
       is the same to the last bit on every machine, and needs no more memory than its result and a few rows.
@@ -50,6 +57,10 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
     InterfaceMethod<[{
       The panels in which kernels read a matrix of this type, if the format has such.
     }], "::std::optional<::lathe::pack::PanelLayout>", "getPanelLayout", (ins "::mlir::RankedTensorType":$type), "",
+    [{ return ::std::nullopt; }]>,
+    InterfaceMethod<[{
+      The blocks in which products read a matrix of this type, if that is how the format stores it.
+    }], "::std::optional<::lathe::pack::BlockLayout>", "getBlockLayout", (ins "::mlir::RankedTensorType":$type), "",
     [{ return ::std::nullopt; }]>,
     InterfaceMethod<[{
       Builds, in a kernel, what code number `position` of each of `words`, a vector of i32 as they lie in panels, stands for

@@ -93,4 +93,26 @@ def Pack_ComponentOp : Pack_Op<"component", [Pack_Evaluable]> {
   let hasFolder = 1;
 }
 
+def Pack_PruneOp : Pack_Op<"prune", [Pack_Evaluable, AllTypesMatch<["x", "result"]>]> {
+  let summary = "a matrix of which the least elements have become zero";
+  let description = [{
+    As many elements as `sparsity` says become zero: those of the least magnitude, or the blocks, of `rows` x `columns`, with
+    the least sum of magnitudes. With `norms`, one for each row of the matrix, a magnitude counts times its row's norm, and
+    columns (of blocks) are compared within themselves. Of equal ones, the first in memory stay. It is done while the artifact
+    is written, in the body of an `nn.weight`.
+
+    ```mlir
+    %p = pack.prune %w <block, zeros = 750> blocks(1 x 4) : tensor<64x96xf32>
+    %q = pack.prune %w <two_of_four, zeros = 500> blocks(1 x 1) norms(%n : tensor<64xf32>) : tensor<64x96xf32>
+    ```
+  }];
+  let arguments = (ins AnyStaticShapeTensor:$x, Pack_SparsityAttr:$sparsity, I64Attr:$rows,
+                       I64Attr:$columns, Optional<AnyStaticShapeTensor>:$norms);
+  let results = (outs AnyStaticShapeTensor:$result);
+  let assemblyFormat = [{
+    $x $sparsity `blocks` `(` $rows `x` $columns `)` (`norms` `(` $norms^ `:` type($norms) `)`)? attr-dict `:` type($x)
+  }];
+  let hasVerifier = 1;
+}
+
 #endif // LATHE_PACK_OPS_TD

@@ -46,6 +46,23 @@ def MigrateScalesPass : Pass<"pack-migrate-scales", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
+def PruneWeightsPass : Pass<"pack-prune-weights", "::mlir::ModuleOp"> {
+  let summary = "make zeros in weights where they are asked for, and use those that are there";
+  let description = [{
+    Where an op has an attribute `pack.sparsity`, its weight becomes one that is computed by `pack.prune`, and the op asks for
+    `#pack.blocks` of the size that the products of its type read; the attribute goes. With `find`, ops that ask for no zeros
+    but whose weights have many get the same blocks as they are.
+
+    What is refused is a remark: matrices of more rows, or fewer elements, than products read in blocks, other ops and
+    formats, and zeros so few that the product would take as long as it does (not with `force`, which is a remark, too). How
+    long it takes was measured, for blocks of every size and each share that is not zero.
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
+                 Option<"find", "find", "bool", /*default=*/"true", "use the zeros that weights have">,
+                 Option<"force", "force", "bool", /*default=*/"false", "prune also where products do not get faster">];
+  let dependentDialects = ["::lathe::pack::PackDialect"];
+}
+
 def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {
   let summary = "store weights in the formats that are asked for";
   let description = [{

@@ -37,6 +37,16 @@ llvm::SmallVector<Request> collectRequests(mlir::ModuleOp module);
 mlir::Value buildEncode(mlir::OpBuilder &body, mlir::Location loc, PackedTensorType type, mlir::Value x,
                         mlir::FlatSymbolRefAttr gram, const mlir::SymbolTable &symbols);
 
+/// An op that asks for zeros in its weight.
+struct SparsityRequest {
+  mlir::Operation *op;
+  nn::WeightOp weight;
+  SparsityAttr sparsity;
+};
+llvm::SmallVector<SparsityRequest> collectSparsityRequests(mlir::ModuleOp module);
+/// A sparsity as plans write it: "block:75%".
+std::string sparsityText(SparsityAttr sparsity);
+
 /// A format as plans write it: "int4<group = 32>" of `#pack.int4<group = 32>`.
 std::string formatText(FormatAttrInterface format);
 /// The reverse; null, and `why` filled, if there is no such format.

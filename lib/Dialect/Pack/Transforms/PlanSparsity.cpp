@@ -1,0 +1,136 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// What a plan says of zeros in weights, as attributes of the products that read them.
+
+#include "PlanSparsity.h"
+
+#include "lathe/Dialect/NN/Evaluate/Evaluator.h"
+#include "lathe/Dialect/NN/Transforms/Remarks.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
+#include "lathe/Plan/Sparsity.h"
+#include "lathe/Support/Diagnostics.h"
+#include "lathe/Support/Text.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+
+static constexpr llvm::StringLiteral kPass = "pack-prune-weights";
+
+namespace {
+
+class SparsityApplier {
+public:
+  SparsityApplier(ModuleOp module, const Plan &plan, std::vector<RefusedRequest> *refused)
+      : symbols(module), plan(plan), refused(refused) {}
+
+  LogicalResult applyTo(Operation *op, nn::WeightOp weight);
+
+private:
+  /// What entries of these names want; nothing of those that have none. Names that want nothing get the
+  /// default.
+  llvm::SetVector<StringRef> getWishes(ArrayRef<std::string> names, ArrayRef<PlanEntry> entries);
+  void refuse(Operation *op, nn::WeightOp weight, ArrayRef<StringRef> wishes);
+
+  SymbolTable symbols;
+  const Plan &plan;
+  std::vector<RefusedRequest> *refused;
+};
+
+} // namespace
+
+llvm::SetVector<StringRef> SparsityApplier::getWishes(ArrayRef<std::string> names,
+                                                      ArrayRef<PlanEntry> entries) {
+  llvm::SetVector<StringRef> wishes;
+  bool hasEntry = false;
+  for (const std::string &name : names) {
+    const auto *entry =
+        llvm::find_if(entries, [&](const PlanEntry &e) { return e.name == name && !e.sparsity.empty(); });
+    hasEntry |= entry != entries.end();
+    wishes.insert(entry == entries.end() ? StringRef(plan.sparsity) : StringRef(entry->sparsity));
+  }
+  return hasEntry ? wishes : llvm::SetVector<StringRef>();
+}
+
+void SparsityApplier::refuse(Operation *op, nn::WeightOp weight, ArrayRef<StringRef> wishes) {
+  auto text = [](StringRef wish) { return wish.empty() || wish == keptFormat ? StringRef("all") : wish; };
+  std::string reason =
+      "weights that have become one are to keep " + text(wishes[0]).str() + " and " + text(wishes[1]).str();
+  nn::remarkMissed(op, kPass, reason);
+  if (!refused) {
+    return;
+  }
+  RefusedRequest &request = refused->emplace_back();
+  request.requested = (wishes[0].empty() ? wishes[1] : wishes[0]).str();
+  request.reason = reason;
+  for (NodeOrigin &origin : originsOf(op->getLoc())) {
+    request.nodes.push_back(std::move(origin.name));
+  }
+  RankedTensorType type = weight.getTensorType();
+  request.bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
+  llvm::raw_string_ostream(request.became) << type.getElementType();
+  for (nn::WeightOp source : getSources(weight, symbols)) {
+    request.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
+    request.symbols.push_back(source.getSymName().str());
+  }
+}
+
+LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
+  std::vector<std::string> sources, nodes;
+  for (nn::WeightOp source : getSources(weight, symbols)) {
+    sources.push_back(source.getOnnxName().value_or("").str());
+  }
+  std::vector<NodeOrigin> origins = originsOf(op->getLoc());
+  for (NodeOrigin &origin : origins) {
+    if (origin.opType == origins.front().opType) {
+      nodes.push_back(origin.name);
+    }
+  }
+  llvm::SetVector<StringRef> byNode = getWishes(nodes, plan.nodes),
+                             byWeight = getWishes(sources, plan.weights);
+  for (const llvm::SetVector<StringRef> &wishes : {byNode, byWeight}) {
+    if (wishes.size() > 1) {
+      refuse(op, weight, wishes.getArrayRef());
+      return success();
+    }
+  }
+  if (!byNode.empty() && !byWeight.empty() && byNode[0] != byWeight[0]) {
+    return op->emitError() << "[E0805] the weight " << quoteText(sources.front()) << " of node "
+                           << quoteText(nodes.front()) << " is to become both " << byWeight[0] << " and "
+                           << byNode[0];
+  }
+  StringRef wish = !byNode.empty() ? byNode[0] : !byWeight.empty() ? byWeight[0] : StringRef(plan.sparsity);
+  if (wish.empty() || wish == keptFormat) {
+    return success();
+  }
+  std::string why;
+  std::optional<PlanSparsity> sparsity = PlanSparsity::parse(wish, why);
+  if (!sparsity) {
+    return op->emitError() << "[E0801] " << why << ", found " << quoteText(wish);
+  }
+  auto attribute = SparsityAttr::get(op->getContext(), ZeroPattern(sparsity->pattern), sparsity->zeros);
+  op->setAttr(PackDialect::kSparsityAttr, attribute);
+  return success();
+}
+
+LogicalResult pack::applySparsity(ModuleOp module, const Plan &plan,
+                                  llvm::function_ref<bool(Operation *)> skipped,
+                                  std::vector<RefusedRequest> *refused) {
+  auto wantsSparsity = [](const PlanEntry &entry) { return !entry.sparsity.empty(); };
+  if (plan.sparsity.empty() && llvm::none_of(plan.weights, wantsSparsity) &&
+      llvm::none_of(plan.nodes, wantsSparsity)) {
+    return success();
+  }
+  SymbolTable symbols(module);
+  SparsityApplier applier(module, plan, refused);
+  WalkResult walked = module.walk([&](Operation *op) {
+    nn::WeightOp weight = isProduct(op) && !skipped(op) ? getWeight(op, symbols) : nn::WeightOp();
+    return weight && failed(applier.applyTo(op, weight)) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return failure(walked.wasInterrupted());
+}
