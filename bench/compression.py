@@ -8,13 +8,17 @@ embeddings of texts from Debian's package fortunes: the correlation (Spearman's)
 f32, and the mean cosine of an embedding to that of f32. The texts that ranges are measured with are others.
 """
 
+import json
+import os
+
 import numpy as np
 
 import common
 from models import minilm_inputs
 
-from lathe import _peers, load
+from lathe import _peers, calibrate, load
 from lathe._demo import pool, tokenize
+from lathe.compiler import driver
 from lathe.zoo import build_models, quantized
 from lathe.zoo.texts import fortunes
 from lathe.zoo.vision import ocr_models
@@ -23,10 +27,14 @@ from lathe.zoo.vision import ocr_models
 REQUESTS = {
     "bf16": ({"math": "bf16"}, ()),
     "int8-dynamic": ({"quantize": "int8-dynamic"}, ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
+    "int8-static": ({"quantize": "int8-static", "migrate": 0.75},
+                    ("int8-dynamic", "onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
 }
 MODELS = {"minilm_s128_b1": ("minilm", 1), "minilm_s128_b8": ("minilm", 8), "ocr_rec": ("ocr_rec", 1)}
 CASES = [f"{model}/{request}" for model in MODELS for request in REQUESTS]
 TEXTS, CALIBRATION_TEXTS = 500, 64
+# Models whose first and last products stay in f32.
+KEPT_ENDS = ("ocr_rec",)
 TOKENS = 128
 
 
@@ -52,6 +60,31 @@ def lines(count):
     return pictures
 
 
+def calibration_data(whole, folder):
+    if whole == "minilm":
+        return [tokenize([text]) for text in fortunes(folder)[TEXTS:TEXTS + CALIBRATION_TEXTS]]
+    return [{"x": picture} for picture in lines(16)]
+
+
+def statistics(whole, path, folder, gram=False):
+    """The file of statistics, made anew if the model or the compiler is newer."""
+    stats = folder / f"{whole}.{'gram.' * gram}stats.npz"
+    newest = max(os.path.getmtime(file) for file in (path, driver()))
+    if not (stats.exists() and stats.stat().st_mtime > newest):
+        calibrate(path, calibration_data(whole, folder), stats, gram=gram)
+    return stats
+
+
+def calibrated(whole, path, folder, options):
+    """The options with what ranges are taken from."""
+    if options.get("quantize") != "int8-static":
+        return options
+    stats = statistics(whole, path, folder)
+    tensors = json.loads(np.load(stats)["lathe"].tobytes())["tensors"]
+    kept = [*tensors[0]["weights"], *tensors[-1]["weights"]] if whole in KEPT_ENDS else []
+    return {**options, "stats": stats, "plan": {"version": 1, "weights": {name: {"format": "none"} for name in kept}}}
+
+
 def quantized_files(whole, path, folder):
     """What the peers run, written by ONNX Runtime's quantizer."""
     import onnx
@@ -60,12 +93,7 @@ def quantized_files(whole, path, folder):
     if not dynamic.exists():
         quantized.quantize_dynamic(path, dynamic)
     if not static.exists():
-        if whole == "minilm":
-            texts = fortunes(folder)[TEXTS:TEXTS + CALIBRATION_TEXTS]
-            data = [tokenize([text]) for text in texts]
-        else:
-            data = [{"x": picture} for picture in lines(16)]
-        quantized.quantize_static(onnx.load(path), data, static)
+        quantized.quantize_static(onnx.load(path), calibration_data(whole, folder), static)
     return {"onnxruntime_dynamic": ("onnxruntime", dynamic), "onnxruntime_static": ("onnxruntime", static),
             "openvino_static": ("openvino", static)}
 
@@ -109,9 +137,11 @@ def prepare(names, folder):
         whole = MODELS[model][0]
         path = build_models(folder)["minilm"] if whole == "minilm" else ocr_models()[whole]
         options, peers = REQUESTS[request]
-        artifact = common.compiled(path, folder / f"{whole}.{request}.so", **options)
+        artifact = common.compiled(path, folder / f"{whole}.{request}.so", **calibrated(whole, path, folder, options))
         floats = common.compiled(path, folder / f"{whole}.bench.so")
         files = quantized_files(whole, path, folder)
+        if "int8-dynamic" in peers:
+            files["int8-dynamic"] = ("lathe", common.compiled(path, folder / f"{whole}.int8-dynamic.so", quantize="int8-dynamic"))
         entries = {"lathe": ("lathe", artifact), "f32": ("lathe", floats), **{peer: files[peer] for peer in peers}}
         prepared[name] = (entries, inputs_of(model), lambda w=whole, a=artifact, f=floats: quality(w, a, f, folder))
     return prepared

@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 from common import ROOT, processor
+from compression import statistics
 from models import minilm_inputs
 
 sys.path.insert(0, str(ROOT / "python"))
@@ -25,17 +26,24 @@ import lathe  # noqa: E402
 from lathe._verify import compare  # noqa: E402
 from lathe.zoo import build_models  # noqa: E402
 
-#: The technique's name, what is done in words, and the arguments of lathe.compile that do it.
+#: The technique's name, what is done in words, and the arguments of lathe.compile that do it. Statistics are those of the
+#: model of this name, measured on texts.
 TECHNIQUES = [
     ("", "nothing", {}),
     ("layer skipping, balanced", "2 of 6 layers left out for a speed-up of 1.5", {"skip_to_speedup": 1.5}),
     ("layer skipping, balanced", "3 of 6 layers left out for a speed-up of 2", {"skip_to_speedup": 2}),
+    ("layer skipping, by importance", "the 2 layers that change least", {"skip_to_speedup": 1.5, "stats": "minilm"}),
     ("layer skipping, by list", "the last 2 layers left out", {"skip_layers": [4, 5]}),
     ("attention skipping", "the attention of the last 2 layers left out", {"skip_layers": "4:attention,5:attention"}),
     ("feed-forward skipping", "the feed-forward parts of the last 2 layers left out", {"skip_layers": "4:ffn,5:ffn"}),
     ("products in bf16", "all products", {"math": "bf16"}),
     ("products of 8-bit integers", "all products, rows quantized as they come", {"quantize": "int8-dynamic"}),
+    ("products of 8-bit integers", "all products, ranges known before", {"quantize": "int8-static", "stats": "minilm"}),
+    ("migration of scales", "the same, channels evened out by 0.75",
+     {"quantize": "int8-static", "migrate": 0.75, "stats": "minilm"}),
     ("weights of 4 bits", "all products, a scale for 32 rows", {"quantize": "int4"}),
+    ("compensated rounding", "the same, rounded so that products change least",
+     {"quantize": "int4", "rounding": "compensated", "stats": "minilm"}),
     ("several", "products of 8-bit integers, and 2 of 6 layers left out",
      {"quantize": "int8-dynamic", "skip_to_speedup": 1.5}),
 ]
@@ -49,6 +57,8 @@ def prepare(folder):
     model = build_models(folder)["minilm"]
     paths = []
     for number, (_, _, options) in enumerate(TECHNIQUES):
+        if "stats" in options:
+            options = {**options, "stats": statistics("minilm", model, folder, gram=True)}
         paths.append(folder / f"technique{number}.so")
         lathe.compile(model, paths[-1], **options)
     return paths

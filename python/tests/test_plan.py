@@ -71,6 +71,10 @@ MALFORMED = {
     "a range of texts": (entry(range=["1", "2"]), "weights.first.weight.range: expects two numbers, the lesser first"),
     "a node with a range": (plan(nodes={"/first": {"format": "bf16", "range": [0, 1]}}),
                             "nodes./first.range: this field is unknown"),
+    "another rounding": (entry(rounding="up"), 'rounding: expects "nearest" or "compensated", found "up"'),
+    "rounding of another type": (plan(defaults={"rounding": 1}), "defaults.rounding: expects a string, found a number"),
+    "too far": (plan(defaults={"migrate": 1.5}), "defaults.migrate: expects a number from 0 to 1"),
+    "migration of another type": (entry(migrate="half"), "migrate: expects a number, found a string"),
     "empty format": (plan(defaults={"format": ""}), "defaults.format: expects a format, found an empty string"),
     "slower": (plan(defaults={"speedup": 1}), "defaults.speedup: expects a number above 1"),
     "speed-up of another type": (plan(defaults={"speedup": "2"}), "defaults.speedup: expects a number, found a string"),
@@ -170,7 +174,8 @@ def test_options_and_plan_together(path, tmp_path):
     ("--skip-layers=3,x", '"x" is no number of a layer'), ("--skip-layers=3,3", "layer 3 stands there twice"),
     ("--skip-layers=3:norm", '"norm" is no part of a layer'), ("--skip-to-speedup=0.5", "expects a number above 1"),
     ("--math=f64", "--math=f64: expects bf16"),
-    ("--ranges=all", "--ranges=all: expects minmax, mse or percentile:P"), ("--quantize=", "--quantize expects a format")])
+    ("--migrate=2", "--migrate=2: expects a number from 0 to 1"),
+    ("--rounding=up", "--rounding=up: expects nearest or compensated"), ("--ranges=all", "--ranges=all: expects minmax, mse or percentile:P"), ("--quantize=", "--quantize expects a format")])
 def test_bad_options(path, option, message):
     done = run(path, "-o", "m.so", option)
     assert done.stderr.startswith("error[E0001]: ") and message in done.stderr, done.stderr
