@@ -25,8 +25,10 @@ from lathe.zoo.vision import ocr_models
 
 # A request's name: the options of lathe.compile, and what peers run against it.
 REQUESTS = {
-    "bf16": ({"math": "bf16"}, ()),
+    "bf16": ({"math": "bf16"}, ("openvino_default",)),
     "int8-dynamic": ({"quantize": "int8-dynamic"}, ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
+    "int8-dynamic+bf16": ({"quantize": "int8-dynamic", "math": "bf16"},
+                          ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
     "int8-static": ({"quantize": "int8-static", "migrate": 0.75},
                     ("int8-dynamic", "onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
 }
@@ -94,8 +96,9 @@ def quantized_files(whole, path, folder):
         quantized.quantize_dynamic(path, dynamic)
     if not static.exists():
         quantized.quantize_static(onnx.load(path), calibration_data(whole, folder), static)
+    # OpenVINO computes what is not quantized in the precision that it chooses.
     return {"onnxruntime_dynamic": ("onnxruntime", dynamic), "onnxruntime_static": ("onnxruntime", static),
-            "openvino_static": ("openvino", static)}
+            "openvino_static": ("openvino_default", static), "openvino_default": ("openvino_default", path)}
 
 
 def embeddings(artifact, texts):
@@ -150,7 +153,7 @@ def prepare(names, folder):
 def measure(prepared, threads, seconds, rounds):
     for count in threads:
         for name, (entries, inputs, judge) in prepared.items():
-            results = _peers.measure_all(entries, inputs, threads=count, seconds=seconds, rounds=rounds)
+            results = _peers.measure_all(entries, inputs, threads=count, seconds=seconds, rounds=rounds, exact="f32")
             yield {"case": name, "threads": count, "results": results, "quality": judge()}
 
 
@@ -163,12 +166,14 @@ def print_table(records):
         row = [record["case"], str(record["threads"]), f"{results['lathe']['p50_ms']:.3f}"]
         for peer in peers:
             row += [f"{results[peer]['p50_ms']:.3f}", common.with_spread(results[peer])] if peer in results else ["", ""]
+        row.append(", ".join(f"{name} {results[name]['difference']:.1e}" for name in ("lathe", "openvino_default")
+                             if name in results))
         judged = record["quality"]
         row += [", ".join(f"{key.replace('_', ' ')} {judged[key]:.4f}" for key in judged if not key.endswith("bytes")),
                 f"{judged['bytes'] / judged['f32_bytes']:.2f}"]
         rows.append(row)
     common.print_rows(["case", "threads", "Lathe ms", *(text for peer in peers for text in (f"{peer} ms", "ratio")),
-                       "quality", "bytes of f32"], rows)
+                       "largest difference to f32", "quality", "bytes of f32"], rows)
 
 
 if __name__ == "__main__":

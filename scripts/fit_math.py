@@ -140,6 +140,9 @@ def main():
             return (t + K) * exp(t * t / 2) * erfc(t / sqrt(mpf(2))) / 2
         fit(f"kMills{bits}", mills, lambda q, m=mills: 1 / m(q), mpf(-1), (top - K) / (top + K), degree, bits,
             f"(t + {int(K)}) exp(t^2/2) Phi(-t) in q = (t - {int(K)}) / (t + {int(K)}) for 0 <= t <= {float(top)}")
+    top = mpf("4.5")
+    fit("kTail16", lambda q: erfc(top * (q + 1) / 2 / sqrt(mpf(2))) / 2, lambda q: top * (q + 1) / 2, mpf(-1), mpf(1), 9, 32,
+        "Phi(-t) in q = 2 t / 4.5 - 1 for 0 <= t <= 4.5, weighted by t")
     s = lambda z: (sin(sqrt(z)) / sqrt(z) - 1) / z if z > mpf(10)**-20 else -mpf(1) / 6
     c = lambda z: (cos(sqrt(z)) - 1 + z / 2) / z**2 if z > mpf(10)**-18 else mpf(1) / 24
     z = (pi / 4 * mpf("1.001"))**2

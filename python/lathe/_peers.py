@@ -87,7 +87,13 @@ def _openvino(path: str, inputs: Arrays, threads: int, precision: str = "f32") -
     return request.infer, lambda: [np.array(request.get_output_tensor(i).data) for i in range(count)]
 
 
-_LOADERS: dict[str, Callable[[str, Arrays, int], Loaded]] = {"lathe": _lathe, "onnxruntime": _onnxruntime, "openvino": _openvino}
+def _openvino_default(path: str, inputs: Arrays, threads: int) -> Loaded:
+    """In the precision that it chooses itself: bf16 where the processor has matrix registers."""
+    return _openvino(path, inputs, threads, precision="")
+
+
+_LOADERS: dict[str, Callable[[str, Arrays, int], Loaded]] = {
+    "lathe": _lathe, "onnxruntime": _onnxruntime, "openvino": _openvino, "openvino_default": _openvino_default}
 
 
 def _work(name: str, path: str, inputs: str, outputs: str, threads: int) -> None:
@@ -179,9 +185,9 @@ def measure(artifact: str | os.PathLike[str], model: str | os.PathLike[str], inp
 
 
 def measure_all(entries: Mapping[str, tuple[str, str | os.PathLike[str]]], inputs: Arrays, threads: int = 1,
-                seconds: float = 2.0, rounds: int = 8) -> dict[str, dict[str, Any]]:
+                seconds: float = 2.0, rounds: int = 8, exact: str | None = None) -> dict[str, dict[str, Any]]:
     """The same for any artifacts and files: by name, "lathe" or a peer, and what it loads. The first one is whom all
-    others are compared with."""
+    others are compared with; differences are those to the results of `exact`, if that is given."""
     with tempfile.TemporaryDirectory(prefix="lathe-bench-") as folder:
         given = os.path.join(folder, "inputs.npz")
         arrays: dict[str, Any] = dict(inputs)
@@ -196,14 +202,15 @@ def measure_all(entries: Mapping[str, tuple[str, str | os.PathLike[str]]], input
                 shift = turn % len(processes)
                 for process in processes[shift:] + processes[:shift]:
                     process.rounds.append(process.run(seconds / rounds))
-            return _summarize(processes)
+            return _summarize(processes, exact)
         finally:
             for process in processes:
                 process.close()
 
 
-def _summarize(processes: list[_Process]) -> dict[str, dict[str, Any]]:
+def _summarize(processes: list[_Process], exact: str | None) -> dict[str, dict[str, Any]]:
     reference = processes[0]
+    (results_of,) = (process for process in processes if process.name == (exact or reference.name))
     results: dict[str, dict[str, Any]] = {}
     for process in processes:
         times = np.sort(np.concatenate(process.rounds)) * 1e3
@@ -212,7 +219,8 @@ def _summarize(processes: list[_Process]) -> dict[str, dict[str, Any]]:
                "rounds_ms": [statistics.median(turn) * 1e3 for turn in process.rounds], **process.info}
         if process is not reference:
             row["ratio"], row["spread"] = ratio(row["rounds_ms"], results[reference.name]["rounds_ms"])
-            row["difference"] = _difference(process.outputs, reference.outputs)
+        if process is not results_of:
+            row["difference"] = _difference(process.outputs, results_of.outputs)
         results[process.name] = row
     return results
 

@@ -15,31 +15,9 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
 
-bool cpu::canEmitAttention(nn::AttentionOp op, std::string &whyNot) {
-  for (Value operand : {op.getQ(), op.getK(), op.getV()}) {
-    auto type = cast<RankedTensorType>(operand.getType());
-    if (!type.getElementType().isF32()) {
-      whyNot = "only f32 attention is fused";
-      return false;
-    }
-    if (type.getRank() != 4 || type.isDynamicDim(2) || type.isDynamicDim(3)) {
-      whyNot = "the number or size of the heads is dynamic";
-      return false;
-    }
-  }
-  if (Value mask = op.getMask()) {
-    Type element = cast<RankedTensorType>(mask.getType()).getElementType();
-    if (!element.isF32() && !element.isInteger(1)) {
-      whyNot = "only bool and f32 masks are fused";
-      return false;
-    }
-  }
-  return true;
-}
-
 AttentionKernel::AttentionKernel(EmitContext &context, const AttentionProblem &problem)
     : context(context), builder(context.builder), loc(this->context.kernel.getLoc()), problem(problem),
-      elements(context) {
+      elements(context), mask(context, this->problem, elements, chooseMatMulTiling(context.target).lanes) {
   MatMulTiling tiling = chooseMatMulTiling(context.target);
   lanes = tiling.lanes;
   queryBlock = kVectors * lanes;
@@ -110,10 +88,11 @@ Value AttentionKernel::buildPower(Value x) {
 void AttentionKernel::findOperands() {
   auto find = [&](Value operand, StridedView &view) {
     FailureOr<StridedView> found = getStridedView(context, operand);
-    if (succeeded(found)) {
+    if (succeeded(found) && found->element.isF32()) {
       view = *found;
+      return true;
     }
-    return succeeded(found);
+    return false;
   };
   packsQ = !find(problem.op.getQ(), q);
   packsK = !find(problem.op.getK(), k);
@@ -128,10 +107,15 @@ void AttentionKernel::makeBuffers() {
   factorBuffer = make(queryBlock);
   keyBuffer = packsK ? make(keyBlock * llvm::alignTo(problem.depth, lanes)) : Value();
   valueBuffer = packsV ? make(keyBlock * valueVectors * lanes) : Value();
+  if (mask.getForm() != AttentionMask::Form::None) {
+    maskStride = llvm::alignTo(kKeyBlock, lanes);
+    bool perQuery = mask.getForm() == AttentionMask::Form::PerQueryAndKey;
+    maskBuffer = make(maskStride * (perQuery ? queryBlock : 1));
+  }
 }
 
 LogicalResult AttentionKernel::emit() {
-  if (failed(analyzeMask())) {
+  if (failed(mask.analyze())) {
     return failure();
   }
   findOperands();
@@ -245,7 +229,13 @@ Value AttentionKernel::evaluate(Value tensor, const Tile &tile) {
     failed_ = failure();
     return constant(0);
   }
-  return *value;
+  if (!getElementTypeOrSelf(value->getType()).isBF16()) {
+    return *value;
+  }
+  // By its bits: few processors know vectors of bf16.
+  lathe::Emitter e(builder, loc);
+  Value bits = e.extendUnsigned(e.bits(*value), builder.getI32Type());
+  return e.fromBits(e.shiftLeft(bits, int64_t(16)), builder.getF32Type());
 }
 
 void AttentionKernel::packRows(Value tensor, const Task &task, Value firstKey, OpFoldResult keys,
@@ -266,10 +256,49 @@ void AttentionKernel::packRows(Value tensor, const Task &task, Value firstKey, O
   });
 }
 
+LogicalResult AttentionKernel::emitMask(const Task &task, Value firstKey, OpFoldResult keys) {
+  OpFoldResult zero = math().constant(0);
+  if (mask.getForm() == AttentionMask::Form::None) {
+    return success();
+  }
+  if (mask.getForm() == AttentionMask::Form::PerKey) {
+    return mask.emitRow({task.batch, task.head, zero}, firstKey, keys, maskBuffer, zero);
+  }
+  LogicalResult result = success();
+  emitLoop(zero, math().constant(queryBlock), 1, [&](Value query) {
+    OpFoldResult place = math().mul(query, math().constant(maskStride));
+    OpFoldResult number = math().add(task.firstQuery, clampQuery(task, query));
+    if (failed(mask.emitRow({task.batch, task.head, number}, firstKey, keys, maskBuffer, place))) {
+      result = failure();
+    }
+  });
+  transposeMask(keys);
+  return result;
+}
+
+void AttentionKernel::transposeMask(OpFoldResult keys) {
+  OpFoldResult zero = math().constant(0);
+  emitLoop(zero, keys, lanes, [&](Value key) {
+    emitLoop(zero, math().constant(queryBlock), lanes, [&](Value query) {
+      SmallVector<Value> rows;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        OpFoldResult row = math().mul(math().add(query, math().constant(lane)), math().constant(maskStride));
+        rows.push_back(load(maskBuffer, math().add(row, key)));
+      }
+      for (auto [lane, value] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
+        OpFoldResult row = math().mul(math().add(key, math().constant(lane)), math().constant(queryBlock));
+        store(value, logitBuffer, math().add(row, query));
+      }
+    });
+  });
+}
+
 SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, Value firstKey,
                                                OpFoldResult begin, OpFoldResult end, ArrayRef<Value> maxima) {
   RegisterTile tile{rows, kVectors, lanes, /*unroll=*/4, /*chains=*/rows == 1 ? 4 : 1};
   Value zero = constant(0), hidden = constant(-std::numeric_limits<double>::infinity());
+  bool isPerKey = mask.getForm() == AttentionMask::Form::PerKey,
+       isPerQuery = mask.getForm() == AttentionMask::Form::PerQueryAndKey;
   return emitLoop(begin, end, rows, maxima, [&](Value key, ValueRange before) {
     OpFoldResult firstPlace = math().mul(key, math().constant(queryBlock));
     auto place = [&](int64_t row, int64_t vector) {
@@ -278,9 +307,9 @@ SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, V
     SmallVector<Value> logits;
     for (int64_t row = 0; row < rows; ++row) {
       OpFoldResult number = math().add(key, math().constant(row));
-      Value perKey = maskForm == MaskForm::PerKey ? loadBroadcast(maskBuffer, number) : zero;
+      Value perKey = isPerKey ? loadBroadcast(maskBuffer, number) : zero;
       for (int64_t vector = 0; vector < kVectors; ++vector) {
-        Value init = maskForm == MaskForm::PerQueryAndKey ? load(logitBuffer, place(row, vector)) : perKey;
+        Value init = isPerQuery ? load(logitBuffer, place(row, vector)) : perKey;
         if (!task.lastKeys.empty()) {
           Value last = task.lastKeys[vector];
           Value number32 = arith::IndexCastOp::create(builder, loc, builder.getI32Type(),
@@ -434,6 +463,7 @@ LogicalResult AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxi
     store(factor, factorBuffer, math().constant(vector * lanes));
   }
   StridedView output = getOutputView(context, problem.output);
+  Type element = cast<RankedTensorType>(problem.op.getType()).getElementType();
   auto maskType = VectorType::get({lanes}, builder.getI1Type());
   LogicalResult result = success();
   emitLoop(math().constant(0), task.queries, 1, [&](Value query) {
@@ -449,7 +479,7 @@ LogicalResult AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxi
         tile.mask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().constant(left)));
       }
       elements.reset();
-      elements.setValue(problem.op.getResult(), value);
+      elements.setValue(problem.op.getResult(), e.toFloat(value, element));
       FailureOr<Value> stored = elements.evaluate(problem.output.getValue(), tile);
       if (failed(stored)) {
         result = failure();
@@ -473,71 +503,3 @@ LogicalResult AttentionKernel::emitTask(Value number) {
                    [&](Value firstKey, ValueRange carried) { return emitKeyBlock(task, firstKey, carried); });
   return emitResult(task, ArrayRef(state).take_front(kVectors), ArrayRef(state).drop_front(kVectors));
 }
-
-static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
-  AttentionProblem problem;
-  for (Operation &op : context.kernel.getBody().front()) {
-    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
-      problem.op = attention;
-    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
-      problem.output = output;
-    }
-  }
-  if (!problem.op || !problem.output) {
-    return context.kernel.emitOpError("expects one attention with one result");
-  }
-  std::string whyNot;
-  if (!canEmitAttention(problem.op, whyNot)) {
-    return problem.op.emitOpError(whyNot);
-  }
-  auto shapeOf = [](Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape(); };
-  if (shapeOf(problem.output.getValue()) != shapeOf(problem.op.getResult())) {
-    return problem.output.emitOpError()
-           << "expects a result of the attention's shape, that of " << problem.op.getResult().getType()
-           << ", but it has type " << problem.output.getValue().getType();
-  }
-  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
-  if (failed(keyDims)) {
-    return problem.op.emitOpError("has keys of unknown shape");
-  }
-  problem.keyCount = (*keyDims)[1];
-  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
-  if (failed(queryDims)) {
-    return problem.op.emitOpError("has queries of unknown shape");
-  }
-  problem.batch = (*queryDims)[0];
-  problem.queryCount = (*queryDims)[1];
-  auto sizeOf = [](Value tensor, int64_t dim) {
-    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
-  };
-  problem.heads = sizeOf(problem.op.getQ(), 2);
-  problem.depth = sizeOf(problem.op.getQ(), 3);
-  problem.keyHeads = sizeOf(problem.op.getK(), 2);
-  problem.valueDepth = sizeOf(problem.op.getV(), 3);
-
-  IndexMath math{context.builder, problem.op.getLoc()};
-  int64_t queryBlock = AttentionKernel::kVectors * chooseMatMulTiling(context.target).lanes;
-  problem.queryBlocks = math.ceilDiv(problem.queryCount, math.constant(queryBlock));
-  problem.tasks = math.product({problem.batch, math.constant(problem.heads), problem.queryBlocks});
-  // Floating-point operations that take some 10 microseconds, by those of a task.
-  OpFoldResult work = math.mul(math.max(problem.keyCount, math.constant(1)),
-                               math.constant(2 * queryBlock * (problem.depth + problem.valueDepth)));
-  problem.grain = math.max(math.floorDiv(math.constant(500000), work), math.constant(1));
-  return problem;
-}
-
-static FailureOr<TaskSplit> splitAttention(EmitContext &context) {
-  FailureOr<AttentionProblem> problem = analyzeAttention(context);
-  if (failed(problem)) {
-    return failure();
-  }
-  IndexMath math{context.builder, problem->op.getLoc()};
-  return TaskSplit{math.value(problem->tasks), math.value(problem->grain)};
-}
-
-static LogicalResult emitAttention(EmitContext &context) {
-  FailureOr<AttentionProblem> problem = analyzeAttention(context);
-  return failed(problem) ? failure() : AttentionKernel(context, *problem).emit();
-}
-
-cpu::Emitter cpu::getAttentionEmitter() { return {splitAttention, emitAttention}; }

@@ -7,20 +7,10 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "AttentionMask.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
 
 namespace lathe::cpu {
-
-/// The sizes of an attention and its division into tasks: the queries of one head, `queries` at a time.
-struct AttentionProblem {
-  nn::AttentionOp op;
-  kernel::OutputOp output;
-  mlir::OpFoldResult batch, queryCount, keyCount;
-  int64_t heads, keyHeads, depth, valueDepth;
-  mlir::OpFoldResult queryBlocks, tasks, grain;
-};
 
 /// Lanes hold queries. For one block of queries and one block of keys after the other:
 ///
@@ -30,7 +20,7 @@ struct AttentionProblem {
 ///
 /// So softmax needs no reduction across lanes, and the weights already lie as the product reads them. Queries
 /// are packed transposed and scaled by scale * log2(e). Queries that do not exist repeat the last one and are
-/// not stored.
+/// not stored. Operands of bf16 are computed with in f32.
 class AttentionKernel {
 public:
   AttentionKernel(EmitContext &context, const AttentionProblem &problem);
@@ -44,9 +34,6 @@ public:
 private:
   using Value = mlir::Value;
   using OpFoldResult = mlir::OpFoldResult;
-
-  /// How a mask varies, and so how it reaches the logits.
-  enum class MaskForm { None, PerKey, PerQueryAndKey };
 
   /// What one task works on.
   struct Task {
@@ -82,18 +69,11 @@ private:
   /// vectors.
   void packRows(Value tensor, const Task &task, Value firstKey, OpFoldResult keys, int64_t width,
                 Value buffer);
-  /// A tile of an operand; zeros after a failure that has been reported.
+  /// A tile of an operand, in f32; zeros after a failure that has been reported.
   Value evaluate(Value tensor, const Tile &tile);
 
-  // AttentionMask.cpp
-  llvm::LogicalResult analyzeMask();
   /// Evaluates the mask for keys [firstKey, firstKey + keys).
   llvm::LogicalResult emitMask(const Task &task, Value firstKey, OpFoldResult keys);
-  llvm::LogicalResult emitMaskRow(const Task &task, OpFoldResult query, Value firstKey, OpFoldResult keys,
-                                  Value buffer, OpFoldResult place);
-  mlir::FailureOr<Value> evaluateMask(const Task &task, OpFoldResult query, OpFoldResult key,
-                                      Value lanesMask);
-  Value toLogit(Value mask);
   void transposeMask(OpFoldResult keys);
 
   /// The logits of `rows` keys at a time from `begin` to `end` of a block; returns the maxima.
@@ -116,10 +96,7 @@ private:
   /// apart.
   bool packsQ = false, packsK = false, packsV = false;
   Value keyBuffer, valueBuffer;
-  MaskForm maskForm = MaskForm::None;
-  /// The dimensions of the mask, and whether its keys are evidently those of K.
-  llvm::SmallVector<OpFoldResult> maskDims;
-  enum class MaskKeys { One, All, Unknown } maskKeys = MaskKeys::All;
+  AttentionMask mask;
   /// [depth, queryBlock], [keyBlock, queryBlock], [queryBlock, valueVectors * lanes], [queryBlock].
   Value queryBuffer, logitBuffer, resultBuffer, factorBuffer;
   /// [keyBlock] or [queryBlock, keyBlock], rows padded to `maskStride`.

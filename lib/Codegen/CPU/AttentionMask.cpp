@@ -1,69 +1,68 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-/// \file
-/// Masks of attention. One that does not depend on the query is evaluated once per block of keys; the others
-/// are evaluated row by row and transposed to where the logits are made.
-
-#include "AttentionKernel.h"
+#include "AttentionMask.h"
 
 #include "lathe/Codegen/Math/Emitter.h"
 
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
 
-LogicalResult AttentionKernel::analyzeMask() {
-  Value mask = problem.op.getMask();
+LogicalResult AttentionMask::analyze() {
+  // The op is a handle: its accessors do not take a constant one.
+  nn::AttentionOp op = problem.op;
+  Value mask = op.getMask();
   if (!mask) {
     return success();
   }
-  FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(mask);
-  if (failed(dims)) {
-    return problem.op.emitOpError("has a mask of unknown shape");
+  FailureOr<ArrayRef<OpFoldResult>> found = context.shapes.getDims(mask);
+  if (failed(found)) {
+    return op.emitOpError("has a mask of unknown shape");
   }
-  maskDims.assign(dims->begin(), dims->end());
-  bool perQuery = maskDims.size() >= 2 && !isConstantSize(maskDims[maskDims.size() - 2], 1);
-  maskForm = perQuery ? MaskForm::PerQueryAndKey : MaskForm::PerKey;
-  if (maskDims.empty() || isConstantSize(maskDims.back(), 1)) {
-    maskKeys = MaskKeys::One;
-  } else if (!getConstantIntValue(maskDims.back()) && !areEqualSizes(maskDims.back(), problem.keyCount)) {
-    maskKeys = MaskKeys::Unknown;
+  dims.assign(found->begin(), found->end());
+  bool perQuery = dims.size() >= 2 && !isConstantSize(dims[dims.size() - 2], 1);
+  form = perQuery ? Form::PerQueryAndKey : Form::PerKey;
+  if (dims.empty() || isConstantSize(dims.back(), 1)) {
+    keysOfMask = Keys::One;
+  } else if (!getConstantIntValue(dims.back()) && !areEqualSizes(dims.back(), problem.keyCount)) {
+    keysOfMask = Keys::Unknown;
   }
-  maskStride = llvm::alignTo(kKeyBlock, lanes);
-  maskBuffer = makeScratch(builder, loc, builder.getF32Type(), maskStride * (perQuery ? queryBlock : 1));
   return success();
 }
 
-/// What is added to a logit in units of log2(e). The lowest finite mask, which leaves all keys of a row the
-/// same weight if it is everywhere, must not become an infinity.
-Value AttentionKernel::toLogit(Value mask) {
+/// The lowest finite mask, which leaves all keys of a row the same weight if it is everywhere, must not
+/// become an infinity.
+Value AttentionMask::toLogit(Value mask) {
   lathe::Emitter e(builder, loc);
   Type f32 = withElement(mask.getType(), builder.getF32Type());
   Value hidden = e.infinity(f32, /*negative=*/true);
   if (getElementTypeOrSelf(mask.getType()).isInteger(1)) {
     return e.select(mask, e.zero(f32), hidden);
   }
+  mask = e.toFloat(mask, builder.getF32Type());
   Value scaled = e.clampBelow(e.mul(mask, M_LOG2E), -double(std::numeric_limits<float>::max()));
   return e.select(e.compare(arith::CmpFPredicate::OEQ, mask, hidden), hidden, scaled);
 }
 
 /// One element, or `lanes` keys if `lanesMask` is given.
-FailureOr<Value> AttentionKernel::evaluateMask(const Task &task, OpFoldResult query, OpFoldResult key,
-                                               Value lanesMask) {
+FailureOr<Value> AttentionMask::evaluate(const Row &row, OpFoldResult key, Value lanesMask) {
   OpFoldResult zero = math().constant(0);
-  SmallVector<OpFoldResult> position{task.batch, task.head, math().add(task.firstQuery, query), key};
+  SmallVector<OpFoldResult> position{row.batch, row.head, row.query, key};
   Tile tile;
-  for (auto [dim, size] : llvm::enumerate(maskDims)) {
-    OpFoldResult index = position[4 - maskDims.size() + dim];
-    bool isKey = dim + 1 == maskDims.size();
+  for (auto [dim, size] : llvm::enumerate(dims)) {
+    OpFoldResult index = position[4 - dims.size() + dim];
+    bool isKey = dim + 1 == dims.size();
     if (isConstantSize(size, 1)) {
       index = zero;
-    } else if (!getConstantIntValue(size) && (!isKey || maskKeys == MaskKeys::Unknown)) {
+    } else if (!getConstantIntValue(size) && (!isKey || keysOfMask == Keys::Unknown)) {
       // A symbol that may be 1 and then broadcasts.
       Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math().value(size),
                                           math().value(math().constant(1)));
@@ -77,74 +76,49 @@ FailureOr<Value> AttentionKernel::evaluateMask(const Task &task, OpFoldResult qu
     tile.mask = lanesMask;
   }
   ElementEmitter::Scope scope(elements);
-  FailureOr<Value> value = elements.evaluate(problem.op.getMask(), tile);
+  nn::AttentionOp op = problem.op;
+  FailureOr<Value> value = elements.evaluate(op.getMask(), tile);
   return failed(value) ? value : FailureOr<Value>(toLogit(*value));
 }
 
-LogicalResult AttentionKernel::emitMaskRow(const Task &task, OpFoldResult query, Value firstKey,
-                                           OpFoldResult keys, Value buffer, OpFoldResult place) {
+LogicalResult AttentionMask::emitRow(const Row &row, Value firstKey, OpFoldResult keys, Value buffer,
+                                     OpFoldResult place) {
   LogicalResult result = success();
-  if (maskKeys == MaskKeys::One) {
-    FailureOr<Value> value = evaluateMask(task, query, firstKey, Value());
+  auto emitKeys = [&](int64_t step, llvm::function_ref<void(Value key, Value at)> body) {
+    scf::ForOp::create(builder, loc, math().value(math().constant(0)), math().value(keys),
+                       math().value(math().constant(step)), ValueRange(),
+                       [&](OpBuilder &, Location, Value key, ValueRange) {
+                         body(key, math().value(math().add(place, key)));
+                         scf::YieldOp::create(builder, loc);
+                       });
+  };
+  if (keysOfMask == Keys::One) {
+    FailureOr<Value> value = evaluate(row, firstKey, Value());
     if (failed(value)) {
       return failure();
     }
-    Value everywhere = vector::BroadcastOp::create(builder, loc, vectorType, *value);
-    emitLoop(math().constant(0), keys, lanes,
-             [&](Value key) { store(everywhere, buffer, math().add(place, key)); });
+    Value everywhere =
+        vector::BroadcastOp::create(builder, loc, VectorType::get({lanes}, builder.getF32Type()), *value);
+    emitKeys(lanes, [&](Value, Value at) {
+      vector::StoreOp::create(builder, loc, everywhere, buffer, ValueRange{at});
+    });
     return result;
   }
-  bool isVector = maskKeys == MaskKeys::All;
+  bool isVector = keysOfMask == Keys::All;
   auto maskType = VectorType::get({lanes}, builder.getI1Type());
-  emitLoop(math().constant(0), keys, isVector ? lanes : 1, [&](Value key) {
+  emitKeys(isVector ? lanes : 1, [&](Value key, Value at) {
     Value lanesMask;
     if (isVector) {
       lanesMask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().sub(keys, key)));
     }
-    FailureOr<Value> value = evaluateMask(task, query, math().add(firstKey, key), lanesMask);
+    FailureOr<Value> value = evaluate(row, math().add(firstKey, key), lanesMask);
     if (failed(value)) {
       result = failure();
     } else if (isVector) {
-      store(*value, buffer, math().add(place, key));
+      vector::StoreOp::create(builder, loc, *value, buffer, ValueRange{at});
     } else {
-      memref::StoreOp::create(builder, loc, *value, buffer, ValueRange{math().value(math().add(place, key))});
+      memref::StoreOp::create(builder, loc, *value, buffer, ValueRange{at});
     }
   });
   return result;
-}
-
-LogicalResult AttentionKernel::emitMask(const Task &task, Value firstKey, OpFoldResult keys) {
-  OpFoldResult zero = math().constant(0);
-  if (maskForm == MaskForm::None) {
-    return success();
-  }
-  if (maskForm == MaskForm::PerKey) {
-    return emitMaskRow(task, zero, firstKey, keys, maskBuffer, zero);
-  }
-  LogicalResult result = success();
-  emitLoop(zero, math().constant(queryBlock), 1, [&](Value query) {
-    OpFoldResult place = math().mul(query, math().constant(maskStride));
-    if (failed(emitMaskRow(task, clampQuery(task, query), firstKey, keys, maskBuffer, place))) {
-      result = failure();
-    }
-  });
-  transposeMask(keys);
-  return result;
-}
-
-void AttentionKernel::transposeMask(OpFoldResult keys) {
-  OpFoldResult zero = math().constant(0);
-  emitLoop(zero, keys, lanes, [&](Value key) {
-    emitLoop(zero, math().constant(queryBlock), lanes, [&](Value query) {
-      SmallVector<Value> rows;
-      for (int64_t lane = 0; lane < lanes; ++lane) {
-        OpFoldResult row = math().mul(math().add(query, math().constant(lane)), math().constant(maskStride));
-        rows.push_back(load(maskBuffer, math().add(row, key)));
-      }
-      for (auto [lane, value] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
-        OpFoldResult row = math().mul(math().add(key, math().constant(lane)), math().constant(queryBlock));
-        store(value, logitBuffer, math().add(row, query));
-      }
-    });
-  });
 }

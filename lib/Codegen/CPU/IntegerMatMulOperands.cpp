@@ -47,6 +47,9 @@ LogicalResult IntegerMatMulEmitter::findRhs() {
            << "cannot read " << panel << " with a tile of " << tiling.columns() << " columns";
   }
   panels = problem.rhs.getDefiningOp<kernel::InputOp>().getBytes();
+  if (panelWidth == tiling.columns()) {
+    panelElements = math().constant((panelRows + kByteGroup) * panelWidth);
+  }
   return success();
 }
 

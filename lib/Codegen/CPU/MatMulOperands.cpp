@@ -49,6 +49,9 @@ LogicalResult MatMulEmitter::findPanels(nn::PanelAttr panel) {
   }
   OpFoldResult group = math().constant(getGroup(factors)), width = math().constant(panelWidth);
   panelRows = math().mul(math().ceilDiv(problem.k, group), group);
+  if (panelWidth == tiling.columns()) {
+    panelElements = math().mul(panelRows, width);
+  }
   Value size = math().value(math().mul(panelRows, math().mul(math().ceilDiv(problem.n, width), width)));
   auto type = MemRefType::get({ShapedType::kDynamic}, getElement(problem.rhs));
   Value bytes = problem.rhs.getDefiningOp<kernel::InputOp>().getBytes();

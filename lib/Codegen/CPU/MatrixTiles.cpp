@@ -135,8 +135,27 @@ static StringRef getProduct(MatrixTiles::Element element) {
   return {};
 }
 
-void MatrixTiles::multiply(const Tile &tile, OpFoldResult lhsAhead, const MatrixRef &rhs,
-                           OpFoldResult depth) {
+void MatrixTiles::fetch(const MatrixRef &rhs, OpFoldResult from, const Prefetch &prefetch) {
+  constexpr int64_t kLineBytes = 64;
+  IndexMath math{builder, loc};
+  OpFoldResult start = math.add(from, prefetch.ahead);
+  scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(prefetch.lines),
+                     math.value(math.constant(kFetchedLines)), ValueRange(),
+                     [&](OpBuilder &, Location, Value first, ValueRange) {
+                       for (int64_t line = 0; line < kFetchedLines; ++line) {
+                         OpFoldResult number = math.add(first, math.constant(line));
+                         OpFoldResult place =
+                             math.add(start, math.mul(number, math.constant(kLineBytes / elementBytes)));
+                         memref::PrefetchOp::create(builder, loc, rhs.base, ValueRange{math.value(place)},
+                                                    /*isWrite=*/false, /*localityHint=*/2,
+                                                    /*isDataCache=*/true);
+                       }
+                       scf::YieldOp::create(builder, loc);
+                     });
+}
+
+void MatrixTiles::multiply(const Tile &tile, OpFoldResult lhsAhead, const MatrixRef &rhs, OpFoldResult depth,
+                           std::optional<Prefetch> prefetch) {
   IndexMath math{builder, loc};
   Value lhsStride = stride(tile.lhs.rowStride, elementBytes), rhsStride = stride(rhs.rowStride, elementBytes);
   int64_t group = 4 / elementBytes;
@@ -145,6 +164,9 @@ void MatrixTiles::multiply(const Tile &tile, OpFoldResult lhsAhead, const Matrix
     for (int64_t column = 0; column < tile.vectors; ++column) {
       OpFoldResult place = math.add(from, math.constant(column * kColumns * group));
       call("llvm.x86.tileloadd64", {number(6 + column), pointer(rhs.base, place, elementBytes), rhsStride});
+    }
+    if (prefetch) {
+      fetch(rhs, from, *prefetch);
     }
     OpFoldResult ahead = math.add(lhsAhead, k);
     for (auto [row, rows] : llvm::enumerate(tile.rows)) {

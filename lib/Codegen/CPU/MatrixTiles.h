@@ -9,6 +9,8 @@
 
 #include "lathe/Codegen/CPU/MicroKernel.h"
 
+#include <optional>
+
 namespace lathe::cpu {
 
 /// Tiles on the matrix registers of AMX: four of them, 16 rows by 16 columns each, hold the sums of up to 32
@@ -50,10 +52,17 @@ public:
 
   /// Begins a tile with sums of 0 if `isFirst` (i1, null: yes), else with those in memory.
   void begin(const Tile &tile, mlir::Value isFirst);
+  /// What a tile fetches into the second-level cache while it computes: with each step, `lines` cache lines,
+  /// a multiple of kFetchedLines, from `ahead` elements behind the step's rows of the right-hand side on.
+  struct Prefetch {
+    mlir::OpFoldResult ahead, lines;
+  };
+  static constexpr int64_t kFetchedLines = 8;
+
   /// Adds the products over `depth` elements, a multiple of `depth()`, `lhsAhead` elements behind the rows'
   /// offsets.
-  void multiply(const Tile &tile, mlir::OpFoldResult lhsAhead, const MatrixRef &rhs,
-                mlir::OpFoldResult depth);
+  void multiply(const Tile &tile, mlir::OpFoldResult lhsAhead, const MatrixRef &rhs, mlir::OpFoldResult depth,
+                std::optional<Prefetch> prefetch = {});
   /// Writes the sums to memory.
   void end(const Tile &tile);
 
@@ -61,6 +70,7 @@ public:
   void release();
 
 private:
+  void fetch(const MatrixRef &rhs, mlir::OpFoldResult from, const Prefetch &prefetch);
   mlir::Value pointer(mlir::Value base, mlir::OpFoldResult offset, int64_t bytes);
   mlir::Value stride(mlir::OpFoldResult elements, int64_t bytes);
   void call(llvm::StringRef intrinsic, mlir::ValueRange operands);

@@ -182,6 +182,26 @@ void ProductEmitter::emitMatrixTiles(const MatMulGrid::Task &task, const ColumnT
   int64_t vectors = llvm::divideCeil(columns.vectors * tiling.lanes, MatrixTiles::kColumns);
   OpFoldResult width = math().constant(tiling.columns()), half = math().constant(MatrixTiles::kRows);
   MatrixRef sums{scratch, zeroIndex(), width, math().constant(1)};
+  // What the first tile of the next panel reads would otherwise come from memory while nothing computes: the
+  // tiles of a task fetch equal parts of it.
+  constexpr int64_t kLineBytes = 64;
+  int64_t panelLines = MatrixTiles::kDepthBytes * tiling.columns() / kLineBytes;
+  OpFoldResult lines = math().constant(0);
+  if (panelElements) {
+    OpFoldResult tiles = math().max(math().ceilDiv(task.rows, math().constant(height)), math().constant(1));
+    lines = math().ceilDiv(math().constant(panelLines / MatrixTiles::kFetchedLines), tiles);
+    lines = math().mul(lines, math().constant(MatrixTiles::kFetchedLines));
+  }
+  auto getPrefetch = [&](OpFoldResult row) -> std::optional<MatrixTiles::Prefetch> {
+    if (!panelElements) {
+      return std::nullopt;
+    }
+    OpFoldResult number = math().floorDiv(row, math().constant(height));
+    OpFoldResult share = math().rem(math().mul(number, lines), math().constant(panelLines));
+    int64_t lineElements = kLineBytes * matrices->depth() / MatrixTiles::kDepthBytes;
+    OpFoldResult ahead = math().add(*panelElements, math().mul(share, math().constant(lineElements)));
+    return MatrixTiles::Prefetch{ahead, lines};
+  };
   auto emitAt = [&](OpFoldResult row, OpFoldResult rows) {
     auto rowsFrom = [&](OpFoldResult first, OpFoldResult count) {
       OpFoldResult offset = math().add(lhsRows.offset, math().mul(first, lhsRows.rowStride));
@@ -191,7 +211,7 @@ void ProductEmitter::emitMatrixTiles(const MatMulGrid::Task &task, const ColumnT
       MatrixTiles::Tile tile{lhsRows, sums, {}, vectors};
       tile.rows.assign(parts.begin(), parts.end());
       matrices->begin(tile, isFirst);
-      matrices->multiply(tile, math().constant(0), rhsRows, depth);
+      matrices->multiply(tile, math().constant(0), rhsRows, depth, getPrefetch(row));
       matrices->end(tile);
     };
     auto emitBoth = [&] {

@@ -99,6 +99,9 @@ protected:
 
   llvm::SmallVector<mlir::OpFoldResult> lhsDims, rhsDims;
   mlir::Value scratch;
+  /// How far behind a panel of the right-hand side, which is as wide as a tile, the next one begins; nothing
+  /// if it lies in no such panels.
+  std::optional<mlir::OpFoldResult> panelElements;
   /// With at most so many rows, a task has no use for matrix registers.
   int64_t fewRows = 0;
   std::optional<MatrixTiles> matrices;

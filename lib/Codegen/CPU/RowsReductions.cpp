@@ -6,6 +6,8 @@
 
 #include "RowsEmitter.h"
 
+#include "lathe/Codegen/Math/Emitter.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -20,11 +22,6 @@ using Combine = std::function<Value(Value, Value)>;
 Type lathe::cpu::getAccumulatorType(Type elementType) {
   Type type = getRegisterType(elementType);
   return type.isF16() || type.isBF16() ? Float32Type::get(type.getContext()) : type;
-}
-
-static Type withElement(Type like, Type elementType) {
-  auto vector = dyn_cast<VectorType>(like);
-  return vector ? Type(vector.clone(elementType)) : elementType;
 }
 
 Value lathe::cpu::widen(OpBuilder &builder, Location loc, Value value) {
@@ -92,6 +89,16 @@ static Combine getFloatCombine(OpBuilder &builder, Location loc, nn::ReduceKind 
   };
 }
 
+/// The larger of two magnitudes, NaN if one is: floats without a sign are ordered as their bits are, NaN
+/// above all.
+static Combine getMagnitudeCombine(OpBuilder &builder, Location loc) {
+  return [&builder, loc](Value lhs, Value rhs) -> Value {
+    lathe::Emitter e(builder, loc);
+    Value larger = arith::MaxSIOp::create(builder, loc, e.bits(lhs), e.bits(rhs));
+    return e.fromBits(larger, getElementTypeOrSelf(lhs.getType()));
+  };
+}
+
 static Combine getIntegerCombine(OpBuilder &builder, Location loc, nn::ReduceKind kind, bool isUnsigned) {
   return [&builder, loc, kind, isUnsigned](Value lhs, Value rhs) -> Value {
     switch (kind) {
@@ -150,7 +157,9 @@ Reduction lathe::cpu::getReduction(EmitContext &context, nn::ReduceOp reduce, Te
   bool isFloat = isa<FloatType>(type);
   if (isFloat) {
     reduction.identity = getFloatIdentity(builder, cast<FloatType>(type), kind);
-    reduction.combine = getFloatCombine(builder, loc, kind);
+    auto unary = reduce.getX().getDefiningOp<nn::UnaryOp>();
+    bool isMagnitude = kind == nn::ReduceKind::Max && unary && unary.getKind() == nn::UnaryKind::Abs;
+    reduction.combine = isMagnitude ? getMagnitudeCombine(builder, loc) : getFloatCombine(builder, loc, kind);
   } else {
     bool isUnsigned = elementType.isUnsignedInteger() || elementType.isInteger(1);
     reduction.identity = getIntegerIdentity(builder, cast<IntegerType>(type), kind, isUnsigned);

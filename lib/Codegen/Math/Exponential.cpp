@@ -208,6 +208,14 @@ Value buildGelu(OpBuilder &b, Location loc, Value x) {
   return e.sub(positivePart(e, x), tail);
 }
 
+Value buildCoarseGelu(OpBuilder &b, Location loc, Value x) {
+  Emitter e(b, loc);
+  // max(x, 0) - |x| Phi(-|x|); at the bound of |x| the product is nearly 0. The polynomial's argument lies
+  // within -1 and 1, so that its terms do not cancel.
+  Value t = e.clampAbove(e.abs(x), 4.5);
+  return e.sub(positivePart(e, x), e.mul(t, e.polynomial(e.fma(t, 2 / 4.5, -1.0), kTail16)));
+}
+
 Value buildGeluTanh(OpBuilder &b, Location loc, Value x) {
   Emitter e(b, loc);
   // x sigmoid(v), v = 2 sqrt(2/pi) (x + 0.044715 x^3).

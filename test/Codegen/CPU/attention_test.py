@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from kernel_harness import Kernel
+from kernel_harness import Kernel, from_bf16, to_bf16
 
 rng = np.random.default_rng(11)
 LOWEST = np.finfo(np.float32).min
@@ -33,11 +33,11 @@ def reference(q, k, v, scale, mask=None, causal=False, guard_empty=False):
     return (weights @ v).transpose(0, 2, 1, 3)
 
 
-def source(heads, key_heads, depth, value_depth, mask=None, flags="", scale=0.25):
+def source(heads, key_heads, depth, value_depth, mask=None, flags="", scale=0.25, element="f32"):
     """`mask`: the type of the mask, its dynamic dimensions given by the sizes in `[...]` after it."""
     mask_type, mask_sizes = mask or (None, "")
-    q, k, v = (f"tensor<?x?x{h}x{d}xf32>" for h, d in ((heads, depth), (key_heads, depth), (key_heads, value_depth)))
-    result = f"tensor<?x?x{heads}x{value_depth}xf32>"
+    q, k, v = (f"tensor<?x?x{h}x{d}x{element}>" for h, d in ((heads, depth), (key_heads, depth), (key_heads, value_depth)))
+    result = f"tensor<?x?x{heads}x{value_depth}x{element}>"
     return f"""
 func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %m: memref<?xi8>, %y: memref<?xi8>,
              %B: index, %S: index, %T: index) attributes {{kernel.root = "attention"}} {{
@@ -236,3 +236,89 @@ func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %y: memref<?x
     actual = kernel([q, k, v], (2, 9, 2, 8))
     heads = (np.ascontiguousarray(x.transpose(0, 2, 1)).reshape(2, 9, 2, 8) for x in (q, k, v))
     assert np.allclose(actual, reference(*heads, 0.125), rtol=2e-5, atol=1e-5)
+
+
+# On matrix registers, if the heads fill them; as f32 elsewhere.
+BF16_TARGETS = ["x86-64-v4+amx", "x86-64-v4", "x86-64-v3"]
+
+
+def check_bf16(kernel, heads, key_heads, depth, value_depth, b, sq, sk, mask=None, scale=0.25, **options):
+    """Weights are rounded to bf16 and off by 1e-4 before, both relative, and the result is rounded once more; half a unit
+    of bf16 is 2^-8. What f32 adds is the smallest part."""
+    bits = [to_bf16(normal(*shape)) for shape in ((b, sq, heads, depth), (b, sk, key_heads, depth), (b, sk, key_heads, value_depth))]
+    q, k, v = map(from_bf16, bits)
+    buffer = np.zeros(1, np.float32) if mask is None else np.ascontiguousarray(mask)
+    actual = from_bf16(kernel([*bits, buffer], (b, sq, heads, value_depth), (b, sq, sk), dtype=np.uint16, pieces=2))
+    expected = reference(q, k, v, scale, mask, **options)
+    magnitude = reference(q, k, np.abs(v), scale, mask, **options)
+    bound = (2.0 ** -8 + 3e-4) * magnitude + 2.0 ** -8 * np.abs(expected) + 1e-5
+    assert np.array_equal(np.isnan(actual), np.isnan(expected))
+    assert not np.any(np.abs(actual - expected) > bound), np.nanmax(np.abs(actual - expected) / bound)
+
+
+@pytest.mark.parametrize("target", BF16_TARGETS)
+@pytest.mark.parametrize("heads,key_heads,depth,value_depth", [(2, 2, 32, 32), (4, 2, 64, 48), (1, 1, 96, 16), (3, 1, 16, 16)])
+def test_bf16(target, heads, key_heads, depth, value_depth):
+    kernel = Kernel(source(heads, key_heads, depth, value_depth, element="bf16"), "f", target)
+    for sq, sk in [*SIZES, (128, 128), (100, 261)]:
+        check_bf16(kernel, heads, key_heads, depth, value_depth, 2, sq, sk)
+
+
+@pytest.mark.parametrize("target", BF16_TARGETS)
+def test_bf16_causal(target):
+    kernel = Kernel(source(2, 1, 32, 32, flags="causal guard_empty", element="bf16"), "f", target)
+    for sq, sk in [*SIZES, (70, 20), (200, 200)]:
+        check_bf16(kernel, 2, 1, 32, 32, 1, sq, sk, causal=True, guard_empty=True)
+
+
+@pytest.mark.parametrize("target", BF16_TARGETS)
+@pytest.mark.parametrize("dtype", ["f32", "i1"])
+@pytest.mark.parametrize("form", MASKS)
+def test_bf16_mask(target, dtype, form):
+    """Also rows that see no key, and keys that only some rows see."""
+    shape_type, sizes, shape = MASKS[form]
+    mask_type = f"tensor<{shape_type}{'x' if shape_type else ''}{dtype}>"
+    kernel = Kernel(source(2, 2, 32, 16, (mask_type, sizes), element="bf16"), "f", target)
+    for sq, sk in SIZES:
+        dims = shape(2, 2, sq, sk)
+        mask = rng.random(dims) < 0.7 if dtype == "i1" else normal(*dims)
+        check_bf16(kernel, 2, 2, 32, 16, 2, sq, sk, np.asarray(mask))
+
+
+@pytest.mark.parametrize("target", BF16_TARGETS)
+def test_bf16_operands_that_no_rows_hold(target):
+    """k has its features apart, v is a slice of every second one, and the result is stored as f32."""
+    kernel = Kernel("""
+func.func @f(%q: memref<?xi8>, %k: memref<?xi8>, %v: memref<?xi8>, %y: memref<?xi8>, %B: index, %S: index, %T: index)
+    attributes {kernel.root = "attention"} {
+  %0 = kernel.input %q[%B, %S] : memref<?xi8> -> tensor<?x2x?x32xbf16>
+  %1 = kernel.input %k[%B, %T] : memref<?xi8> -> tensor<?x2x32x?xbf16>
+  %2 = kernel.input %v[%B, %T] : memref<?xi8> -> tensor<?x?x2x64xbf16>
+  %3 = nn.transpose %0 perm([0, 2, 1, 3]) : tensor<?x2x?x32xbf16> -> tensor<?x?x2x32xbf16>
+  %4 = nn.transpose %1 perm([0, 3, 1, 2]) : tensor<?x2x32x?xbf16> -> tensor<?x?x2x32xbf16>
+  %5 = nn.slice %2 offsets [0, 0, 0, 0] sizes [%B, %T, 2, 32] strides [1, 1, 1, 2]
+    : tensor<?x?x2x64xbf16> -> tensor<?x?x2x32xbf16>
+  %6 = nn.attention %3, %4, %5 scale(0.125)
+    : tensor<?x?x2x32xbf16>, tensor<?x?x2x32xbf16>, tensor<?x?x2x32xbf16> -> tensor<?x?x2x32xbf16>
+  %7 = nn.cast %6 : tensor<?x?x2x32xbf16> -> tensor<?x?x2x32xf32>
+  kernel.output %7, %y[%B, %S] : tensor<?x?x2x32xf32>, memref<?xi8>
+  return
+}""", "f", target)
+    q, k, v = (to_bf16(normal(*shape)) for shape in ((2, 2, 40, 32), (2, 2, 32, 150), (2, 150, 2, 64)))
+    actual = kernel([q, k, v], (2, 40, 2, 32), (2, 40, 150))
+    q, k, v = from_bf16(q).transpose(0, 2, 1, 3), from_bf16(k).transpose(0, 3, 1, 2), from_bf16(v)[..., ::2]
+    bound = (2.0 ** -8 + 3e-4) * reference(q, k, np.abs(v), 0.125) + 2.0 ** -8 * np.abs(reference(q, k, v, 0.125)) + 1e-5
+    assert np.all(np.abs(actual - reference(q, k, v, 0.125)) <= bound)
+
+
+@pytest.mark.parametrize("target", BF16_TARGETS)
+def test_bf16_not_finite(target):
+    """What is not finite in a key reaches the rows of its head, what is in a query its own row."""
+    kernel = Kernel(source(2, 2, 32, 32, element="bf16"), "f", target)
+    q, k, v = normal(1, 40, 2, 32), normal(1, 130, 2, 32), normal(1, 130, 2, 32)
+    q[0, 7, 0, 3], k[0, 129, 1, 5] = np.nan, np.nan
+    actual = from_bf16(kernel([to_bf16(x) for x in (q, k, v)] + [np.zeros(1, np.float32)], (1, 40, 2, 32), (1, 40, 130),
+                              dtype=np.uint16))
+    wrong = np.zeros((1, 40, 2, 32), bool)
+    wrong[0, 7, 0], wrong[0, :, 1] = True, True
+    assert np.array_equal(np.isnan(actual), wrong)

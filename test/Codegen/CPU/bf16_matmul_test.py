@@ -10,10 +10,10 @@ import pytest
 from kernel_harness import Kernel, from_bf16, function, to_bf16, to_panels
 
 rng = np.random.default_rng(16)
-# With the instruction, widened in registers of 512 bits, and of 256.
-TARGETS = ["x86-64-v4+bf16", "x86-64-v4", "x86-64-v3"]
+# On matrix registers, with the instruction, widened in registers of 512 bits, and of 256.
+TARGETS = ["x86-64-v4+amx", "x86-64-v4+bf16", "x86-64-v4", "x86-64-v3"]
 # What lies in no panels is multiplied where processors know vectors of bf16.
-PLAIN_TARGETS = TARGETS[:1]
+PLAIN_TARGETS = TARGETS[:2]
 
 
 def normal(*shape):

@@ -26,6 +26,8 @@ mlir::Value buildSigmoid(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 mlir::Value buildSilu(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 /// x Phi(x) with the normal distribution's Phi; 0 at minus infinity.
 mlir::Value buildGelu(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
+/// The same to within 2^-15, of f32: for results that are rounded to bf16.
+mlir::Value buildCoarseGelu(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 /// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); 0 at minus infinity.
 mlir::Value buildGeluTanh(mlir::OpBuilder &b, mlir::Location loc, mlir::Value x);
 /// log(1 + exp(x)).

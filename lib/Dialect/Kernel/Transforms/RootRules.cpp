@@ -118,13 +118,18 @@ static std::optional<RootKind> integerConvKind(nn::IntegerConvOp op, std::string
 
 static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &whyNot) {
   RankedTensorType q = typeOf(op.getQ()), k = typeOf(op.getK()), v = typeOf(op.getV());
-  if (!q.getElementType().isF32()) {
-    whyNot = "only f32 attention is fused";
+  if (!q.getElementType().isF32() && !q.getElementType().isBF16()) {
+    whyNot = "only attention of f32 and bf16 is fused";
     return std::nullopt;
   }
   for (RankedTensorType type : {q, k, v}) {
     if (type.isDynamicDim(2) || type.isDynamicDim(3)) {
       whyNot = "the number or size of the heads is dynamic";
+      return std::nullopt;
+    }
+    // Few processors know vectors of bf16 of which only some elements are there.
+    if (type.getElementType().isBF16() && type.getDimSize(3) % 16 != 0) {
+      whyNot = "of attention of bf16, only heads with multiples of 16 features are fused";
       return std::nullopt;
     }
   }
@@ -134,8 +139,8 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
   }
   if (Value mask = op.getMask()) {
     Type element = typeOf(mask).getElementType();
-    if (!element.isF32() && !element.isInteger(1)) {
-      whyNot = "only bool and f32 masks are fused";
+    if (!element.isF32() && !element.isBF16() && !element.isInteger(1)) {
+      whyNot = "only masks of bool, f32 and bf16 are fused";
       return std::nullopt;
     }
   }

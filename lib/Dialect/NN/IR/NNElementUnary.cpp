@@ -39,6 +39,14 @@ static Value buildInteger(Emitter &e, UnaryKind kind, Value x, bool isUnsigned) 
   }
 }
 
+/// Whether all that reads an f32 rounds it to bf16.
+static bool isCoarse(UnaryOp op) {
+  return getElementTypeOrSelf(op.getType()).isF32() && !op->use_empty() &&
+         llvm::all_of(op->getUsers(), [](Operation *user) {
+           return isa<CastOp>(user) && getElementTypeOrSelf(user->getResult(0)).isBF16();
+         });
+}
+
 /// The kinds of floats on f32 and f64.
 static Value buildFloat(UnaryOp op, Emitter &e, Value x) {
   OpBuilder &b = e.builder();
@@ -85,7 +93,7 @@ static Value buildFloat(UnaryOp op, Emitter &e, Value x) {
   case UnaryKind::Erf:
     return approx::buildErf(b, loc, x);
   case UnaryKind::Gelu:
-    return approx::buildGelu(b, loc, x);
+    return isCoarse(op) ? approx::buildCoarseGelu(b, loc, x) : approx::buildGelu(b, loc, x);
   case UnaryKind::GeluTanh:
     return approx::buildGeluTanh(b, loc, x);
   case UnaryKind::Relu:

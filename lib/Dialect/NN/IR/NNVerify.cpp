@@ -309,7 +309,8 @@ LogicalResult AttentionOp::verify() {
     return emitOpError() << "expects a softcap above 0, but it is " << getSoftcapAttr();
   }
   if (Value mask = getMask()) {
-    if (!getElementType(mask).isInteger(1) &&
+    bool isComputed = getElementType(mask).isF32() && getElementType(getQ()).getIntOrFloatBitWidth() < 32;
+    if (!getElementType(mask).isInteger(1) && !isComputed &&
         failed(verifySameElements(*this, "the mask", mask, "q", getQ()))) {
       return failure();
     }

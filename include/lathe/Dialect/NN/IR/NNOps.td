@@ -344,7 +344,7 @@ def NN_AttentionOp : NN_TensorOp<"attention", [NN_Composite]> {
     `q` is [B, Sq, H, D], `k` [B, Sk, Hkv, D], `v` [B, Sk, Hkv, Dv], the result [B, Sq, H, Dv]: heads stand next to
     their features, so that splitting and joining heads moves nothing. H is a multiple of Hkv; query head h uses
     key head h / (H / Hkv). `mask`, if present, broadcasts to [B, H, Sq, Sk]: an i1 mask keeps where it is true, any
-    other is added to the scaled logits. With `softcap` c, a scaled logit x becomes `c tanh(x / c)` before it is masked.
+    other is added to the scaled logits; it is of the type of `q`, or f32 where that is narrower. With `softcap` c, a scaled logit x becomes `c tanh(x / c)` before it is masked.
     With `causal`, query i sees keys 0 to i + Sk - Sq. A query that sees no key gives NaN, as the written-out form does,
     unless `guard_empty`: then it gives 0.
 

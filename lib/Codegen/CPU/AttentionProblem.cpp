@@ -1,0 +1,115 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Which attention has a kernel, on vectors or on matrix registers, and its division into tasks.
+
+#include "AttentionKernel.h"
+#include "AttentionMatrices.h"
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cpu;
+
+bool cpu::canEmitAttention(nn::AttentionOp op, std::string &whyNot) {
+  for (Value operand : {op.getQ(), op.getK(), op.getV()}) {
+    auto type = cast<RankedTensorType>(operand.getType());
+    if (!type.getElementType().isF32() && !type.getElementType().isBF16()) {
+      whyNot = "only attention of f32 and bf16 is fused";
+      return false;
+    }
+    if (type.getRank() != 4 || type.isDynamicDim(2) || type.isDynamicDim(3)) {
+      whyNot = "the number or size of the heads is dynamic";
+      return false;
+    }
+    if (type.getElementType().isBF16() && type.getDimSize(3) % MatrixTiles::kColumns != 0) {
+      whyNot = "of attention of bf16, only heads with multiples of 16 features are fused";
+      return false;
+    }
+  }
+  if (Value mask = op.getMask()) {
+    Type element = cast<RankedTensorType>(mask.getType()).getElementType();
+    if (!element.isF32() && !element.isBF16() && !element.isInteger(1)) {
+      whyNot = "only masks of bool, f32 and bf16 are fused";
+      return false;
+    }
+  }
+  return true;
+}
+
+static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
+  AttentionProblem problem;
+  for (Operation &op : context.kernel.getBody().front()) {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      problem.op = attention;
+    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
+      problem.output = output;
+    }
+  }
+  if (!problem.op || !problem.output) {
+    return context.kernel.emitOpError("expects one attention with one result");
+  }
+  std::string whyNot;
+  if (!canEmitAttention(problem.op, whyNot)) {
+    return problem.op.emitOpError(whyNot);
+  }
+  auto shapeOf = [](Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape(); };
+  if (shapeOf(problem.output.getValue()) != shapeOf(problem.op.getResult())) {
+    return problem.output.emitOpError()
+           << "expects a result of the attention's shape, that of " << problem.op.getResult().getType()
+           << ", but it has type " << problem.output.getValue().getType();
+  }
+  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
+  if (failed(keyDims)) {
+    return problem.op.emitOpError("has keys of unknown shape");
+  }
+  problem.keyCount = (*keyDims)[1];
+  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
+  if (failed(queryDims)) {
+    return problem.op.emitOpError("has queries of unknown shape");
+  }
+  problem.batch = (*queryDims)[0];
+  problem.queryCount = (*queryDims)[1];
+  auto sizeOf = [](Value tensor, int64_t dim) {
+    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
+  };
+  problem.heads = sizeOf(problem.op.getQ(), 2);
+  problem.depth = sizeOf(problem.op.getQ(), 3);
+  problem.keyHeads = sizeOf(problem.op.getK(), 2);
+  problem.valueDepth = sizeOf(problem.op.getV(), 3);
+
+  IndexMath math{context.builder, problem.op.getLoc()};
+  problem.onMatrices = MatrixAttention::isSupported(context.target, problem.op);
+  problem.queryBlock = problem.onMatrices
+                           ? MatrixAttention::kQueryBlock
+                           : AttentionKernel::kVectors * chooseMatMulTiling(context.target).lanes;
+  problem.queryBlocks = math.ceilDiv(problem.queryCount, math.constant(problem.queryBlock));
+  problem.tasks = math.product({problem.batch, math.constant(problem.heads), problem.queryBlocks});
+  // What takes some 10 microseconds, by what a task does: floating-point operations, or, where these take
+  // little, exponentials.
+  int64_t workOfKey = problem.onMatrices ? 15 * problem.queryBlock
+                                         : 2 * problem.queryBlock * (problem.depth + problem.valueDepth);
+  OpFoldResult work = math.mul(math.max(problem.keyCount, math.constant(1)), math.constant(workOfKey));
+  problem.grain = math.max(math.floorDiv(math.constant(500000), work), math.constant(1));
+  return problem;
+}
+
+static FailureOr<TaskSplit> splitAttention(EmitContext &context) {
+  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  if (failed(problem)) {
+    return failure();
+  }
+  IndexMath math{context.builder, problem->op.getLoc()};
+  return TaskSplit{math.value(problem->tasks), math.value(problem->grain)};
+}
+
+static LogicalResult emitAttention(EmitContext &context) {
+  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  if (failed(problem)) {
+    return failure();
+  }
+  return problem->onMatrices ? MatrixAttention(context, *problem).emit()
+                             : AttentionKernel(context, *problem).emit();
+}
+
+cpu::Emitter cpu::getAttentionEmitter() { return {splitAttention, emitAttention}; }
