@@ -57,13 +57,13 @@ public:
     registerDialects(registry);
     context.appendDialectRegistry(registry);
     context.disableMultithreading();
-    for (const ShapeOption &shape : options.shapes) {
-      pipeline.shapes.push_back(shape.str());
-    }
+    llvm::append_range(pipeline.shapes, llvm::map_range(options.shapes, std::mem_fn(&ShapeOption::str)));
     pipeline.optLevel = options.optLevel;
     pipeline.strict = options.verifyEach;
     pipeline.foldBudget = options.foldBudget;
     pipeline.plan = options.plan;
+    pipeline.latencies = options.latencies;
+    pipeline.force = options.force;
     pipeline.refused = &refused;
     pipeline.exposeOperands = options.exposeOperands;
   }
@@ -278,7 +278,7 @@ private:
       if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
         return error;
       }
-      compression.finish(*module, report);
+      compression.finish(*module, options.latencies.file, report);
     }
     if (options.to <= Stage::Kernel) {
       return writes ? writeModule(*module) : Error::success();

@@ -113,6 +113,12 @@ json::Object CompileOptions::toJSON() const {
   if (emitPlan) {
     o["emit_plan"] = true;
   }
+  if (!latencies.empty()) {
+    o["latencies"] = latencies.toJSON();
+  }
+  if (force) {
+    o["force"] = true;
+  }
   if (!weightsFrom.empty()) {
     o["weights_from"] = toUTF8(weightsFrom);
   }

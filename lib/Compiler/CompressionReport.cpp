@@ -153,7 +153,7 @@ static std::string describe(ArrayRef<CompressionEntry> entries) {
   return text.empty() ? text : text + ": " + formatBytes(before) + " → " + formatBytes(after);
 }
 
-void CompressionReport::finish(ModuleOp module, Report &report) const {
+void CompressionReport::finish(ModuleOp module, StringRef latencies, Report &report) const {
   SymbolTable symbols(module);
   llvm::StringMap<SmallVector<nn::WeightOp>> stored; // by the weights of the file that are in them
   for (auto weight : module.getOps<nn::WeightOp>()) {
@@ -201,5 +201,6 @@ void CompressionReport::finish(ModuleOp module, Report &report) const {
   }
   if (std::string text = describe(report.compression); !text.empty()) {
     report.digest.push_back(text);
+    report.digest.push_back("what pays is up to " + (latencies.empty() ? "built-in rules" : latencies).str());
   }
 }

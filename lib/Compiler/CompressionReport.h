@@ -25,8 +25,8 @@ public:
   void noteLeft(mlir::ModuleOp module);
 
   /// Compares with the weights that the finished module stores, and with the remarks of the report, and adds
-  /// entries and clauses of the digest to it.
-  void finish(mlir::ModuleOp module, Report &report) const;
+  /// entries and clauses of the digest to it. `latencies` is the table that decided what pays, if any.
+  void finish(mlir::ModuleOp module, llvm::StringRef latencies, Report &report) const;
 
 private:
   struct Asked {

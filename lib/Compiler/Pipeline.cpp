@@ -9,6 +9,7 @@
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/RefuseSlow.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/Transforms/Passes.h"
@@ -99,16 +100,19 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   Adder passes(pm, options);
   // What is left out need not be stored in another format.
   passes.require(nn::createSkipLayersPass());
+  passes.require(pack::createRefuseSlowPass(options.latencies, options.force));
   passes.require(pack::createMigrateScalesPass());
   // Scales move into all of a weight; what is left of it is quantized.
   pack::PruneWeightsPassOptions prune;
   prune.target = options.target;
   prune.find = options.optLevel > 0;
+  prune.force = options.force;
   passes.prefer(pack::createPruneWeightsPass(prune));
-  passes.prefer(pack::createQuantizeInt8Pass());
+  passes.prefer(pack::createQuantizeInt8Pass({options.force}));
   // What is computed in bf16 is stored so; the rest of what asks for it may still be stored.
   pack::ConvertBF16PassOptions bf16;
   bf16.target = options.target;
+  bf16.force = options.force;
   passes.prefer(pack::createConvertBF16Pass(bf16));
   passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());

@@ -59,6 +59,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
             stats: str | os.PathLike[str] | None = None, quantize: str | None = None, ranges: str | None = None,
             migrate: float | None = None, rounding: str | None = None, math: str | None = None,
             prune: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
+            latencies: "str | os.PathLike[str] | None" = None, force: bool = False,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
     """Compiles an ONNX model and loads the result.
 
@@ -103,6 +104,11 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         Layers to leave out, counted from 0, or parts of them: ``[3, 4]``, ``"3,4:attention"``.
     skip_to_speedup : float, optional
         Leaves out as many layers as make the model so many times faster if all time goes to layers, evenly spread.
+    latencies : str or os.PathLike, default "native"
+        The table by which formats are refused that do not pay: a file that ``lathe latencies`` wrote, "native" for this
+        machine's if that was run, "none" for built-in rules alone.
+    force : bool, default False
+        Does what does not pay all the same.
     fold_budget : int or str, default "1G"
         The bytes that may be computed from weights alone when the artifact is written. What goes beyond is computed in every
         run, and the report says so.
@@ -142,10 +148,12 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         plan = path
     if skip_layers is not None and not isinstance(skip_layers, str):
         skip_layers = ",".join(map(str, skip_layers))
+    if force:
+        arguments.append("--force")
     options = {"plan": plan and os.fspath(plan), "stats": stats and os.fspath(stats), "quantize": quantize, "ranges": ranges,
                "migrate": migrate, "rounding": rounding,
                "math": math, "prune": prune, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
-               "run-pass-until": run_pass_until}
+               "latencies": latencies and os.fspath(latencies), "run-pass-until": run_pass_until}
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     run_driver(*arguments)
     loaded = Model(output, threads)

@@ -121,6 +121,9 @@ COMMANDS = {
     "E0810": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--math=bf16", "--stats", no_statistics(folder)),
     "E0811": lambda folder: ("calibrate", "tiny.onnx", "--data=.", "-o", "s.npz"),
     "E0812": lambda folder: ("compile", odd_rows(folder), "-o", "m.so", "--quantize=int8-static"),
+    "E0820": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--math=bf16", "--latencies", text(
+        folder, "l.json", '{"version": 1, "processor": "another", "features": "1", "compiler": "0", "products": []}')),
+    "E0821": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--math=bf16", "--latencies", text(folder, "l.json", "[]")),
     "E0903": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--time-limit=0.000001"),
     "E0904": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--memory-limit=1k"),
 }

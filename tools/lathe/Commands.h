@@ -26,6 +26,7 @@ int runCommand(const CommandContext &context);
 int benchCommand(const CommandContext &context);
 int profileCommand(const CommandContext &context);
 int calibrateCommand(const CommandContext &context);
+int latenciesCommand(const CommandContext &context);
 int verifyCommand(const CommandContext &context);
 
 } // namespace lathe

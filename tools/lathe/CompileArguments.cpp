@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "CompileArguments.h"
+#include "LatencyArguments.h"
 #include "PlanArguments.h"
 
 #include "lathe/Support/Error.h"
@@ -184,7 +185,9 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
         return Error::success();
       });
   PlanArguments plan;
+  LatencyArguments latencies;
   plan.addTo(arguments);
+  latencies.addTo(arguments, options);
   arguments.flag("--emit-plan", "write the plan that these options mean, as JSON, instead of compiling",
                  options.emitPlan);
   arguments.text("--inputs", "FILE.npz",
@@ -236,6 +239,9 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
     if (withoutPlan) {
       options.plan = Plan();
       options.stats.clear();
+    }
+    if (Error error = latencies.complete(options)) {
+      return error;
     }
   }
   return goOn;

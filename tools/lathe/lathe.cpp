@@ -34,6 +34,7 @@ constexpr Command commands[] = {
     {"inspect", "print what a model or a compiled model takes, gives and holds", inspectCommand},
     {"calibrate", "measure what a model multiplies with its weights, to quantize it", calibrateCommand},
     {"profile", "time of every kernel, by the ONNX nodes that it computes", profileCommand},
+    {"latencies", "measure which formats pay on this machine", latenciesCommand},
 };
 
 void printHelp(raw_ostream &os) {

@@ -10,6 +10,7 @@
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Report.h"
 #include "lathe/Import/Limits.h"
+#include "lathe/Plan/Latencies.h"
 #include "lathe/Plan/Plan.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
@@ -80,6 +81,9 @@ struct CompileOptions {
   std::string stats;
   /// Make outputs of what products read, and of what layers get and pass on: for calibration.
   bool exposeOperands = false;
+  /// What the passes that change formats go by, and whether they do what does not pay all the same.
+  LatencyTable latencies;
+  bool force = false;
   /// Write the plan, weight by weight and layer by layer, as JSON instead of compiling the model.
   bool emitPlan = false;
   /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.

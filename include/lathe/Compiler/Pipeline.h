@@ -7,6 +7,7 @@
 #ifndef LATHE_COMPILER_PIPELINE_H
 #define LATHE_COMPILER_PIPELINE_H
 
+#include "lathe/Plan/Latencies.h"
 #include "lathe/Plan/Plan.h"
 #include "mlir/Pass/PassManager.h"
 
@@ -36,6 +37,9 @@ struct PipelineOptions {
   const Stats *stats = nullptr;
   /// Make outputs of what products and layers read, instead of following the plan.
   bool exposeOperands = false;
+  /// By what products are refused that would not get faster, and whether they are changed all the same.
+  LatencyTable latencies;
+  bool force = false;
   /// Gets what the plan says that no op asks for; may be null.
   std::vector<pack::RefusedRequest> *refused = nullptr;
   /// Fail where generated code is only slow: for the compiler's own tests.

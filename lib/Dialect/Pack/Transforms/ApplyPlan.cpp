@@ -54,6 +54,7 @@ private:
   LogicalResult readFormat(StringRef text, StringRef position);
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
+  void applyToAttention(nn::AttentionOp op);
   /// What all of these names want; failure if they do not agree, which is a remark.
   FailureOr<Wish> agree(Operation *op, nn::WeightOp weight, ArrayRef<std::string> names, StringRef kind,
                         const llvm::StringMap<const PlanEntry *> &entries);
@@ -273,6 +274,20 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
   return success();
 }
 
+/// It has no weight: what the plan says of its nodes counts, else how products are computed.
+void PlanApplier::applyToAttention(nn::AttentionOp op) {
+  StringRef wanted = plan.math;
+  for (const NodeOrigin &origin : originsOf(op->getLoc())) {
+    if (const PlanEntry *entry = nodeEntries.lookup(origin.name)) {
+      wanted = entry->format;
+      used.insert(entry);
+    }
+  }
+  if (FormatAttrInterface format = formats.lookup(wanted); format && !skipped.contains(op)) {
+    op->setAttr(PackDialect::kFormatAttr, format);
+  }
+}
+
 /// A product of a weight that is arranged anew in every run.
 void PlanApplier::remarkUnfolded(Operation *op) {
   Operation *source = op->getOperand(1).getDefiningOp(), *last = source;
@@ -321,6 +336,10 @@ LogicalResult PlanApplier::run() {
     return success();
   }
   WalkResult walked = module.walk([&](Operation *op) {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      applyToAttention(attention);
+      return WalkResult::advance();
+    }
     nn::WeightOp weight = getWeight(op, symbols);
     if (!weight && isProduct(op)) {
       remarkUnfolded(op);

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Products in bf16: their operands are rounded, and their sums stay f32. The cast of the left operand stands
-/// right behind what computes it, where it becomes part of that kernel if nothing else reads the f32;
-/// otherwise one kernel rounds the tensor once, for all products that read it.
+/// Products in bf16: their operands are rounded, and their sums stay f32. The cast of a computed operand
+/// stands right behind what computes it, where it becomes part of that kernel if nothing else reads the f32;
+/// otherwise one kernel rounds the tensor once, for all products that read it. Attention is two products with
+/// a softmax in between, and rounds its result.
 
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
@@ -15,6 +16,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace lathe::pack {
 #define GEN_PASS_DEF_CONVERTBF16PASS
@@ -31,6 +33,8 @@ static constexpr llvm::StringLiteral kPass = "pack-convert-bf16";
 static constexpr int64_t kFewRows = 8;
 /// The elements of a row that matrix registers multiply at a time.
 static constexpr int64_t kMatrixDepth = 32;
+/// The columns of a matrix register.
+static constexpr int64_t kMatrixColumns = 16;
 /// With fewer columns, rounding the left operand takes longer than the product gains.
 static constexpr int64_t kLeastColumns = 16;
 
@@ -54,27 +58,35 @@ struct Decision {
 
 class Converter {
 public:
-  Converter(ModuleOp module, const cpu::TargetSpec &target)
-      : module(module), symbols(module), evaluator(module), target(target), builder(module.getContext()) {}
+  Converter(ModuleOp module, const cpu::TargetSpec &target, bool force)
+      : module(module), symbols(module), evaluator(module), target(target), force(force),
+        builder(module.getContext()) {}
 
   /// Works on all requests; on every product, with `all`.
   void run(bool all);
 
 private:
   Decision decide(Operation *op);
+  Decision decideAttention(nn::AttentionOp op);
   /// Why a weight cannot be rounded, if so.
   std::optional<std::string> findUnencodableWeight(nn::WeightOp weight);
   void convert(Operation *op);
-  /// The left operand of a product, rounded where it is computed.
+  void convertAttention(nn::AttentionOp op);
+  /// A computed operand, rounded where it is computed.
   Value narrow(Value value);
+  /// The op that makes `value` a view of another tensor that is better rounded itself.
+  Operation *getView(Value value);
   Value narrowWeight(Value value);
 
   ModuleOp module;
   SymbolTable symbols;
   nn::Evaluator evaluator;
   const cpu::TargetSpec &target;
+  bool force;
   OpBuilder builder;
   llvm::DenseMap<Value, Value> narrowed;
+  /// What may have no reader left, in the order of the program.
+  SmallVector<Operation *> replaced;
   llvm::DenseMap<Operation *, nn::WeightOp> weights;
 };
 
@@ -82,11 +94,6 @@ private:
 
 /// Whether the op is a product, and what this pass has against it otherwise.
 static std::optional<std::string> findUnfit(Operation *op) {
-  if (isa<nn::AttentionOp>(op)) {
-    return std::string(
-        "attention is computed in f32: its operands are not weights, and most of its time goes to "
-        "what lies between its products");
-  }
   if (!isa<nn::MatMulOp, nn::ConvOp>(op)) {
     return op->getName().getStringRef().str() + " is no product";
   }
@@ -109,7 +116,39 @@ static std::optional<int64_t> getRows(Operation *op) {
   return ShapedType::isDynamicShape(shape) ? std::nullopt : std::optional(ShapedType::getNumElements(shape));
 }
 
+Decision Converter::decideAttention(nn::AttentionOp op) {
+  auto refuse = [](const Twine &why) {
+    return Decision{Decision::Refuse, ("attention is computed in f32: " + why).str()};
+  };
+  RankedTensorType q = typeOf(op.getQ()), v = typeOf(op.getV());
+  if (!q.getElementType().isF32()) {
+    return {Decision::Refuse, "attention of " + toText(TypeAttr::get(q.getElementType())) + " is not of f32"};
+  }
+  if (!target.hasAMXBF16) {
+    return refuse(
+        "most of its time goes to what lies between its products, unless matrix registers make them, "
+        "which " +
+        target.name + " has not");
+  }
+  for (auto [size, step, what] : {std::tuple(q.getDimSize(3), kMatrixDepth, "queries"),
+                                  std::tuple(v.getDimSize(3), kMatrixColumns, "values")}) {
+    if (ShapedType::isDynamic(size) || size % step != 0) {
+      return refuse("the features of " + Twine(what) +
+                    (ShapedType::isDynamic(size) ? ", of an unknown number,"
+                                                 : ", " + std::to_string(size) + " of a head,") +
+                    " are no multiple of " + Twine(step) + ", which fill matrix registers");
+    }
+  }
+  if (op.getSoftcap()) {
+    return refuse("with a softcap it has no kernel");
+  }
+  return {Decision::Compute, ""};
+}
+
 Decision Converter::decide(Operation *op) {
+  if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+    return decideAttention(attention);
+  }
   if (std::optional<std::string> unfit = findUnfit(op)) {
     return {Decision::Refuse, *unfit};
   }
@@ -122,6 +161,9 @@ Decision Converter::decide(Operation *op) {
     return {Decision::Refuse, *unencodable};
   }
   std::optional<int64_t> rows = getRows(op);
+  if (force) {
+    return {Decision::Compute, ""};
+  }
   if (!target.hasFastBF16) {
     if (rows && *rows <= kFewRows) {
       return {Decision::Store, ""};
@@ -165,16 +207,38 @@ std::optional<std::string> Converter::findUnencodableWeight(nn::WeightOp weight)
   return findUnencodable(cast<FormatAttrInterface>(Attribute(BF16Attr::get(module.getContext()))), *contents);
 }
 
+/// Of parts of a tensor that is if nothing else reads it.
+Operation *Converter::getView(Value value) {
+  Operation *op = value.getDefiningOp();
+  bool isView = isa_and_nonnull<nn::ReshapeOp, nn::TransposeOp>(op);
+  if (auto slice = dyn_cast_or_null<nn::SliceOp>(op)) {
+    isView = narrowed.contains(slice.getX()) ||
+             llvm::all_of(slice.getX().getUsers(), [](Operation *user) { return isa<nn::SliceOp>(user); });
+  }
+  return isView ? op : nullptr;
+}
+
 Value Converter::narrow(Value value) {
   if (Value found = narrowed.lookup(value)) {
     return found;
   }
-  auto reshape = value.getDefiningOp<nn::ReshapeOp>();
-  Value source = reshape ? narrow(reshape.getX()) : Value();
-  builder.setInsertionPointAfterValue(value);
-  Value result =
-      reshape ? nn::ReshapeOp::create(builder, reshape.getLoc(), source, reshape.getMixedDims()).getResult()
-              : nn::buildCast(builder, value.getLoc(), value, builder.getBF16Type());
+  if (auto cast = value.getDefiningOp<nn::CastOp>(); cast && typeOf(cast.getX()).getElementType().isBF16()) {
+    replaced.push_back(cast);
+    return cast.getX();
+  }
+  Value result;
+  if (Operation *view = getView(value)) {
+    Value source = narrow(view->getOperand(0));
+    builder.setInsertionPointAfter(view);
+    Operation *other = builder.clone(*view);
+    other->setOperand(0, source);
+    other->getResult(0).setType(typeOf(value).clone(builder.getBF16Type()));
+    result = other->getResult(0);
+    replaced.push_back(view);
+  } else {
+    builder.setInsertionPointAfterValue(value);
+    result = nn::buildCast(builder, value.getLoc(), value, builder.getBF16Type());
+  }
   narrowed[value] = result;
   return result;
 }
@@ -212,6 +276,19 @@ void Converter::convert(Operation *op) {
   nn::remarkPassed(op, kPass, "computed in bf16 with sums of f32");
 }
 
+void Converter::convertAttention(nn::AttentionOp op) {
+  SmallVector<Value> operands = llvm::map_to_vector(ArrayRef<Value>{op.getQ(), op.getK(), op.getV()},
+                                                    [&](Value operand) { return narrow(operand); });
+  builder.setInsertionPoint(op);
+  auto other = cast<nn::AttentionOp>(builder.clone(*op));
+  other->setOperands(0, operands.size(), operands);
+  other.getResult().setType(typeOf(op.getResult()).clone(builder.getBF16Type()));
+  op.getResult().replaceAllUsesWith(
+      nn::buildCast(builder, op.getLoc(), other.getResult(), builder.getF32Type()));
+  op.erase();
+  nn::remarkPassed(other, kPass, "computed in bf16 with sums of f32");
+}
+
 void Converter::run(bool all) {
   SmallVector<Operation *> requests;
   for (auto function : module.getOps<FunctionOpInterface>()) {
@@ -230,8 +307,17 @@ void Converter::run(bool all) {
     op->removeAttr(PackDialect::kFormatAttr);
     if (decision.kind == Decision::Refuse) {
       nn::remarkMissed(op, kPass, "not computed in bf16: " + decision.why);
+    } else if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      convertAttention(attention);
     } else {
       convert(op);
+    }
+  }
+  // Kernels that still had a reader of the f32 would store it, too.
+  llvm::SetVector<Operation *> unread(replaced.begin(), replaced.end());
+  for (Operation *op : llvm::reverse(unread)) {
+    if (op->use_empty()) {
+      op->erase();
     }
   }
 }
@@ -246,7 +332,7 @@ struct ConvertBF16 : pack::impl::ConvertBF16PassBase<ConvertBF16> {
       getOperation().emitError() << llvm::toString(spec.takeError());
       return signalPassFailure();
     }
-    Converter(getOperation(), *spec).run(all);
+    Converter(getOperation(), *spec, force).run(all);
   }
 };
 } // namespace

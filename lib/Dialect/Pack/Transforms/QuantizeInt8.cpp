@@ -75,7 +75,7 @@ struct CodeRange {
 
 class Quantizer {
 public:
-  explicit Quantizer(ModuleOp module) : module(module), symbols(module), evaluator(module) {}
+  Quantizer(ModuleOp module, bool force) : module(module), symbols(module), evaluator(module), force(force) {}
 
   void run();
 
@@ -98,6 +98,7 @@ private:
   ModuleOp module;
   SymbolTable symbols;
   nn::Evaluator evaluator;
+  bool force;
   llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, std::pair<nn::WeightOp, nn::WeightOp>>
       weights;
   /// What is quantized already: a tensor may be read by several products.
@@ -238,7 +239,7 @@ Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute
 //===----------------------------------------------------------------------===//
 
 /// The dimensions of the left operand that share a scale, of an op that can be computed with integers.
-static llvm::Expected<SmallVector<int64_t>> getSharedAxes(Operation *op) {
+static llvm::Expected<SmallVector<int64_t>> getSharedAxes(Operation *op, bool force) {
   if (!isa<nn::MatMulOp, nn::ConvOp>(op)) {
     return llvm::createStringError("only products and convolutions are computed with integers of 8 bits");
   }
@@ -258,7 +259,7 @@ static llvm::Expected<SmallVector<int64_t>> getSharedAxes(Operation *op) {
     }
     columns /= conv.getGroups();
   }
-  if (depth < kMinDepth || columns < kMinColumns) {
+  if (!force && (depth < kMinDepth || columns < kMinColumns)) {
     return llvm::createStringError(
         llvm::formatv("{0} x {1} weights are too few: quantizing the rows takes as "
                       "long as it saves below {2} x {3}",
@@ -278,7 +279,7 @@ static Value buildSums(OpBuilder &builder, Operation *op, Value x, Value weight,
 }
 
 llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
-  llvm::Expected<SmallVector<int64_t>> axes = getSharedAxes(op);
+  llvm::Expected<SmallVector<int64_t>> axes = getSharedAxes(op, force);
   if (!axes) {
     return axes.takeError();
   }
@@ -337,7 +338,8 @@ void Quantizer::run() {
 namespace {
 
 struct QuantizeInt8Pass : pack::impl::QuantizeInt8PassBase<QuantizeInt8Pass> {
-  void runOnOperation() override { Quantizer(getOperation()).run(); }
+  using QuantizeInt8PassBase::QuantizeInt8PassBase;
+  void runOnOperation() override { Quantizer(getOperation(), force).run(); }
 };
 
 } // namespace

@@ -63,6 +63,21 @@ def PruneWeightsPass : Pass<"pack-prune-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::pack::PackDialect"];
 }
 
+def RefuseSlowPass : Pass<"pack-refuse-slow", "::mlir::ModuleOp"> {
+  let summary = "refuse formats in which products would not take less time";
+  let description = [{
+    Where an op has an attribute `pack.format`, the measured product whose shape is nearest to its own says how much of the
+    time of f32 it will take. A format that takes as long is refused, with a remark that has the measured numbers; with
+    `force` it is kept, and a remark says so. Formats that were not measured, as those in which weights are only stored and
+    become smaller in any case, stay. An unknown number of rows is taken to be the one that suits the format best.
+
+    `latencies` is a table that `lathe latencies` writes; without one, nothing is refused.
+  }];
+  let options = [Option<"latencies", "latencies", "std::string", /*default=*/"\"\"", "the table, a JSON file">,
+                 Option<"force", "force", "bool", /*default=*/"false", "refuse nothing, but say what would be refused">];
+  let dependentDialects = ["::lathe::pack::PackDialect"];
+}
+
 def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {
   let summary = "store weights in the formats that are asked for";
   let description = [{
@@ -84,8 +99,9 @@ def QuantizeInt8Pass : Pass<"pack-quantize-int8", "::mlir::ModuleOp"> {
     says.
 
     A request that is refused is a remark: weights that are not finite, or so few that quantizing the rows takes longer than
-    the integers save, and ranges that are missing.
+    the integers save (not with `force`), and ranges that are missing.
   }];
+  let options = [Option<"force", "force", "bool", /*default=*/"false", "however small the weights are">];
   let dependentDialects = ["::lathe::pack::PackDialect", "::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
@@ -99,13 +115,16 @@ def ConvertBF16Pass : Pass<"pack-convert-bf16", "::mlir::ModuleOp"> {
 
     On a target without instructions that multiply bf16 faster than f32, the request stays on products of few rows, whose
     time is that of reading the weight: `pack-encode-weights` stores it in bf16. AVX512_BF16 is such an instruction on AMD's
-    processors and has half the rate of f32 on Intel's, which have matrix registers instead. What is refused is a remark:
-    attention, whose operands are no weights, depthwise convolutions, products of few columns.
+    processors and has half the rate of f32 on Intel's, which have matrix registers instead. Attention gets operands and a
+    result of bf16 where matrix registers multiply its heads. What is refused is a remark: other attention, depthwise
+    convolutions, products of few columns.
 
     If code is compiled for several targets, the best of them decides; the others widen bf16 in registers.
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
-                 Option<"all", "all", "bool", /*default=*/"false", "as if every product asked for it">];
+                 Option<"all", "all", "bool", /*default=*/"false", "as if every product asked for it">,
+                 Option<"force", "force", "bool", /*default=*/"false",
+                        "also where instructions are slow, or columns few">];
   let dependentDialects = ["::lathe::pack::PackDialect"];
 }
 

@@ -1,0 +1,87 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+/// \file
+/// Refuses what a table of latencies shows not to pay.
+
+#include "lathe/Dialect/Pack/Transforms/RefuseSlow.h"
+
+#include "lathe/Dialect/NN/Transforms/Remarks.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
+#include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
+#include "lathe/Support/Error.h"
+
+#include "llvm/Support/FormatVariadic.h"
+
+namespace lathe::pack {
+#define GEN_PASS_DEF_REFUSESLOWPASS
+#include "lathe/Dialect/Pack/Transforms/Passes.h.inc"
+} // namespace lathe::pack
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::pack;
+
+static constexpr llvm::StringLiteral kPass = "pack-refuse-slow";
+
+/// A format that takes so much of the time of f32 costs accuracy for nothing: this near, the difference is
+/// within what measurements differ by.
+static constexpr double kLeastGain = 0.97;
+
+/// The number of rows that `op` multiplies with its weight, if it is known: the positions of a convolution.
+static std::optional<int64_t> getRows(Operation *op) {
+  auto type = cast<RankedTensorType>(op->getResult(0).getType());
+  ArrayRef<int64_t> rows = type.getShape().drop_back();
+  return ShapedType::isDynamicShape(rows) ? std::nullopt : std::optional(ShapedType::getNumElements(rows));
+}
+
+static void judge(Request &request, const LatencyTable &table, bool force) {
+  RankedTensorType weight = request.weight.getTensorType();
+  if (!isProduct(request.op) || weight.getRank() < 2 || weight.getNumElements() == 0) {
+    return;
+  }
+  int64_t columns = weight.getShape().back(), depth = weight.getNumElements() / columns;
+  std::string format = formatText(request.format);
+  std::optional<int64_t> rows = getRows(request.op);
+  std::optional<LatencyTable::Comparison> found = table.compare(format, rows, depth, columns);
+  if (!found || found->ratio < kLeastGain) {
+    return;
+  }
+  std::string measured = llvm::formatv("takes {0:f2} of the time of f32, as measured for {1} x {2} x {3}",
+                                       found->ratio, found->rows, found->depth, found->columns);
+  if (force) {
+    nn::remarkPassed(request.op, kPass, "forced as " + format + ", which " + measured);
+    return;
+  }
+  nn::remarkMissed(request.op, kPass, "not computed as " + format + ", which " + measured);
+  request.op->removeAttr(PackDialect::kFormatAttr);
+}
+
+namespace {
+struct RefuseSlowPass : pack::impl::RefuseSlowPassBase<RefuseSlowPass> {
+  using RefuseSlowPassBase::RefuseSlowPassBase;
+  RefuseSlowPass(LatencyTable table, bool isForced) : known(std::move(table)) { force = isForced; }
+  RefuseSlowPass(const RefuseSlowPass &other) : RefuseSlowPassBase(other), known(other.known) {}
+
+  void runOnOperation() override {
+    if (!latencies.empty() && known.empty()) {
+      llvm::Expected<LatencyTable> read = LatencyTable::read(latencies);
+      if (!read) {
+        getOperation().emitError() << llvm::toString(read.takeError());
+        return signalPassFailure();
+      }
+      known = std::move(*read);
+    }
+    for (Request &request : collectRequests(getOperation())) {
+      judge(request, known, force);
+    }
+  }
+
+  LatencyTable known;
+};
+} // namespace
+
+std::unique_ptr<Pass> pack::createRefuseSlowPass(LatencyTable table, bool force) {
+  return std::make_unique<RefuseSlowPass>(std::move(table), force);
+}
