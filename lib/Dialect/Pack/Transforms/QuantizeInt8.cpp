@@ -60,6 +60,7 @@ namespace {
 
 /// A tensor as codes, with scales that broadcast beside the product.
 struct Quantized {
+  /// The scale of a range is null: it is part of those of the weight.
   Value codes, scale;
   /// The code of 0, of the type of codes.
   Value zero;
@@ -92,6 +93,8 @@ private:
   Quantized quantizeRows(Value x, ArrayRef<int64_t> axes);
   /// A number as a weight: layers that differ in such numbers are still alike.
   Value makeNumber(OpBuilder &builder, Location loc, Type type, double value, StringRef name);
+  /// The scales of a weight times a number, computed when the artifact is written.
+  Value scaleWeight(OpBuilder &builder, Value scales, float factor);
   /// `x` with the scale that its range gives, that of `attribute`.
   Quantized quantizeRange(Value x, CodeRange range, Attribute attribute);
 
@@ -101,6 +104,7 @@ private:
   bool force;
   llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, std::pair<nn::WeightOp, nn::WeightOp>>
       weights;
+  llvm::DenseMap<std::pair<Operation *, Attribute>, nn::WeightOp> scaledBy;
   /// What is quantized already: a tensor may be read by several products.
   llvm::DenseMap<std::pair<Value, Attribute>, Quantized> rows;
 };
@@ -217,6 +221,28 @@ Value Quantizer::makeNumber(OpBuilder &builder, Location loc, Type type, double 
   return nn::WeightUseOp::create(builder, loc, tensor, FlatSymbolRefAttr::get(weight.getSymNameAttr()));
 }
 
+Value Quantizer::scaleWeight(OpBuilder &builder, Value scales, float factor) {
+  auto use = scales.getDefiningOp<nn::WeightUseOp>();
+  auto weight = symbols.lookup<nn::WeightOp>(use.getWeight());
+  nn::WeightOp &scaled = scaledBy[{weight, builder.getF32FloatAttr(factor)}];
+  if (!scaled) {
+    OpBuilder after(module.getContext());
+    after.setInsertionPointAfter(weight);
+    scaled = nn::WeightOp::create(
+        after, weight.getLoc(), (weight.getSymName() + "_static").str(), weight.getOnnxName().value_or(""),
+        [&](OpBuilder &body, Location loc) -> Value {
+          Value own = nn::WeightUseOp::create(body, loc, weight.getTensorType(), use.getWeightAttr());
+          return nn::buildBinary(body, loc, BinaryKind::Mul, own,
+                                 nn::buildScalar(body, loc, body.getF32Type(), factor));
+        });
+    symbols.insert(scaled);
+  }
+  Value result = nn::WeightUseOp::create(builder, scales.getLoc(), scaled.getTensorType(),
+                                         FlatSymbolRefAttr::get(scaled.getSymNameAttr()));
+  use->erase();
+  return result;
+}
+
 Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute) {
   Quantized &known = rows[{x, attribute}];
   if (known.codes) {
@@ -230,8 +256,7 @@ Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute
   };
   Value scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale, "inverse"));
   Value codes = buildCodes(builder, loc, scaled, number(range.zero, "zero"));
-  return known = {codes, number(range.scale, "scale"),
-                  number(range.zero, "zero_code", nn::getElementType(codes))};
+  return known = {codes, Value(), number(range.zero, "zero_code", nn::getElementType(codes))};
 }
 
 //===----------------------------------------------------------------------===//
@@ -303,8 +328,13 @@ llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
     sums.getDefiningOp()->setAttr(PackDialect::kFormatAttr, blocks);
   }
   Value real = nn::buildCast(builder, loc, sums, builder.getF32Type());
-  real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, left.scale);
-  real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, right->scale);
+  Value scale = right->scale;
+  if (left.scale) {
+    real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, left.scale);
+  } else {
+    scale = scaleWeight(builder, scale, range->scale);
+  }
+  real = nn::buildBinary(builder, loc, BinaryKind::Mul, real, scale);
   op->getResult(0).replaceAllUsesWith(real);
   nn::remarkPassed(op, kPass, "computed with integers of 8 bits");
   auto use = op->getOperand(1).getDefiningOp<nn::WeightUseOp>();

@@ -51,7 +51,6 @@ func.func @dynamic(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>)
 
 // From -51 to 204 by steps of 1. The numbers are weights, so that layers of other ranges are alike.
 // CHECK-DAG:   nn.weight private @zero_code : tensor<ui8> = dense<51>
-// CHECK-DAG:   nn.weight private @scale : tensor<f32> = dense<1.000000e+00>
 // CHECK-DAG:   nn.weight private @zero : tensor<f32> = dense<5.100000e+01>
 // CHECK-DAG:   nn.weight private @inverse : tensor<f32> = dense<1.000000e+00>
 // CHECK-LABEL: func @static
@@ -63,7 +62,10 @@ func.func @dynamic(%x: tensor<?x64xf32>) -> (tensor<?x64xf32>, tensor<?x64xf32>)
 // CHECK:         nn.binary add %{{.*}}, %[[MIDDLE]]
 // CHECK:         nn.cast %{{.*}} -> tensor<4x64xui8>
 // CHECK:         %[[ZERO:.*]] = nn.weight_use @zero_code
-// CHECK:         nn.integer_matmul %{{.*}} lhs_zero(%[[ZERO]] : tensor<ui8>)
+// CHECK:         %[[SUMS:.*]] = nn.integer_matmul %{{.*}} lhs_zero(%[[ZERO]] : tensor<ui8>)
+// CHECK:         %[[REAL:.*]] = nn.cast %[[SUMS]]
+// CHECK:         %[[S:.*]] = nn.weight_use @w_scales_static
+// CHECK-NEXT:    nn.binary mul %[[REAL]], %[[S]]
 nn.weight private @w : tensor<64x64xf32> = dense<1.0>
 func.func @static(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
   %w = nn.weight_use @w : tensor<64x64xf32>

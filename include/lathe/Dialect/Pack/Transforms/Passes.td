@@ -96,7 +96,7 @@ def QuantizeInt8Pass : Pass<"pack-quantize-int8", "::mlir::ModuleOp"> {
     columns. The weights become codes with a scale for each column when the artifact is written; a row of what they are
     multiplied with becomes unsigned codes around 128, by a scale that is its largest magnitude over 127, once for all
     products that read it. `#pack.int8<static>` takes one scale and zero point for all rows, of the range that `pack.range`
-    says.
+    says: their numbers are weights, so that layers of other ranges are alike, and the scale is part of those of the columns.
 
     A request that is refused is a remark: weights that are not finite, or so few that quantizing the rows takes longer than
     the integers save (not with `force`), and ranges that are missing.
