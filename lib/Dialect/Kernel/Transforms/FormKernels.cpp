@@ -68,6 +68,11 @@ public:
       for (Operation *op : ops) {
         growRoot(op);
       }
+      for (Cluster &cluster : clusters) {
+        if (cluster.kind == RootKind::MatMul || cluster.kind == RootKind::Conv) {
+          pullProducers(cluster, /*first=*/1);
+        }
+      }
     }
     for (Operation *op : llvm::reverse(ops)) {
       if (!owner.contains(op) && !staysOutside(op)) {
@@ -255,10 +260,10 @@ private:
     }
   }
 
-  /// Adds the producers of the cluster's ops that can be evaluated where they are used and are used nowhere
-  /// else. In a kernel of rows, only what has the row's shape or broadcasts into it.
-  void pullProducers(Cluster &cluster) {
-    for (size_t i = 0; i < cluster.ops.size(); ++i) {
+  /// Adds the producers of the cluster's ops, from the `first` on, that can be evaluated where they are used
+  /// and are used nowhere else. In a kernel of rows, only what has the row's shape or broadcasts into it.
+  void pullProducers(Cluster &cluster, size_t first = 0) {
+    for (size_t i = first; i < cluster.ops.size(); ++i) {
       // A gather's table and a norm's scale are read where they lie.
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
@@ -273,8 +278,9 @@ private:
         if (getRootKind(producer, whyNot) || isa<nn::ReshapeOp>(producer)) {
           continue;
         }
-        bool usedHereOnly =
-            llvm::all_of(producer->getUsers(), [&](Operation *user) { return cluster.ops.contains(user); });
+        bool usedHereOnly = llvm::all_of(producer->getUsers(), [&](Operation *user) {
+          return llvm::is_contained(ArrayRef(cluster.ops.getArrayRef()).drop_front(first), user);
+        });
         // Computed once per element, or not at all: a producer that is broadcast is a kernel of its own.
         bool oncePerElement = sameSizes(operand, cluster.ops[i]->getResult(0)) || isView(producer) ||
                               isa<nn::GatherOp>(cluster.ops[i]) || isa<nn::ReduceOp>(cluster.ops[i]) ||
@@ -413,19 +419,20 @@ private:
       for (Value operand : cluster.ops[i]->getOperands()) {
         Operation *producer = operand.getDefiningOp();
         if (producer && isView(producer) && producer->getBlock() == cluster.last->getBlock() &&
-            !cluster.ops.contains(producer) && !onlyRenames(producer) && !sharedWork(producer)) {
+            !cluster.ops.contains(producer) && !onlyRenames(producer) && !sharedWork(producer) &&
+            !readsOftenOutOfOrder(cluster.ops[i], producer)) {
           cluster.ops.insert(producer);
         }
       }
     }
   }
 
-  /// A reshape of something that is no view: the host program gives the same bytes another shape.
-  static bool onlyRenames(Operation *op) {
-    while (op && isa<nn::ReshapeOp>(op)) {
-      op = op->getOperand(0).getDefiningOp();
-    }
-    return !op || !isView(op);
+  /// Whether `root` reads each element of `view` several times, from where neighbours are not neighbours:
+  /// once for each place of a window that has a channel to itself. The view is then computed before, reading
+  /// each once.
+  static bool readsOftenOutOfOrder(Operation *root, Operation *view) {
+    auto conv = dyn_cast<nn::ConvOp>(root);
+    return conv && conv.isDepthwise() && !keepsLastDimension(view);
   }
 
   /// A view that another kernel computes together with real work is read from there.

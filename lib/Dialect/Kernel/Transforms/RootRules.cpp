@@ -222,6 +222,27 @@ bool kernel::isView(Operation *op) {
   return isa<nn::ReshapeOp, nn::TransposeOp, nn::ExpandOp>(op);
 }
 
+bool kernel::onlyRenames(Operation *op) {
+  while (op && isa<nn::ReshapeOp>(op)) {
+    op = op->getOperand(0).getDefiningOp();
+  }
+  return !op || !isView(op);
+}
+
+bool kernel::keepsLastDimension(Operation *view) {
+  for (; !onlyRenames(view); view = view->getOperand(0).getDefiningOp()) {
+    auto transpose = dyn_cast<nn::TransposeOp>(view);
+    auto slice = dyn_cast<nn::SliceOp>(view);
+    bool keeps = transpose ? transpose.getPerm().back() == int64_t(transpose.getPerm().size()) - 1
+                 : slice   ? slice.getStaticStrides().back() == 1
+                           : isa<nn::ExpandOp>(view);
+    if (!keeps) {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool kernel::isInlineConstant(Operation *op) {
   auto constant = dyn_cast<arith::ConstantOp>(op);
   if (!constant) {

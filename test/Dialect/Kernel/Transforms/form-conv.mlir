@@ -100,3 +100,69 @@ func.func @four_dimensions(%x: tensor<1x5x5x5x5x3xf32>, %f: tensor<3x3x3x3x3x8xf
     : tensor<1x5x5x5x5x3xf32>, tensor<3x3x3x3x3x8xf32> -> tensor<1x3x3x3x3x8xf32>
   return %0 : tensor<1x3x3x3x3x8xf32>
 }
+
+// -----
+
+// Shuffled channels lie apart, and a window of each channel would gather each of its elements nine times: they are
+// brought in order before. A slice of the pixels leaves them in order.
+// CHECK-LABEL: func.func @shuffled_channels
+// CHECK:         kernel.group pointwise
+// CHECK-COUNT-2:   nn.transpose
+// CHECK:         kernel.group conv
+// CHECK-NOT:       nn.transpose
+// CHECK:           nn.slice
+// CHECK-NEXT:      nn.conv
+func.func @shuffled_channels(%x: tensor<1x8x8x32xf32>, %f: tensor<3x3x1x32xf32>, %g: tensor<3x3x1x32xf32>)
+    -> tensor<1x3x4x32xf32> {
+  %0 = nn.reshape %x to [1, 8, 8, 4, 8] : tensor<1x8x8x32xf32> -> tensor<1x8x8x4x8xf32>
+  %1 = nn.transpose %0 perm([0, 4, 3, 1, 2]) : tensor<1x8x8x4x8xf32> -> tensor<1x8x4x8x8xf32>
+  %2 = nn.reshape %1 to [1, 32, 8, 8] : tensor<1x8x4x8x8xf32> -> tensor<1x32x8x8xf32>
+  %3 = nn.transpose %2 perm([0, 2, 3, 1]) : tensor<1x32x8x8xf32> -> tensor<1x8x8x32xf32>
+  %4 = nn.conv %3, %f strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(32)
+    : tensor<1x8x8x32xf32>, tensor<3x3x1x32xf32> -> tensor<1x6x6x32xf32>
+  %5 = nn.slice %4 offsets [0, 0, 0, 0] sizes [1, 5, 6, 32] strides [1, 1, 1, 1]
+    : tensor<1x6x6x32xf32> -> tensor<1x5x6x32xf32>
+  %6 = nn.conv %5, %g strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(32)
+    : tensor<1x5x6x32xf32>, tensor<3x3x1x32xf32> -> tensor<1x3x4x32xf32>
+  return %6 : tensor<1x3x4x32xf32>
+}
+
+// -----
+
+// What a residual sum adds is computed from its bytes where it is added.
+// CHECK-LABEL: func.func @residual_of_bytes
+// CHECK:         kernel.group conv
+// CHECK:           nn.conv
+// CHECK:           nn.cast
+// CHECK:           nn.binary mul
+// CHECK:           nn.binary add
+// CHECK:           kernel.yield
+// CHECK-NOT:     kernel.group
+// CHECK:         return
+func.func @residual_of_bytes(%x: tensor<1x5x5x8xf32>, %f: tensor<3x3x8x8xf32>, %r: tensor<1x5x5x8xui8>)
+    -> tensor<1x5x5x8xf32> {
+  %scale = arith.constant dense<0.5> : tensor<f32>
+  %0 = nn.conv %x, %f strides([1, 1]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(1)
+    : tensor<1x5x5x8xf32>, tensor<3x3x8x8xf32> -> tensor<1x5x5x8xf32>
+  %1 = nn.cast %r : tensor<1x5x5x8xui8> -> tensor<1x5x5x8xf32>
+  %2 = nn.binary mul %1, %scale : tensor<1x5x5x8xf32>, tensor<f32> -> tensor<1x5x5x8xf32>
+  %3 = nn.binary add %0, %2 : tensor<1x5x5x8xf32>, tensor<1x5x5x8xf32> -> tensor<1x5x5x8xf32>
+  return %3 : tensor<1x5x5x8xf32>
+}
+
+// -----
+
+// What goes into the product, and what others read, stays outside.
+// CHECK-LABEL: func.func @input_of_bytes
+// CHECK:         kernel.group pointwise
+// CHECK:         kernel.group conv
+// CHECK-NOT:       nn.cast
+// CHECK:           nn.conv
+// CHECK:         return
+func.func @input_of_bytes(%f: tensor<3x3x8x8xf32>, %r: tensor<1x5x5x8xui8>) -> tensor<1x5x5x8xf32> {
+  %1 = nn.cast %r : tensor<1x5x5x8xui8> -> tensor<1x5x5x8xf32>
+  %0 = nn.conv %1, %f strides([1, 1]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(1)
+    : tensor<1x5x5x8xf32>, tensor<3x3x8x8xf32> -> tensor<1x5x5x8xf32>
+  %3 = nn.binary add %0, %1 : tensor<1x5x5x8xf32>, tensor<1x5x5x8xf32> -> tensor<1x5x5x8xf32>
+  return %3 : tensor<1x5x5x8xf32>
+}

@@ -31,6 +31,14 @@ bool movesElements(mlir::Operation *op);
 /// products read.
 bool isView(mlir::Operation *op);
 
+/// Whether `op` is a reshape of something that is no view, or no view itself, or null: the host program gives
+/// the same bytes another shape.
+bool onlyRenames(mlir::Operation *op);
+
+/// Whether what `view`, a view of a view and so on, has side by side in its last dimension is side by side,
+/// or one element that is repeated, in what it is a view of.
+bool keepsLastDimension(mlir::Operation *view);
+
 /// Constants that are repeated where they are used: splats and scalars.
 bool isInlineConstant(mlir::Operation *op);
 
