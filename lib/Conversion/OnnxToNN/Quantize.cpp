@@ -86,10 +86,13 @@ Quantization lathe::onnx::getQuantization(LegalizeContext &c, Value x, unsigned 
   return both([&](Value list) { return c.reshape(list, beside); });
 }
 
+/// Whether all of an integer tensor is known to be 0.
+static bool isZero(Value value) { return matchPattern(value, m_Zero()); }
+
 Value lathe::onnx::subtractZero(LegalizeContext &c, Value x, Value zero) {
   Type i32 = c.b.getI32Type();
   Value wide = c.cast(x, i32);
-  return zero ? c.binary(BinaryKind::Sub, wide, c.cast(zero, i32)) : wide;
+  return zero && !isZero(zero) ? c.binary(BinaryKind::Sub, wide, c.cast(zero, i32)) : wide;
 }
 
 Value lathe::onnx::dequantize(LegalizeContext &c, Value x, const Quantization &quantization, Type type) {
@@ -118,8 +121,12 @@ static std::pair<double, double> getRange(Type type) {
 Value lathe::onnx::roundToInteger(LegalizeContext &c, Value x, Value zero, Type type) {
   Type f32 = c.b.getF32Type();
   Value rounded = c.cast(c.unary(UnaryKind::Round, x), f32);
-  if (zero) {
+  if (zero && !isZero(zero)) {
     rounded = c.add(rounded, c.cast(zero, f32));
+  }
+  // Casts to so many bits give the nearest number themselves.
+  if (type.getIntOrFloatBitWidth() >= 8) {
+    return c.cast(rounded, type);
   }
   auto [low, high] = getRange(type);
   rounded = c.binary(BinaryKind::Min, rounded, c.scalar(high, rounded));

@@ -325,7 +325,7 @@ struct MultiplyByReciprocal : OpRewritePattern<BinaryOp> {
 
   /// Whether pointwise ops lead from a product of bytes to `value`.
   static bool isFromSums(Value value) {
-    constexpr int kMaxSteps = 16;
+    constexpr int kMaxSteps = 64;
     SmallVector<Value> worklist{value};
     for (int step = 0; step < kMaxSteps && !worklist.empty(); ++step) {
       Operation *op = worklist.pop_back_val().getDefiningOp();
