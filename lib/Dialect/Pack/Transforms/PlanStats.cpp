@@ -133,14 +133,16 @@ FlatSymbolRefAttr StatsApplier::getGram(Product &product, Location place) {
 llvm::FailureOr<std::string> StatsApplier::apply(Operation *op, nn::WeightOp weight,
                                                  ArrayRef<const PlanEntry *> entries,
                                                  FormatAttrInterface format, Location place) {
-  const std::optional<double> *migrate = agree(entries, &PlanEntry::migrate, plan.migrate);
+  const std::optional<double> *strength = agree(entries, &PlanEntry::migrate, plan.migrate);
   const std::string *rounding = agree(entries, &PlanEntry::rounding, plan.rounding);
-  if (!migrate || !rounding) {
+  if (!strength || !rounding) {
     return std::string("weights have become one that are to be rounded in different ways");
   }
+  // Powers of two change nothing that is rounded to floats.
+  std::optional<double> migrate = format.canCompensate() ? *strength : std::nullopt;
   bool isCompensated = *rounding == "compensated" && format.canCompensate();
   bool hasRange = llvm::any_of(entries, [](const PlanEntry *entry) { return entry && entry->range; });
-  bool needsStats = (format.needsRange() && !hasRange) || *migrate || isCompensated;
+  bool needsStats = (format.needsRange() && !hasRange) || migrate || isCompensated;
   if (!isProduct(op) || (!needsStats && !format.needsRange())) {
     return std::string();
   }
@@ -163,8 +165,8 @@ llvm::FailureOr<std::string> StatsApplier::apply(Operation *op, nn::WeightOp wei
     return std::string("the statistics do not say what it reads");
   }
   std::vector<float> factors;
-  if (*migrate) {
-    factors = findFactors(product, **migrate);
+  if (migrate) {
+    factors = findFactors(product, *migrate);
   }
   std::optional<std::array<float, 2>> range;
   if (product.reason.empty() && format.needsRange()) {

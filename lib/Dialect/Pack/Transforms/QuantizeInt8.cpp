@@ -357,9 +357,7 @@ void Quantizer::run() {
     if (llvm::Error error = quantize(op, format)) {
       nn::remarkMissed(op, kPass,
                        "not computed as " + toText(format) + ": " + llvm::toString(std::move(error)));
-      op->removeAttr(PackDialect::kFormatAttr);
-      op->removeAttr(PackDialect::kRangeAttr);
-      op->removeAttr(PackDialect::kGramAttr);
+      withdrawRequest(op);
       op->removeAttr(PackDialect::kBlocksAttr);
     }
   }

@@ -55,7 +55,7 @@ static void judge(Request &request, const LatencyTable &table, bool force) {
     return;
   }
   nn::remarkMissed(request.op, kPass, "not computed as " + format + ", which " + measured);
-  request.op->removeAttr(PackDialect::kFormatAttr);
+  withdrawRequest(request.op);
 }
 
 namespace {

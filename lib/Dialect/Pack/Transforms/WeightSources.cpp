@@ -65,6 +65,13 @@ SmallVector<nn::WeightOp> pack::getSources(nn::WeightOp weight, const SymbolTabl
   return sources;
 }
 
+void pack::withdrawRequest(Operation *op) {
+  for (StringRef attribute : {PackDialect::kFormatAttr, PackDialect::kRangeAttr, PackDialect::kMigrateAttr,
+                              PackDialect::kGramAttr}) {
+    op->removeDiscardableAttr(attribute);
+  }
+}
+
 SmallVector<Request> pack::collectRequests(ModuleOp module) {
   SymbolTable symbols(module);
   SmallVector<Request> requests;

@@ -3,6 +3,9 @@
 // RUN: lathe-opt %t/joined.mlir --pack-apply-plan=plan=%t/joined.json --verify-diagnostics | FileCheck %t/joined.mlir
 // RUN: lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/layers.json | FileCheck %t/layers.mlir
 // RUN: lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/speedup.json | FileCheck %t/layers.mlir --check-prefix=SPEEDUP
+// RUN: lathe-opt %t/static.mlir --pack-apply-plan=plan=%t/static.json --verify-diagnostics | FileCheck %t/static.mlir
+// RUN: not lathe-opt %t/static.mlir --pack-apply-plan=plan=%t/no-range.json 2>&1 | FileCheck %s --check-prefix=NO-RANGE
+// RUN: not lathe-opt %t/static.mlir --pack-apply-plan="plan=%t/static.json stats=%t/static.json" 2>&1 | FileCheck %s --check-prefix=NO-STATS
 // RUN: not lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/twice.json 2>&1 | FileCheck %s --check-prefix=TWICE
 // RUN: not lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/other-layer.json 2>&1 | FileCheck %s --check-prefix=OTHER-LAYER
 // RUN: not lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/no-layer.json 2>&1 | FileCheck %s --check-prefix=NO-LAYER
@@ -21,6 +24,45 @@
 // UNFIT: unfit.json:1:30: error: [E0807] the weight "odd" cannot be stored as int4<group = 32>: {{.*}}50
 // UNKNOWN: error: [E0806] there is no format "int5"
 // MALFORMED: error: [E0801] defaults.form: this field is unknown, did you mean "format"?
+
+// NO-RANGE: no-range.json:1:63: error: [E0812] to store the weight as the plan says, it has to be known what it is multiplied with
+// NO-STATS: error: [E0703] {{.*}}not a .npz file
+
+//--- static.json
+{"version": 1, "weights": {"a": {"format": "int8<static>", "range": [-1, 2]}, "b": {"format": "int8<static>", "range": [-3, 1]},
+                           "c": {"format": "int8<static>", "range": [0, 1], "rounding": "nearest"}, "d": {"format": "int8<static>", "rounding": "compensated"}}}
+//--- no-range.json
+{"version": 1, "weights":   {"a": {"format": "int8<static>"}, "b": {"format": "int8<static>"}}}
+//--- static.mlir
+// What has become one weight is multiplied with one tensor: its range holds those of all parts. Parts that are to be rounded
+// in different ways stay.
+nn.weight private @a : tensor<64x8xf32> = dense<1.0> {onnx_name = "a"}
+nn.weight private @b : tensor<64x8xf32> = dense<1.0> {onnx_name = "b"}
+nn.weight private @c : tensor<64x8xf32> = dense<1.0> {onnx_name = "c"}
+nn.weight private @d : tensor<64x8xf32> = dense<1.0> {onnx_name = "d"}
+nn.weight private @ab : tensor<64x16xf32> computed {
+  %0 = nn.weight_use @a : tensor<64x8xf32>
+  %1 = nn.weight_use @b : tensor<64x8xf32>
+  %2 = nn.concat %0, %1 axis(1) : tensor<64x8xf32>, tensor<64x8xf32> -> tensor<64x16xf32>
+  nn.yield %2 : tensor<64x16xf32>
+}
+nn.weight private @cd : tensor<64x16xf32> computed {
+  %0 = nn.weight_use @c : tensor<64x8xf32>
+  %1 = nn.weight_use @d : tensor<64x8xf32>
+  %2 = nn.concat %0, %1 axis(1) : tensor<64x8xf32>, tensor<64x8xf32> -> tensor<64x16xf32>
+  nn.yield %2 : tensor<64x16xf32>
+}
+// CHECK-LABEL: func @ranges
+// CHECK:         nn.matmul %{{.*}}, %{{.*}} {pack.format = #pack.int8<static>, pack.range = array<f32: -3.000000e+00, 2.000000e+00>}
+// CHECK:         nn.matmul %{{.*}}, %{{[^ ]*}} : tensor
+func.func @ranges(%x: tensor<?x64xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32>) {
+  %w = nn.weight_use @ab : tensor<64x16xf32>
+  %0 = nn.matmul %x, %w : tensor<?x64xf32>, tensor<64x16xf32> -> tensor<?x16xf32>
+  %v = nn.weight_use @cd : tensor<64x16xf32>
+  // expected-remark @+1 {{[pack-apply-plan] missed: not stored as int8<static>: weights have become one that are to be rounded in different ways}}
+  %1 = nn.matmul %x, %v : tensor<?x64xf32>, tensor<64x16xf32> -> tensor<?x16xf32>
+  return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
+}
 
 //--- twice.json
 {"version": 1, "weights": {"w1": {"format": "bf16"}},

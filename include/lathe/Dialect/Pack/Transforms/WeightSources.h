@@ -29,6 +29,9 @@ bool isProduct(mlir::Operation *op);
 /// The weights of the file whose elements become those of `weight`; itself if it is one.
 llvm::SmallVector<nn::WeightOp> getSources(nn::WeightOp weight, const mlir::SymbolTable &symbols);
 
+/// Lets an op ask for no format, and for nothing beside it.
+void withdrawRequest(mlir::Operation *op);
+
 /// What ops ask for, in the order of the program.
 llvm::SmallVector<Request> collectRequests(mlir::ModuleOp module);
 
