@@ -9,6 +9,7 @@
 /// kernels stay outside: the host program treats them as another name for the same bytes. A kernel never
 /// spans bodies of control flow.
 
+#include "GroupBuilder.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/RootRules.h"
 #include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
@@ -20,9 +21,6 @@
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/IR/IRMapping.h"
-#include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/SetVector.h"
 
 namespace lathe::kernel {
 #define GEN_PASS_DEF_FORMKERNELSPASS
@@ -38,28 +36,11 @@ namespace {
 /// The most ops that are fused into one kernel: emitters recurse over them, and their code grows with them.
 constexpr size_t kMaxOps = 256;
 
-/// The ops of one kernel. `last` computes its results (one, except of loops), and `rounded` (null: none)
-/// casts that to another type in which it is used, too; the others are used within the kernel alone.
-struct Cluster {
-  RootKind kind;
-  Operation *last;
-  llvm::SetVector<Operation *> ops;
-  Operation *rounded = nullptr;
-
-  SmallVector<Value> getResults() const {
-    SmallVector<Value> results(last->getResults());
-    if (rounded) {
-      results.push_back(rounded->getResult(0));
-    }
-    return results;
-  }
-};
-
 class KernelFormer {
 public:
   KernelFormer(func::FuncOp function, bool fuse)
       : function(function), fuse(fuse), blocks(nn::getHostBlocks(function.getBody().front())),
-        builder(function.getContext()), shapes(builder) {}
+        builder(function.getContext()), shapes(builder), groups(function, builder, shapes) {}
 
   LogicalResult run() {
     decomposeComposites(function.getContext(), blocks, fuse);
@@ -371,45 +352,6 @@ private:
     newCluster(fuse ? RootKind::Pointwise : RootKind::Reference, copy);
   }
 
-  /// The position of an index value among the sizes of a group, adding it if it is new.
-  static int64_t sizeIndex(llvm::SetVector<Value> &sizes, Value value) {
-    sizes.insert(value);
-    return llvm::find(sizes, value) - sizes.begin();
-  }
-
-  FailureOr<DenseI64ArrayAttr> shapeOf(Value tensor, llvm::SetVector<Value> &sizes) {
-    FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(tensor);
-    if (failed(dims)) {
-      return emitError(tensor.getLoc(), "the shape of this value is not known before it is computed");
-    }
-    SmallVector<int64_t> shape;
-    RankedTensorType type = nn::getLogicalType(tensor.getType());
-    for (auto [position, dim] : llvm::enumerate(*dims)) {
-      std::optional<int64_t> size = getConstantIntValue(dim);
-      if (!type.isDynamicDim(position)) {
-        shape.push_back(type.getDimSize(position));
-        continue;
-      }
-      Value value = size ? Value() : cast<Value>(dim);
-      if (size) {
-        value = getIndexConstant(*size);
-      }
-      shape.push_back(~sizeIndex(sizes, value));
-    }
-    return builder.getDenseI64ArrayAttr(shape);
-  }
-
-  /// A constant at the top of the function, one for each value.
-  Value getIndexConstant(int64_t value) {
-    Value &constant = constants[value];
-    if (!constant) {
-      OpBuilder::InsertionGuard guard(builder);
-      builder.setInsertionPointToStart(&function.getBody().front());
-      constant = arith::ConstantIndexOp::create(builder, function.getLoc(), value);
-    }
-    return constant;
-  }
-
   /// Views before a root are copied into its kernel: they cost nothing there.
   void absorbViews(Cluster &cluster) {
     if (!fuse || cluster.kind == RootKind::Reference || cluster.kind == RootKind::Loops) {
@@ -452,73 +394,7 @@ private:
       cluster.last->emitRemark() << "[kernel-form] missed: " << cluster.last->getName()
                                  << " runs as plain loops" << (whyNot.empty() ? "" : ": ") << whyNot;
     }
-    SmallVector<Operation *> body(cluster.ops.begin(), cluster.ops.end());
-    llvm::sort(body, [](Operation *lhs, Operation *rhs) { return lhs->isBeforeInBlock(rhs); });
-
-    llvm::SetVector<Value> inputs, sizes;
-    llvm::SetVector<Operation *> inlined;
-    for (Operation *op : body) {
-      for (Value operand : op->getOperands()) {
-        Operation *producer = operand.getDefiningOp();
-        if (producer && cluster.ops.contains(producer)) {
-          continue;
-        }
-        if (producer && (isInlineConstant(producer) || matchPattern(operand, m_Constant()))) {
-          auto tensor = dyn_cast<RankedTensorType>(operand.getType());
-          if (!tensor || isInlineConstant(producer)) {
-            inlined.insert(producer);
-            continue;
-          }
-        }
-        isa<IndexType>(operand.getType()) ? sizes.insert(operand) : inputs.insert(operand);
-      }
-    }
-
-    SmallVector<Value> results = cluster.getResults();
-    SmallVector<Attribute> shapeAttrs;
-    for (Value tensor : llvm::concat<const Value>(inputs.getArrayRef(), ArrayRef<Value>(results))) {
-      FailureOr<DenseI64ArrayAttr> shape = shapeOf(tensor, sizes);
-      if (failed(shape)) {
-        return failure();
-      }
-      shapeAttrs.push_back(*shape);
-    }
-    if (cluster.kind == RootKind::Rows) {
-      addRelatedSizes(sizes); // no other kind depends on which sizes are equal
-    }
-
-    builder.setInsertionPointAfter(cluster.last);
-    // Sizes of the result may be computed right after the op; they never depend on its elements.
-    while (isa<arith::ArithDialect>(builder.getInsertionPoint()->getDialect()) &&
-           llvm::all_of(builder.getInsertionPoint()->getResultTypes(), [](Type t) { return t.isIndex(); })) {
-      builder.setInsertionPointAfter(&*builder.getInsertionPoint());
-    }
-    // The root's node names the kernel best.
-    SmallVector<Location> locations{cluster.ops.front()->getLoc()};
-    for (Operation *op : body) {
-      locations.push_back(op->getLoc());
-    }
-    Location loc = FusedLoc::get(builder.getContext(), locations);
-    auto group = GroupOp::create(builder, loc, TypeRange(results), cluster.kind, inputs.getArrayRef(),
-                                 sizes.getArrayRef(), builder.getArrayAttr(shapeAttrs));
-    IRMapping mapping;
-    OpBuilder::InsertionGuard guard(builder);
-    Block *block = builder.createBlock(&group.getBody());
-    for (Value operand : group.getOperands()) {
-      mapping.map(operand, block->addArgument(operand.getType(), operand.getLoc()));
-    }
-    for (Operation *constant : inlined) {
-      builder.clone(*constant, mapping);
-    }
-    for (Operation *op : body) {
-      builder.clone(*op, mapping);
-    }
-    YieldOp::create(builder, loc,
-                    llvm::map_to_vector(results, [&](Value result) { return mapping.lookup(result); }));
-    for (auto [old, result] : llvm::zip_equal(results, group.getResults())) {
-      old.replaceAllUsesExcept(result, group);
-    }
-    return success();
+    return groups.build(cluster);
   }
 
   /// The ungrouped ops have no users left.
@@ -538,7 +414,7 @@ private:
   SmallVector<Operation *> ops;
   std::vector<Cluster> clusters;
   llvm::DenseMap<Operation *, unsigned> owner;
-  llvm::DenseMap<int64_t, Value> constants;
+  GroupBuilder groups;
 };
 
 struct FormKernels : kernel::impl::FormKernelsPassBase<FormKernels> {
