@@ -398,10 +398,16 @@ def texts(count, tokens=16):
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
-def test_layers(zoo, tmp_path):
+@pytest.fixture(scope="module")
+def minilm_stats(zoo, tmp_path_factory):
+    path = tmp_path_factory.mktemp("minilm") / "s.npz"
+    lathe.calibrate(zoo["minilm"], [texts(4)], path)
+    return path
+
+
+def test_layers(zoo, minilm_stats):
     """Their cosines are those of the model's hidden states; the layers that change least are left out first."""
-    lathe.calibrate(zoo["minilm"], [texts(2)], tmp_path / "s.npz")
-    index = json.loads(np.load(tmp_path / "s.npz")["lathe"].tobytes())
+    index = json.loads(np.load(minilm_stats)["lathe"].tobytes())
     assert [layer["layer"] for layer in index["layers"]] == list(range(6))
     graph = onnx.load(zoo["minilm"])
     states = [node.output[0] for node in graph.graph.node if node.op_type == "LayerNormalization"]
@@ -409,7 +415,7 @@ def test_layers(zoo, tmp_path):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    hidden = dict(zip([output.name for output in session.get_outputs()], session.run(None, texts(2))))
+    hidden = dict(zip([output.name for output in session.get_outputs()], session.run(None, texts(4))))
     hidden[states[-1]] = hidden["last_hidden_state"]
     for number, layer in enumerate(index["layers"]):
         before, between, after = (hidden[name].astype(np.float64) for name in states[2 * number:2 * number + 3])
@@ -417,19 +423,20 @@ def test_layers(zoo, tmp_path):
             cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
             assert abs(layer["cosine"][part] - cosine.mean()) < 1e-5
     least = sorted(range(1, 5), key=lambda number: -index["layers"][number]["cosine"]["all"])
-    plan = emit(zoo["minilm"], "--skip-to-speedup=1.5", "--stats", tmp_path / "s.npz")
+    plan = emit(zoo["minilm"], "--skip-to-speedup=1.5", "--stats", minilm_stats)
     assert [layer["layer"] for layer in plan["layers"]] == sorted(least[:2])
     assert all(layer["why"].startswith("it changes little, cosine 0.") for layer in plan["layers"])
 
 
-def test_a_model_of_language(zoo, tmp_path):
-    """All products, but that of the pooled text if there is one, and nothing is far from the floats."""
-    lathe.calibrate(zoo["minilm"], [texts(4)], tmp_path / "s.npz")
-    report = compile_with_report(zoo["minilm"], tmp_path / "m.so", "--quantize=int8-static", f"--stats={tmp_path / 's.npz'}")
+def test_a_model_of_language(zoo, compiled, minilm_stats, tmp_path):
+    """All products, in layers that are still one function, and nothing is far from the floats."""
+    report = compile_with_report(zoo["minilm"], tmp_path / "m.so", "--quantize=int8-static", f"--stats={minilm_stats}")
+    (layers,) = remarks(report, "nn-outline-layers", "passed")
+    assert layers.startswith("6 equal layers compiled once")
     assert len(report["compression"]) == 24 and all(entry["done"] for entry in report["compression"])
     inputs = texts(3)
     ours = lathe.load(tmp_path / "m.so")(inputs)["last_hidden_state"]
-    assert compare(ours, lathe.compile(zoo["minilm"])(inputs)["last_hidden_state"])["cosine"] > 0.95
+    assert compare(ours, lathe.load(compiled("minilm"))(inputs)["last_hidden_state"])["cosine"] > 0.95
 
 
 def one_product(path, seed, nodes=(), **weights):
