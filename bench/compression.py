@@ -31,7 +31,14 @@ REQUESTS = {
                           ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
     "int8-static": ({"quantize": "int8-static", "migrate": 0.75},
                     ("int8-dynamic", "onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
+    "block75": ({"prune": "block:75%"}, ()),
+    "unstructured90": ({"prune": "unstructured:90%"}, ()),
+    # Without matrix registers, which multiply the dense matrices in less time than vectors a quarter of their blocks.
+    "int8-block75-vnni": ({"quantize": "int8-dynamic", "prune": "block:75%", "target": "x86-64-v4+vnni"},
+                          ("int8-vnni", "int8-dynamic")),
 }
+# What other artifacts of ours requests are compared with.
+OTHERS = {"int8-dynamic": {"quantize": "int8-dynamic"}, "int8-vnni": {"quantize": "int8-dynamic", "target": "x86-64-v4+vnni"}}
 MODELS = {"minilm_s128_b1": ("minilm", 1), "minilm_s128_b8": ("minilm", 8), "ocr_rec": ("ocr_rec", 1)}
 CASES = [f"{model}/{request}" for model in MODELS for request in REQUESTS]
 TEXTS, CALIBRATION_TEXTS = 500, 64
@@ -143,8 +150,8 @@ def prepare(names, folder):
         artifact = common.compiled(path, folder / f"{whole}.{request}.so", **calibrated(whole, path, folder, options))
         floats = common.compiled(path, folder / f"{whole}.bench.so")
         files = quantized_files(whole, path, folder)
-        if "int8-dynamic" in peers:
-            files["int8-dynamic"] = ("lathe", common.compiled(path, folder / f"{whole}.int8-dynamic.so", quantize="int8-dynamic"))
+        for other in set(OTHERS).intersection(peers):
+            files[other] = ("lathe", common.compiled(path, folder / f"{whole}.{other}.so", **OTHERS[other]))
         entries = {"lathe": ("lathe", artifact), "f32": ("lathe", floats), **{peer: files[peer] for peer in peers}}
         prepared[name] = (entries, inputs_of(model), lambda w=whole, a=artifact, f=floats: quality(w, a, f, folder))
     return prepared

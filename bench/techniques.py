@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from common import ROOT, processor
-from compression import statistics
+from compression import statistics as measured_statistics
 from models import minilm_inputs
 
 sys.path.insert(0, str(ROOT / "python"))
@@ -44,6 +44,13 @@ TECHNIQUES = [
     ("weights of 4 bits", "all products, a scale for 32 rows", {"quantize": "int4"}),
     ("compensated rounding", "the same, rounded so that products change least",
      {"quantize": "int4", "rounding": "compensated", "stats": "minilm"}),
+    ("blocks of zeros", "3 of 4 blocks of 1 x 4", {"prune": "block:75%"}),
+    ("single zeros", "9 of 10 elements", {"prune": "unstructured:90%"}),
+    ("zeros by statistics (Wanda)", "9 of 10 elements, counted by what they are multiplied with",
+     {"prune": "unstructured:90%", "stats": "minilm"}),
+    ("blocks of zeros", "3 of 4 blocks of 4 x 32 integers of 8 bits, without matrix registers",
+     {"quantize": "int8-dynamic", "prune": "block:75%", "target": "x86-64-v4+vnni"}),
+    ("two of four zeros", "refused: products of single elements take as long at half of them", {"prune": "2:4"}),
     ("several", "products of 8-bit integers, and 2 of 6 layers left out",
      {"quantize": "int8-dynamic", "skip_to_speedup": 1.5}),
 ]
@@ -58,7 +65,7 @@ def prepare(folder):
     paths = []
     for number, (_, _, options) in enumerate(TECHNIQUES):
         if "stats" in options:
-            options = {**options, "stats": statistics("minilm", model, folder, gram=True)}
+            options = {**options, "stats": measured_statistics("minilm", model, folder, gram=True)}
         paths.append(folder / f"technique{number}.so")
         lathe.compile(model, paths[-1], **options)
     return paths

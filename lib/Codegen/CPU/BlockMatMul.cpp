@@ -25,8 +25,11 @@ using pack::BlockLayout;
 
 namespace {
 
-/// The most vectors of rows in a task, and vectors of columns.
-constexpr int64_t kRowVectors = 2, kColumnVectors = 4;
+/// Vectors of columns in a task, and the most vectors of rows: with as many registers, of blocks of several
+/// columns four take 5 % less time on Sapphire Rapids, of single elements 3 to 10 % more.
+constexpr int64_t kColumnVectors = 4, kRowVectors = 2, kTallRowVectors = 4;
+/// Blocks of so many columns become rows of sums in registers.
+constexpr int64_t kTurned = 4;
 /// The memory, on the stack, that transposed rows may take.
 constexpr int64_t kMostRowBytes = 256 << 10;
 /// Independent sums that hide the latency of multiply-adds, if there are registers for them.
@@ -34,7 +37,9 @@ constexpr int64_t kSums = 16, kFewSums = 8;
 
 MatMulTiling getTiling(const TargetSpec &target, const BlockLayout &layout) {
   int64_t lanes = target.lanes(32), most = kMostRowBytes / (4 * lanes * layout.rows);
-  int64_t rowVectors = std::clamp<int64_t>(most, 1, kRowVectors);
+  bool isTall = target.vectorRegisters >= 32 && layout.blockColumns == kTurned;
+  most = std::clamp<int64_t>(most, 1, isTall ? kTallRowVectors : kRowVectors);
+  int64_t rowVectors = llvm::bit_floor(uint64_t(most));
   return {/*rows=*/lanes, /*vectors=*/kColumnVectors, lanes, /*blockRows=*/rowVectors * lanes,
           /*blockDepth=*/0};
 }
@@ -57,6 +62,8 @@ public:
 
 private:
   LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) override;
+  /// The sums of a task by tiles of `vectors` vectors of rows, or half as many where that is enough.
+  void emitHeight(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t vectors);
   /// Transposes the rows of a task, unless those are there.
   void provideRows(const MatMulGrid::Task &task);
   void transposeRows(const MatMulGrid::Task &task, bool areAll);
@@ -65,6 +72,8 @@ private:
   /// The sums of `vectors` vectors of rows.
   void emitSums(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t vectors);
   void emitColumnBlock(Value column, OpFoldResult place, int64_t vectors);
+  /// Turns the sums of kTurned columns into rows, from `column` of the tile on.
+  void storeRows(ArrayRef<Value> sums, OpFoldResult column);
   /// One of the places of kStep blocks. They are read as one word: taken out of a vector, each would cost as
   /// much as two multiply-adds.
   Value getPlace(Value places, int64_t number);
@@ -111,7 +120,9 @@ LogicalResult BlockMatMulEmitter::emit() {
       memref::ViewOp::create(builder, loc, words, matrix.bytes,
                              math().value(math().constant(matrix.layout.placesAt())), ValueRange{stored});
   lhsColumns = makeScratch(builder, loc, element, depth * tiling.blockRows);
-  sumColumns = makeScratch(builder, loc, element, tiling.columns() * tiling.blockRows);
+  if (matrix.layout.blockColumns != kTurned) {
+    sumColumns = makeScratch(builder, loc, element, tiling.columns() * tiling.blockRows);
+  }
   provided = makeScratch(builder, loc, builder.getIndexType(), 1);
   memref::StoreOp::create(builder, loc, math().value(math().constant(-1)), provided, ValueRange{zeroIndex()});
   return emitTasks(/*element=*/std::nullopt);
@@ -119,11 +130,20 @@ LogicalResult BlockMatMulEmitter::emit() {
 
 LogicalResult BlockMatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
   provideRows(task);
-  Value isTall = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ugt, math().value(task.rows),
-                                       math().value(math().constant(tiling.lanes)));
-  int64_t most = tiling.blockRows / tiling.lanes;
-  emitIf(isTall, [&] { emitSums(task, columns, most); }, [&] { emitSums(task, columns, 1); });
+  emitHeight(task, columns, tiling.blockRows / tiling.lanes);
   return emitRows(task, columns);
+}
+
+void BlockMatMulEmitter::emitHeight(const MatMulGrid::Task &task, const ColumnTile &columns,
+                                    int64_t vectors) {
+  if (vectors == 1) {
+    emitSums(task, columns, 1);
+    return;
+  }
+  int64_t half = vectors / 2;
+  Value isTall = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ugt, math().value(task.rows),
+                                       math().value(math().constant(half * tiling.lanes)));
+  emitIf(isTall, [&] { emitSums(task, columns, vectors); }, [&] { emitHeight(task, columns, half); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -203,7 +223,9 @@ void BlockMatMulEmitter::emitSums(const MatMulGrid::Task &task, const ColumnTile
     OpFoldResult place = math().mul(block, math().constant(layout.blockColumns * tiling.blockRows));
     emitColumnBlock(math().value(math().add(first, block)), place, vectors);
   });
-  turnSums(vectors, columns.vectors);
+  if (sumColumns) {
+    turnSums(vectors, columns.vectors);
+  }
 }
 
 void BlockMatMulEmitter::emitColumnBlock(Value column, OpFoldResult place, int64_t vectors) {
@@ -243,9 +265,48 @@ void BlockMatMulEmitter::emitColumnBlock(Value column, OpFoldResult place, int64
       results[i] = arith::AddFOp::create(builder, loc, results[i], results[i + half * sums]);
     }
   }
+  if (!sumColumns) {
+    storeRows(ArrayRef<Value>(results).take_front(sums),
+              math().floorDiv(place, math().constant(tiling.blockRows)));
+    return;
+  }
   for (int64_t i = 0; i < sums; ++i) {
     int64_t ahead = i / vectors * tiling.blockRows + i % vectors * tiling.lanes;
     store(results[i], sumColumns, math().add(place, math().constant(ahead)));
+  }
+}
+
+void BlockMatMulEmitter::storeRows(ArrayRef<Value> sums, OpFoldResult column) {
+  int64_t vectors = sums.size() / kTurned, lanes = tiling.lanes;
+  auto shuffle = [&](Value first, Value second, llvm::function_ref<int64_t(int64_t)> from) -> Value {
+    SmallVector<int64_t> mask;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      mask.push_back(from(lane));
+    }
+    return vector::ShuffleOp::create(builder, loc, first, second, mask);
+  };
+  for (int64_t vector = 0; vector < vectors; ++vector) {
+    auto sum = [&](int64_t j) { return sums[j * vectors + vector]; };
+    // Four rows of four columns lie in each quarter of a register, and stay there.
+    SmallVector<Value> pairs, rows;
+    for (int64_t j = 0; j < kTurned; j += 2) {
+      for (int64_t half = 0; half < 2; ++half) {
+        pairs.push_back(shuffle(sum(j), sum(j + 1), [&](int64_t lane) {
+          return lane / 4 * 4 + half * 2 + lane % 4 / 2 + (lane % 2 ? lanes : 0);
+        }));
+      }
+    }
+    for (int64_t i = 0; i < kTurned; ++i) {
+      rows.push_back(shuffle(pairs[i / 2], pairs[2 + i / 2], [&](int64_t lane) {
+        return lane / 4 * 4 + i % 2 * 2 + lane % 2 + (lane % 4 < 2 ? 0 : lanes);
+      }));
+    }
+    for (int64_t row = 0; row < lanes; ++row) {
+      Value four = vector::ExtractStridedSliceOp::create(builder, loc, rows[row % kTurned],
+                                                         ArrayRef<int64_t>{row / kTurned * kTurned},
+                                                         ArrayRef<int64_t>{kTurned}, ArrayRef<int64_t>{1});
+      store(four, scratch, math().add(column, math().constant((vector * lanes + row) * tiling.columns())));
+    }
   }
 }
 

@@ -253,3 +253,8 @@ func.func @prune_norms(%x: tensor<64x32xf32>, %n: tensor<32xf32>) {
   %0 = pack.prune %x <block, zeros = 500> blocks(1 x 4) norms(%n : tensor<32xf32>) : tensor<64x32xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{expects the name of a weight as pack.norms, but it is 3 : i64}}
+func.func private @no_norms() attributes {pack.norms = 3}

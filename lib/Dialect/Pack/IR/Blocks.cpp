@@ -102,9 +102,8 @@ private:
   int64_t rowBlocks() const { return llvm::divideCeil(rows, pruning.rows); }
   int64_t columnBlocks() const { return llvm::divideCeil(columns, pruning.columns); }
   void score();
-  /// Of those scores that are `count` from number `first` on, `step` apart, keeps all but as many as are to
-  /// go.
-  void choose(int64_t first, int64_t count, int64_t step);
+  /// Of the blocks of a column, keeps all but as many as are to go.
+  void choose(int64_t column);
   void chooseTwoOfFour();
 
   const Pruning &pruning;
@@ -133,19 +132,16 @@ void Pruner::score() {
   }
 }
 
-void Pruner::choose(int64_t first, int64_t count, int64_t step) {
-  int64_t kept = count - count * pruning.sparsity.getZeros() / 1000;
-  if (kept == 0) {
-    return;
-  }
+void Pruner::choose(int64_t column) {
+  int64_t count = rowBlocks(), kept = count - count * pruning.sparsity.getZeros() / 1000;
   std::vector<float> own(count);
   for (int64_t i = 0; i < count; ++i) {
-    own[i] = scores[first + i * step];
+    own[i] = scores[i * columnBlocks() + column];
   }
   std::nth_element(own.begin(), own.begin() + (kept - 1), own.end(), std::greater<float>());
   float least = own[kept - 1];
   int64_t equal = kept - std::count_if(own.begin(), own.end(), [&](float score) { return score > least; });
-  for (int64_t i = first; i < first + count * step; i += step) {
+  for (int64_t i = column; i < count * columnBlocks(); i += columnBlocks()) {
     stays[i] = scores[i] > least || (scores[i] == least && equal-- > 0);
   }
 }
@@ -173,11 +169,9 @@ std::vector<float> Pruner::run() {
   stays.resize(scores.size());
   if (pruning.sparsity.getPattern() == ZeroPattern::TwoOfFour) {
     chooseTwoOfFour();
-  } else if (pruning.norms.empty()) {
-    choose(0, scores.size(), /*step=*/1);
   } else {
     for (int64_t column = 0; column < columnBlocks(); ++column) {
-      choose(column, rowBlocks(), /*step=*/columnBlocks());
+      choose(column);
     }
   }
   for (int64_t row = 0; row < rows; ++row) {

@@ -67,10 +67,10 @@ LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribut
     }
     return success();
   }
-  if (attribute.getName() == kGramAttr) {
+  if (attribute.getName() == kGramAttr || attribute.getName() == kNormsAttr) {
     if (!isa<FlatSymbolRefAttr>(attribute.getValue())) {
-      return op->emitOpError() << "expects the name of a weight as " << kGramAttr << ", but it is "
-                               << attribute.getValue();
+      return op->emitOpError() << "expects the name of a weight as " << attribute.getName().getValue()
+                               << ", but it is " << attribute.getValue();
     }
     return success();
   }

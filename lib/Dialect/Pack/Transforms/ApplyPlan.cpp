@@ -329,11 +329,8 @@ LogicalResult PlanApplier::run() {
     return failure();
   }
   auto isSkipped = [&](Operation *op) { return skipped.contains(op); };
-  if (failed(applySparsity(module, plan, isSkipped, refused))) {
-    return failure();
-  }
   if (plan.format.empty() && plan.math.empty() && plan.weights.empty() && plan.nodes.empty()) {
-    return success();
+    return applySparsity(module, plan, stats, isSkipped, refused);
   }
   WalkResult walked = module.walk([&](Operation *op) {
     if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
@@ -347,7 +344,7 @@ LogicalResult PlanApplier::run() {
     return weight && failed(applyTo(op, weight)) ? WalkResult::interrupt() : WalkResult::advance();
   });
   remarkUnused();
-  return failure(walked.wasInterrupted());
+  return failure(walked.wasInterrupted() || failed(applySparsity(module, plan, stats, isSkipped, refused)));
 }
 
 namespace {

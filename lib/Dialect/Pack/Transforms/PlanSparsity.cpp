@@ -16,6 +16,8 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::pack;
@@ -26,8 +28,8 @@ namespace {
 
 class SparsityApplier {
 public:
-  SparsityApplier(ModuleOp module, const Plan &plan, std::vector<RefusedRequest> *refused)
-      : symbols(module), plan(plan), refused(refused) {}
+  SparsityApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
+      : module(module), symbols(module), plan(plan), stats(stats), refused(refused) {}
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
 
@@ -37,8 +39,14 @@ private:
   llvm::SetVector<StringRef> getWishes(ArrayRef<std::string> names, ArrayRef<PlanEntry> entries);
   void refuse(Operation *op, nn::WeightOp weight, ArrayRef<StringRef> wishes);
 
+  /// A weight of the norms of what the rows of `weight` are multiplied with; null if they are not known.
+  FlatSymbolRefAttr getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
+                             ArrayRef<std::string> nodes);
+
+  ModuleOp module;
   SymbolTable symbols;
   const Plan &plan;
+  const Stats *stats;
   std::vector<RefusedRequest> *refused;
 };
 
@@ -80,6 +88,32 @@ void SparsityApplier::refuse(Operation *op, nn::WeightOp weight, ArrayRef<String
   }
 }
 
+FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
+                                            ArrayRef<std::string> nodes) {
+  const TensorStats *tensor = stats ? stats->find(sources, nodes) : nullptr;
+  RankedTensorType type = weight.getTensorType();
+  if (!tensor || type.getRank() < 2 || tensor->getChannels() != getMatrixRows(type)) {
+    return {};
+  }
+  std::vector<float> norms(tensor->getChannels());
+  auto factors = op->getAttrOfType<DenseF32ArrayAttr>(PackDialect::kMigrateAttr);
+  for (auto [channel, norm] : llvm::enumerate(norms)) {
+    // What scales are moved into a weight its other operand is divided by.
+    norm = float(tensor->getNorm(channel)) / (factors ? factors[channel] : 1);
+    if (!std::isfinite(norm)) {
+      return {};
+    }
+  }
+  OpBuilder builder(op->getContext());
+  builder.setInsertionPointToStart(module.getBody());
+  auto normsType = RankedTensorType::get({int64_t(norms.size())}, builder.getF32Type());
+  auto result = nn::WeightOp::create(builder, op->getLoc(), "norms", normsType,
+                                     DenseElementsAttr::get(normsType, ArrayRef(norms)));
+  result.setSymVisibility("private");
+  symbols.insert(result);
+  return FlatSymbolRefAttr::get(result.getSymNameAttr());
+}
+
 LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
   std::vector<std::string> sources, nodes;
   for (nn::WeightOp source : getSources(weight, symbols)) {
@@ -115,10 +149,13 @@ LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
   }
   auto attribute = SparsityAttr::get(op->getContext(), ZeroPattern(sparsity->pattern), sparsity->zeros);
   op->setAttr(PackDialect::kSparsityAttr, attribute);
+  if (FlatSymbolRefAttr norms = getNorms(op, weight, sources, nodes)) {
+    op->setAttr(PackDialect::kNormsAttr, norms);
+  }
   return success();
 }
 
-LogicalResult pack::applySparsity(ModuleOp module, const Plan &plan,
+LogicalResult pack::applySparsity(ModuleOp module, const Plan &plan, const Stats *stats,
                                   llvm::function_ref<bool(Operation *)> skipped,
                                   std::vector<RefusedRequest> *refused) {
   auto wantsSparsity = [](const PlanEntry &entry) { return !entry.sparsity.empty(); };
@@ -127,7 +164,7 @@ LogicalResult pack::applySparsity(ModuleOp module, const Plan &plan,
     return success();
   }
   SymbolTable symbols(module);
-  SparsityApplier applier(module, plan, refused);
+  SparsityApplier applier(module, plan, stats, refused);
   WalkResult walked = module.walk([&](Operation *op) {
     nn::WeightOp weight = isProduct(op) && !skipped(op) ? getWeight(op, symbols) : nn::WeightOp();
     return weight && failed(applier.applyTo(op, weight)) ? WalkResult::interrupt() : WalkResult::advance();

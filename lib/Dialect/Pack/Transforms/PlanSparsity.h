@@ -10,8 +10,10 @@
 
 namespace lathe::pack {
 
-/// Lets products ask for the zeros that a plan wants in their weights, but for those of `skipped`.
-llvm::LogicalResult applySparsity(mlir::ModuleOp module, const Plan &plan,
+/// Lets products ask for the zeros that a plan wants in their weights, but for those of `skipped`. With
+/// `stats`, if that is not null, they are chosen by what the weights are multiplied with, too. Runs when
+/// formats have been applied.
+llvm::LogicalResult applySparsity(mlir::ModuleOp module, const Plan &plan, const Stats *stats,
                                   llvm::function_ref<bool(mlir::Operation *)> skipped,
                                   std::vector<RefusedRequest> *refused);
 

@@ -48,9 +48,9 @@ struct BlockKernel {
 
 /// The one table of what zeros are worth. MiniLM's products with 128 rows at 50, 75, 90 and 95 % zeros,
 /// against the dense kernel in turns, on Sapphire Rapids.
-constexpr BlockKernel kFloatBlocks = {1, 4, 0.05, 1.0}, kFloatElements = {1, 1, 0.05, 2.0};
+constexpr BlockKernel kFloatBlocks = {1, 4, 0.05, 1.05}, kFloatElements = {1, 1, 0.06, 1.9};
 /// The same of bytes: against dot products in vectors, and against matrix registers.
-constexpr BlockKernel kByteBlocks = {4, 32, 0.05, 1.0}, kByteBlocksByMatrices = {4, 32, 0.1, 4.0};
+constexpr BlockKernel kByteBlocks = {4, 32, 0.08, 1.25}, kByteBlocksByMatrices = {4, 32, 0.35, 3.1};
 
 /// Blocks of which some share is not zero.
 struct Choice {
@@ -84,14 +84,15 @@ private:
   /// Lets the op ask for its weight in blocks, of which `count` are stored.
   void requestBlocks(Operation *op, const BlockKernel &kernel, int64_t count);
   std::string describeTime(const Choice &choice);
-  nn::WeightOp getPruned(nn::WeightOp weight, SparsityAttr sparsity, const BlockKernel &kernel);
+  nn::WeightOp getPruned(nn::WeightOp weight, SparsityAttr sparsity, FlatSymbolRefAttr norms,
+                         const BlockKernel &kernel);
 
   ModuleOp module;
   SymbolTable symbols;
   nn::Evaluator evaluator;
   const cpu::TargetSpec &target;
   bool force;
-  llvm::DenseMap<std::pair<Operation *, Attribute>, nn::WeightOp> pruned;
+  llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, nn::WeightOp> pruned;
 };
 
 } // namespace
@@ -109,6 +110,9 @@ std::optional<std::string> WeightPruner::findObstacle(Operation *op, nn::WeightO
   if (format && !isOnBytes(op)) {
     return "no kernel reads blocks of " + toText(format);
   }
+  if (op->hasAttr(PackDialect::kGramAttr)) {
+    return "codes that compensate each other are all needed";
+  }
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
   if (rows < kMinDepth || columns < kMinColumns) {
     return llvm::formatv("{0} x {1} weights are too few, below {2} x {3} nothing is saved", rows, columns,
@@ -120,16 +124,22 @@ std::optional<std::string> WeightPruner::findObstacle(Operation *op, nn::WeightO
   return std::nullopt;
 }
 
-nn::WeightOp WeightPruner::getPruned(nn::WeightOp weight, SparsityAttr sparsity, const BlockKernel &kernel) {
-  nn::WeightOp &result = pruned[{weight, sparsity}];
+nn::WeightOp WeightPruner::getPruned(nn::WeightOp weight, SparsityAttr sparsity, FlatSymbolRefAttr norms,
+                                     const BlockKernel &kernel) {
+  nn::WeightOp &result = pruned[{weight, sparsity, norms}];
   if (!result) {
     OpBuilder builder(module.getContext());
     builder.setInsertionPointAfter(weight);
     auto makeBody = [&](OpBuilder &body, Location loc) -> Value {
       Value source = nn::WeightUseOp::create(body, loc, weight.getType(),
                                              FlatSymbolRefAttr::get(weight.getSymNameAttr()));
+      Value factors;
+      if (norms) {
+        auto known = symbols.lookup<nn::WeightOp>(norms.getValue());
+        factors = nn::WeightUseOp::create(body, loc, known.getTensorType(), norms);
+      }
       return PruneOp::create(body, loc, source.getType(), source, sparsity, kernel.rows, kernel.columns,
-                             /*norms=*/Value());
+                             factors);
     };
     result = nn::WeightOp::create(builder, weight.getLoc(), (weight.getSymName() + "_pruned").str(),
                                   weight.getOnnxName().value_or(""), makeBody);
@@ -157,6 +167,7 @@ void WeightPruner::requestBlocks(Operation *op, const BlockKernel &kernel, int64
 }
 
 void WeightPruner::doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sparsity) {
+  auto norms = dyn_cast_or_null<FlatSymbolRefAttr>(op->removeAttr(PackDialect::kNormsAttr));
   std::string wanted = "not pruned to " + sparsityText(sparsity) + ": ";
   if (std::optional<std::string> obstacle = findObstacle(op, weight)) {
     return nn::remarkMissed(op, kPass, wanted + *obstacle);
@@ -181,12 +192,12 @@ void WeightPruner::doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sp
   RankedTensorType type = weight.getTensorType();
   int64_t rows = choice.kernel->rows, columns = choice.kernel->columns;
   int64_t columnBlocks = llvm::divideCeil(type.getDimSize(1), columns);
-  int64_t blocks = llvm::divideCeil(type.getDimSize(0), rows) * columnBlocks;
-  int64_t kept = blocks - blocks * sparsity.getZeros() / 1000;
+  int64_t rowBlocks = llvm::divideCeil(type.getDimSize(0), rows);
+  int64_t kept = columnBlocks * (rowBlocks - rowBlocks * sparsity.getZeros() / 1000);
   if (sparsity.getPattern() == ZeroPattern::TwoOfFour) {
     kept = (type.getDimSize(0) / 4 * 2 + std::min<int64_t>(type.getDimSize(0) % 4, 2)) * columnBlocks;
   }
-  nn::WeightOp result = getPruned(weight, sparsity, *choice.kernel);
+  nn::WeightOp result = getPruned(weight, sparsity, norms, *choice.kernel);
   OpBuilder builder(op);
   auto use = op->getOperand(1).getDefiningOp<nn::WeightUseOp>();
   op->setOperand(1, nn::WeightUseOp::create(builder, use.getLoc(), result.getType(),
@@ -196,8 +207,8 @@ void WeightPruner::doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sp
   }
   requestBlocks(op, *choice.kernel, BlocksAttr::getRoom(kept, columnBlocks));
   nn::remarkPassed(op, kPass,
-                   "pruned to " + sparsityText(sparsity) + (pays ? ": " : ", as forced: ") +
-                       describeTime(choice));
+                   "pruned to " + sparsityText(sparsity) + (norms ? " by what it reads" : "") +
+                       (pays ? ": " : ", as forced: ") + describeTime(choice));
 }
 
 /// The share of zeros among a sample of elements.

@@ -25,7 +25,8 @@ def Pack_Dialect : Dialect {
     that reads a weight; the passes of this dialect do it or say why not. `pack.range`, two numbers, says between which
     elements of the other operand lie, for formats that quantize it. `pack.migrate` has factors for the channels of that
     operand, which pack-migrate-scales moves into the weight; `pack.gram` names a weight that holds the sum of x^T x over rows
-    x of it, by which `pack.encode` compensates. `pack.sparsity` asks for zeros in the weight, and `pack.blocks` says in which
+    x of it, by which `pack.encode` compensates. `pack.sparsity` asks for zeros in the weight, chosen with the
+    norms in the weight that `pack.norms` names, if it is there, and `pack.blocks` says in which
     blocks those that are left are worth storing, in the type that the other attributes give them.
   }];
   let useDefaultAttributePrinterParser = 1;
@@ -45,6 +46,8 @@ def Pack_Dialect : Dialect {
     static constexpr llvm::StringLiteral kGramAttr = "pack.gram";
     /// Attribute of an op: which elements of its weight are to become zero.
     static constexpr llvm::StringLiteral kSparsityAttr = "pack.sparsity";
+    /// Attribute of an op beside that: the weight that holds the norms of what each row of its weight is multiplied with.
+    static constexpr llvm::StringLiteral kNormsAttr = "pack.norms";
     /// Attribute of an op beside a format of quantized activations: the blocks in which its weight's codes are stored.
     static constexpr llvm::StringLiteral kBlocksAttr = "pack.blocks";
   }];

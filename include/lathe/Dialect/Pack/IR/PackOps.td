@@ -96,10 +96,10 @@ def Pack_ComponentOp : Pack_Op<"component", [Pack_Evaluable]> {
 def Pack_PruneOp : Pack_Op<"prune", [Pack_Evaluable, AllTypesMatch<["x", "result"]>]> {
   let summary = "a matrix of which the least elements have become zero";
   let description = [{
-    As many elements as `sparsity` says become zero: those of the least magnitude, or the blocks, of `rows` x `columns`, with
-    the least sum of magnitudes. With `norms`, one for each row of the matrix, a magnitude counts times its row's norm, and
-    columns (of blocks) are compared within themselves. Of equal ones, the first in memory stay. It is done while the artifact
-    is written, in the body of an `nn.weight`.
+    Of each column, as many elements as `sparsity` says become zero: those of the least magnitude, or the blocks, of `rows` x
+    `columns`, with the least sum of magnitudes. With `norms`, one for each row of the matrix, a magnitude counts times its
+    row's norm. Of equal ones, the first stay. So columns do not depend on which others the matrix has. It is done while the
+    artifact is written, in the body of an `nn.weight`.
 
     ```mlir
     %p = pack.prune %w <block, zeros = 750> blocks(1 x 4) : tensor<64x96xf32>
