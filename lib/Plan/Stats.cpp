@@ -3,6 +3,8 @@
 
 #include "lathe/Plan/Stats.h"
 
+#include "JsonPositions.h"
+
 #include "lathe.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
@@ -114,7 +116,12 @@ Error Stats::readIndex() {
   if (bytes->dtype != LATHE_UINT8) {
     return malformed(file, "the array \"lathe\" holds no text");
   }
-  Expected<json::Value> parsed = json::parse(StringRef(bytes->bytes.data(), bytes->bytes.size()));
+  StringRef text(bytes->bytes.data(), bytes->bytes.size());
+  if (JsonPositions(text).isTooDeep()) {
+    return malformed(file, "values in the array \"lathe\" are nested deeper than " +
+                               Twine(JsonPositions::maxDepth));
+  }
+  Expected<json::Value> parsed = json::parse(text);
   if (!parsed) {
     return malformed(file, "the array \"lathe\" is no JSON: " + toString(parsed.takeError()));
   }

@@ -376,7 +376,8 @@ def damaged(arrays, name):
         index["version"] = 2
     elif name == "a field":
         del index["tensors"][0]["rows"]
-    arrays["lathe"] = np.frombuffer(json.dumps(index).encode() if name != "no JSON" else b"{", np.uint8)
+    text = {"no JSON": b"{", "too deep": b"[" * 100000}.get(name, json.dumps(index).encode())
+    arrays["lathe"] = np.frombuffer(text, np.uint8)
     return arrays
 
 
@@ -385,7 +386,8 @@ def damaged(arrays, name):
     ("another type", 'the array "low.0" is f64 [96], expects f32 [96]'),
     ("another shape", 'the array "high.1" is f32 [79], expects f32 [80]'),
     ("not finite", 'element 3 of the array "high.0" is not finite'), ("no range", "channel 3 of tensor 0 has no range"),
-    ("another version", "the statistics are of version 2"), ("a field", "tensor 0 lacks a field"), ("no JSON", "is no JSON")])
+    ("another version", "the statistics are of version 2"), ("a field", "tensor 0 lacks a field"), ("no JSON", "is no JSON"),
+    ("too deep", 'values in the array "lathe" are nested deeper than 64')])
 def test_malformed_statistics(two, stats, tmp_path, name, message):
     np.savez(tmp_path / "s.npz", **damaged(dict(np.load(stats)), name))
     done = run("compile", two, "-o", tmp_path / "m.so", "--quantize=int8-static", f"--stats={tmp_path / 's.npz'}")
