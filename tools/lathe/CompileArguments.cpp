@@ -5,6 +5,7 @@
 #include "LatencyArguments.h"
 #include "PlanArguments.h"
 
+#include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
@@ -61,6 +62,23 @@ static void addStageOptions(Arguments &arguments, CompileOptions &options) {
   arguments.flag("--expose-operands", "make outputs of what products and layers read, for calibration",
                  options.exposeOperands);
   arguments.flag("--verify-each", "verify the IR after every pass", options.verifyEach);
+}
+
+/// The runtime takes the first variant that the processor can run: those of more features come first.
+static Error sortTargets(std::vector<std::string> &names) {
+  std::vector<std::tuple<int, size_t, std::string>> targets;
+  for (const auto &[number, name] : enumerate(names)) {
+    Expected<cpu::TargetSpec> target = cpu::resolveTarget(name);
+    if (!target) {
+      return target.takeError();
+    }
+    targets.emplace_back(-llvm::popcount(target->cpuFeatures), number, name);
+  }
+  llvm::sort(targets);
+  for (auto [name, target] : zip_equal(names, targets)) {
+    name = std::get<std::string>(target);
+  }
+  return Error::success();
 }
 
 /// Decides what follows from several options together.
@@ -170,20 +188,20 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
       "header (OUTPUT.a, OUTPUT.h, and the weights as OUTPUT.weights).");
   arguments.positional("a model", options.input);
   arguments.text("-o", "FILE", "the file to write, .so or .a", options.output);
-  arguments.value(
-      "--target", "NAME[,NAME]",
-      "native (default), x86-64-v3, x86-64-v4 (with +vnni, +bf16, +amx); several share the file, best first",
-      [&](StringRef text) -> Error {
-        SmallVector<StringRef> names;
-        text.split(names, ',');
-        options.targets.assign(names.begin(), names.end());
-        for (StringRef name : names) {
-          if (llvm::count(names, name) > 1) {
-            return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
-          }
-        }
-        return Error::success();
-      });
+  arguments.value("--target", "NAME[,NAME]",
+                  "native (default), x86-64-v3, x86-64-v4 (with +vnni, +bf16, +amx); several share the file, "
+                  "and the best that runs is taken",
+                  [&](StringRef text) -> Error {
+                    SmallVector<StringRef> names;
+                    text.split(names, ',');
+                    options.targets.assign(names.begin(), names.end());
+                    for (StringRef name : names) {
+                      if (llvm::count(names, name) > 1) {
+                        return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
+                      }
+                    }
+                    return Error::success();
+                  });
   PlanArguments plan;
   LatencyArguments latencies;
   plan.addTo(arguments);
@@ -226,6 +244,9 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
     }
     options.stats = plan.stats;
     if (Error error = completeOptions(options)) {
+      return error;
+    }
+    if (Error error = sortTargets(options.targets)) {
       return error;
     }
     bool isRun =

@@ -44,9 +44,17 @@ def quantize_static(model, inputs, path):
 
 def quantize_dynamic(source, path):
     """Writes the model in the file `source` with products of integers, whose left-hand sides are quantized as they come."""
+    import onnx
     from onnxruntime import quantization
 
-    quantization.quantize_dynamic(source, path, weight_type=quantization.QuantType.QInt8, per_channel=True)
+    model = onnx.load(source)
+    # The quantizer wants weights to be initializers.
+    for node in [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]:
+        tensor = model.graph.initializer.add()
+        tensor.CopyFrom(node.attribute[0].t)
+        tensor.name = node.output[0]
+        model.graph.node.remove(node)
+    quantization.quantize_dynamic(model, path, weight_type=quantization.QuantType.QInt8, per_channel=True)
 
 
 def product(rows, depth, columns, seed=0):

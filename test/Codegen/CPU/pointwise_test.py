@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Pointwise kernels against numpy: every tail, broadcasting, views, gathers, several outputs."""
 
+import math
 import subprocess
 
 import numpy as np
 import pytest
 
-from kernel_harness import LATHE_OPT, Kernel, build, function
+from kernel_harness import LATHE_OPT, Kernel, build, from_bf16, function
 
 rng = np.random.default_rng(3)
 TARGETS = ["x86-64-v4", "x86-64-v3"]
@@ -260,3 +261,18 @@ def test_long_chains_are_cut_into_kernels():
     passes = "builtin.module(func.func(kernel-form),kernel-outline,emit-cpu-kernels)"
     result = subprocess.run([LATHE_OPT, f"--pass-pipeline={passes}"], input=source, capture_output=True, text=True)
     assert result.returncode == 0 and result.stdout.count("kernel.launch") == -(-20000 // 256)
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v3"])
+def test_gelu_that_is_rounded_to_bf16(target):
+    """Within 2^-15 before it is rounded; far out it is its argument or 0."""
+    kernel = Kernel(function("f", "pointwise", {"x": (["N"], "f32")}, {"y": (["N"], "bf16")}, """
+  %g = nn.unary gelu %x : tensor<?xf32> -> tensor<?xf32>
+  %y = nn.cast %g : tensor<?xf32> -> tensor<?xbf16>""", ["N"]), "f", target)
+    x = np.concatenate([np.linspace(-8, 8, 100001), [-np.inf, -1e30, -1e-20, 0, 1e-20, 1e30, np.inf, np.nan]]).astype("f4")
+    actual = from_bf16(kernel([x], x.shape, x.shape, dtype=np.uint16)).astype(float)
+    with np.errstate(invalid="ignore"):
+        exact = np.array([v * 0.5 * math.erfc(-v / math.sqrt(2)) if np.isfinite(v) else max(v, 0) for v in x.astype(float)])
+        exact[-1] = np.nan
+        assert np.all((np.abs(actual - exact) <= 2.0 ** -15 + 2.0 ** -8 * np.abs(exact)) | (actual == exact) | np.isnan(exact))
+    assert np.isnan(actual[-1]) and not np.isnan(actual[:-1]).any()
