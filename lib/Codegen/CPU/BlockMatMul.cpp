@@ -31,7 +31,7 @@ constexpr int64_t kColumnVectors = 4, kRowVectors = 2, kTallRowVectors = 4;
 /// Blocks of so many columns become rows of sums in registers.
 constexpr int64_t kTurned = 4;
 /// The memory, on the stack, that transposed rows may take.
-constexpr int64_t kMostRowBytes = 256 << 10;
+constexpr int64_t kMostRowBytes = 512 << 10;
 /// Independent sums that hide the latency of multiply-adds, if there are registers for them.
 constexpr int64_t kSums = 16, kFewSums = 8;
 

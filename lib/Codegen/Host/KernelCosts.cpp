@@ -142,11 +142,28 @@ private:
     return add(*logits, *values);
   }
 
+  /// How many elements of a column are stored, on average, of a matrix in blocks.
+  static std::optional<int64_t> getBlockDepth(Value matrix) {
+    auto decode = matrix.getDefiningOp<pack::DecodeOp>();
+    if (!decode) {
+      return std::nullopt;
+    }
+    std::optional<pack::BlockLayout> layout =
+        decode.getX().getType().getFormat().getBlockLayout(cast<RankedTensorType>(matrix.getType()));
+    if (!layout) {
+      return std::nullopt;
+    }
+    return llvm::divideCeil(layout->count * layout->blockElements(), layout->columns);
+  }
+
   /// The operations of one op; null if they are not known.
   FailureOr<Value> countFlops(Operation &op) {
     using Count = FailureOr<Value>;
     return llvm::TypeSwitch<Operation *, Count>(&op)
         .Case<nn::MatMulOp, nn::IntegerMatMulOp>([&](auto product) -> Count {
+          if (std::optional<int64_t> depth = getBlockDepth(product.getRhs())) {
+            return perElement(2 * *depth, product.getResult());
+          }
           auto rank = cast<RankedTensorType>(product.getLhs().getType()).getRank();
           return perElement(2, product.getResult(), product.getLhs(), rank - 1);
         })

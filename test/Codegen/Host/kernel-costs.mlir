@@ -95,3 +95,20 @@ func.func private @conv(%x: memref<?xi8>, %w: memref<?xi8>, %s: memref<?xi8>, %b
   kernel.output %5, %y[] : tensor<1x6x16xf32>, memref<?xi8>
   return
 }
+
+// -----
+
+// Of a matrix in blocks what is stored counts: 8 blocks of 4 elements, 2 for each column. The input, the components in
+// multiples of 64 bytes, and the result make 128 + 256 + 512 bytes.
+// CHECK-LABEL: func.func private @blocks.cost() -> (index, index, index) {
+// CHECK-DAG:     %[[FLOPS:.*]] = arith.constant 512 : index
+// CHECK-DAG:     %[[BYTES:.*]] = arith.constant 896 : index
+// CHECK:         return %[[FLOPS]], %[[BYTES]],
+func.func private @blocks(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>) attributes {kernel.root = "matmul"} {
+  %0 = kernel.input %x[] : memref<?xi8> -> tensor<8x4xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> !pack.tensor<4x16xf32, #pack.blocks<rows = 1, columns = 4, count = 8>>
+  %2 = pack.decode %1 : !pack.tensor<4x16xf32, #pack.blocks<rows = 1, columns = 4, count = 8>> -> tensor<4x16xf32>
+  %3 = nn.matmul %0, %2 : tensor<8x4xf32>, tensor<4x16xf32> -> tensor<8x16xf32>
+  kernel.output %3, %y[] : tensor<8x16xf32>, memref<?xi8>
+  return
+}
