@@ -168,3 +168,14 @@ def test_formats_compose(zoo, tmp_path):
     # Sums in another order move a few elements to the next code, or to the next bf16.
     assert np.abs(fast - reference).max() <= 0.05 * np.abs(reference).max()
     assert (fast * reference).sum() >= 0.9999 * np.linalg.norm(fast) * np.linalg.norm(reference)
+
+
+def test_two_of_four_where_it_is_forced():
+    """Two of each four rows of a column stay, the greatest, and what remains at the end is whole."""
+    w = np.random.default_rng(0).standard_normal((98, COLUMNS), np.float32)
+    pruned = w.copy()
+    for first in range(0, len(w), 4):
+        order = np.argsort(np.argsort(-np.abs(w[first:first + 4]), 0, kind="stable"), 0)
+        pruned[first:first + 4] *= order < 2
+    x = np.random.default_rng(1).standard_normal((19, len(w)), np.float32)
+    assert_close(lathe.compile(product(w), prune="2:4", force=True)(x=x)["y"], x, pruned)
