@@ -94,14 +94,14 @@ def calibrated(whole, path, folder, options):
     return {**options, "stats": stats, "plan": {"version": 1, "weights": {name: {"format": "none"} for name in kept}}}
 
 
-def quantized_files(whole, path, folder):
-    """What the peers run, written by ONNX Runtime's quantizer."""
+def peer_files(whole, path, folder, peers):
+    """What the peers run: the model, or what ONNX Runtime's quantizer makes of it."""
     import onnx
 
     dynamic, static = folder / f"{whole}.dynamic.onnx", folder / f"{whole}.static.onnx"
-    if not dynamic.exists():
+    if any(peer.endswith("_dynamic") for peer in peers) and not dynamic.exists():
         quantized.quantize_dynamic(path, dynamic)
-    if not static.exists():
+    if any(peer.endswith("_static") for peer in peers) and not static.exists():
         quantized.quantize_static(onnx.load(path), calibration_data(whole, folder), static)
     # OpenVINO computes what is not quantized in the precision that it chooses.
     return {"onnxruntime_dynamic": ("onnxruntime", dynamic), "onnxruntime_static": ("onnxruntime", static),
@@ -149,7 +149,7 @@ def prepare(names, folder):
         options, peers = REQUESTS[request]
         artifact = common.compiled(path, folder / f"{whole}.{request}.so", **calibrated(whole, path, folder, options))
         floats = common.compiled(path, folder / f"{whole}.bench.so")
-        files = quantized_files(whole, path, folder)
+        files = peer_files(whole, path, folder, peers)
         for other in set(OTHERS).intersection(peers):
             files[other] = ("lathe", common.compiled(path, folder / f"{whole}.{other}.so", **OTHERS[other]))
         entries = {"lathe": ("lathe", artifact), "f32": ("lathe", floats), **{peer: files[peer] for peer in peers}}

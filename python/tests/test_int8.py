@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Models of floats that are computed with integers of 8 bits: --quantize=int8-dynamic."""
 
+import math
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -160,3 +162,17 @@ def test_norm_bias_and_gelu():
     predicted = np.sqrt(slopes + np.square(rounding_error(floats["g"], weights["down"])))
     ratio = np.sqrt(np.square(ours["y"] - floats["y"]).mean() / np.square(predicted).mean())
     assert 0.5 < ratio < 2
+
+
+@pytest.mark.parametrize("scale", [1, 1e-3])
+def test_gelu_that_only_a_product_reads(scale):
+    """It may be coarse, but its error drowns in that of the codes, however small the rows are: a tenth more is beyond chance."""
+    rng = np.random.default_rng(6)
+    w, x = rng.standard_normal((DEPTH, COLUMNS), np.float32), np.float32(scale) * rng.standard_normal((500, DEPTH), np.float32)
+    nodes = [helper.make_node("Gelu", ["x"], ["g"]), helper.make_node("MatMul", ["g", "w"], ["y"])]
+    graph = model(nodes, {"w": w}, {"x": ("N", DEPTH)}, ("N", COLUMNS))
+    graph.opset_import[0].version = 20
+    g = np.vectorize(lambda v: v * 0.5 * math.erfc(-v / math.sqrt(2)))(x.astype(np.float64))
+    errors = lathe.compile(graph, quantize="int8-dynamic")(x=x)["y"] - g @ w.astype(np.float64)
+    predicted = rounding_error(g.astype(np.float32), w)
+    assert 0.9 < np.sqrt(np.square(errors).mean() / np.square(predicted).mean()) < 1.1

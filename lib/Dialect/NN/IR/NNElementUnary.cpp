@@ -7,6 +7,7 @@
 #include "lathe/Codegen/Math/Emitter.h"
 #include "lathe/Codegen/Math/Math.h"
 #include "lathe/Dialect/NN/IR/NN.h"
+#include "lathe/Dialect/NN/IR/NNCoarse.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -39,12 +40,16 @@ static Value buildInteger(Emitter &e, UnaryKind kind, Value x, bool isUnsigned) 
   }
 }
 
-/// Whether all that reads an f32 rounds it to bf16.
+/// Whether all that reads an f32 rounds it to bf16, or to something as narrow elsewhere.
 static bool isCoarse(UnaryOp op) {
-  return getElementTypeOrSelf(op.getType()).isF32() && !op->use_empty() &&
-         llvm::all_of(op->getUsers(), [](Operation *user) {
-           return isa<CastOp>(user) && getElementTypeOrSelf(user->getResult(0)).isBF16();
-         });
+  if (!getElementTypeOrSelf(op.getType()).isF32()) {
+    return false;
+  }
+  bool isRead = !op->use_empty();
+  return op->hasAttr(kCoarseAttr) ||
+         (isRead && llvm::all_of(op->getUsers(), [](Operation *user) {
+            return isa<CastOp>(user) && getElementTypeOrSelf(user->getResult(0)).isBF16();
+          }));
 }
 
 /// The kinds of floats on f32 and f64.

@@ -17,6 +17,7 @@
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/IR/Builders.h"
+#include "lathe/Dialect/NN/IR/NNCoarse.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
@@ -97,6 +98,8 @@ private:
   Value scaleWeight(OpBuilder &builder, Value scales, float factor);
   /// `x` with the scale that its range gives, that of `attribute`.
   Quantized quantizeRange(Value x, CodeRange range, Attribute attribute);
+  /// Marks gelus whose codes are all that is read.
+  void markCoarse();
 
   ModuleOp module;
   SymbolTable symbols;
@@ -107,6 +110,8 @@ private:
   llvm::DenseMap<std::pair<Operation *, Attribute>, nn::WeightOp> scaledBy;
   /// What is quantized already: a tensor may be read by several products.
   llvm::DenseMap<std::pair<Value, Attribute>, Quantized> rows;
+  /// What reads tensors to quantize them.
+  llvm::SmallPtrSet<Operation *, 16> readers;
 };
 
 } // namespace
@@ -191,6 +196,8 @@ Quantized Quantizer::quantizeRows(Value x, ArrayRef<int64_t> axes) {
   // At most kLargest after rounding, so that the codes need no bounds.
   Value inverse = binary(BinaryKind::Div, number(kLargest), largest);
   Value scaled = binary(BinaryKind::Mul, x, inverse);
+  readers.insert(magnitudes.getDefiningOp());
+  readers.insert(scaled.getDefiningOp());
   Value codes = buildCodes(builder, loc, scaled, number(kZero));
   return known = {codes, scale, nn::buildScalar(builder, loc, nn::getElementType(codes), kZero)};
 }
@@ -255,6 +262,7 @@ Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute
     return makeNumber(builder, loc, type ? type : builder.getF32Type(), value, name);
   };
   Value scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale, "inverse"));
+  readers.insert(scaled.getDefiningOp());
   Value codes = buildCodes(builder, loc, scaled, number(range.zero, "zero"));
   return known = {codes, Value(), number(range.zero, "zero_code", nn::getElementType(codes))};
 }
@@ -345,6 +353,16 @@ llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
   return llvm::Error::success();
 }
 
+void Quantizer::markCoarse() {
+  for (auto &[key, quantized] : rows) {
+    auto gelu = key.first.getDefiningOp<nn::UnaryOp>();
+    if (gelu && gelu.getKind() == UnaryKind::Gelu &&
+        llvm::all_of(gelu->getUsers(), [&](Operation *user) { return readers.contains(user); })) {
+      gelu->setAttr(nn::kCoarseAttr, UnitAttr::get(module.getContext()));
+    }
+  }
+}
+
 void Quantizer::run() {
   SmallVector<std::pair<Operation *, Int8Attr>> requests;
   module.walk([&](Operation *op) {
@@ -361,6 +379,7 @@ void Quantizer::run() {
       op->removeAttr(PackDialect::kBlocksAttr);
     }
   }
+  markCoarse();
 }
 
 namespace {
