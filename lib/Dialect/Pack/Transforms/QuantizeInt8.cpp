@@ -28,6 +28,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -96,6 +97,8 @@ private:
   Value makeNumber(OpBuilder &builder, Location loc, Type type, double value, StringRef name);
   /// The scales of a weight times a number, computed when the artifact is written.
   Value scaleWeight(OpBuilder &builder, Value scales, float factor);
+  /// `x` times a number, if it is a product with constants, which take it over; else null.
+  Value scaleByConstant(OpBuilder &builder, Value x, float factor);
   /// `x` with the scale that its range gives, that of `attribute`.
   Quantized quantizeRange(Value x, CodeRange range, Attribute attribute);
   /// Marks gelus whose codes are all that is read.
@@ -108,6 +111,8 @@ private:
   llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, std::pair<nn::WeightOp, nn::WeightOp>>
       weights;
   llvm::DenseMap<std::pair<Operation *, Attribute>, nn::WeightOp> scaledBy;
+  /// Products with constants that codes are now computed without.
+  llvm::SetVector<nn::BinaryOp> absorbed;
   /// What is quantized already: a tensor may be read by several products.
   llvm::DenseMap<std::pair<Value, Attribute>, Quantized> rows;
   /// What reads tensors to quantize them.
@@ -250,6 +255,24 @@ Value Quantizer::scaleWeight(OpBuilder &builder, Value scales, float factor) {
   return result;
 }
 
+Value Quantizer::scaleByConstant(OpBuilder &builder, Value x, float factor) {
+  auto product = x.getDefiningOp<nn::BinaryOp>();
+  auto constant = product && product.getKind() == BinaryKind::Mul
+                      ? product.getRhs().getDefiningOp<arith::ConstantOp>()
+                      : arith::ConstantOp();
+  auto elements = constant ? dyn_cast<DenseElementsAttr>(constant.getValue()) : DenseElementsAttr();
+  if (!elements || !elements.getElementType().isF32() || product.getLhs().getType() != x.getType()) {
+    return Value();
+  }
+  SmallVector<float> products =
+      llvm::map_to_vector(elements.getValues<float>(), [&](float element) { return element * factor; });
+  absorbed.insert(product);
+  auto type = cast<RankedTensorType>(constant.getType());
+  Value scaled =
+      arith::ConstantOp::create(builder, x.getLoc(), DenseElementsAttr::get(type, ArrayRef<float>(products)));
+  return nn::buildBinary(builder, x.getLoc(), BinaryKind::Mul, product.getLhs(), scaled);
+}
+
 Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute) {
   Quantized &known = rows[{x, attribute}];
   if (known.codes) {
@@ -261,7 +284,10 @@ Quantized Quantizer::quantizeRange(Value x, CodeRange range, Attribute attribute
   auto number = [&](double value, StringRef name, Type type = {}) {
     return makeNumber(builder, loc, type ? type : builder.getF32Type(), value, name);
   };
-  Value scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale, "inverse"));
+  Value scaled = scaleByConstant(builder, x, 1 / range.scale);
+  if (!scaled) {
+    scaled = nn::buildBinary(builder, loc, BinaryKind::Mul, x, number(1 / range.scale, "inverse"));
+  }
   readers.insert(scaled.getDefiningOp());
   Value codes = buildCodes(builder, loc, scaled, number(range.zero, "zero"));
   return known = {codes, Value(), number(range.zero, "zero_code", nn::getElementType(codes))};
@@ -355,7 +381,9 @@ llvm::Error Quantizer::quantize(Operation *op, Int8Attr format) {
 
 void Quantizer::markCoarse() {
   for (auto &[key, quantized] : rows) {
-    auto gelu = key.first.getDefiningOp<nn::UnaryOp>();
+    auto product = key.first.getDefiningOp<nn::BinaryOp>();
+    Value x = product && absorbed.contains(product) ? product.getLhs() : key.first;
+    auto gelu = x.getDefiningOp<nn::UnaryOp>();
     if (gelu && gelu.getKind() == UnaryKind::Gelu &&
         llvm::all_of(gelu->getUsers(), [&](Operation *user) { return readers.contains(user); })) {
       gelu->setAttr(nn::kCoarseAttr, UnitAttr::get(module.getContext()));
@@ -379,7 +407,12 @@ void Quantizer::run() {
       op->removeAttr(PackDialect::kBlocksAttr);
     }
   }
+  absorbed.remove_if([](nn::BinaryOp product) { return !product->use_empty(); });
+  readers.insert(absorbed.begin(), absorbed.end());
   markCoarse();
+  for (nn::BinaryOp product : absorbed) {
+    product->erase();
+  }
 }
 
 namespace {

@@ -76,6 +76,25 @@ func.func @static(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
 
 // -----
 
+// Factors of channels are part of the one by which codes are found.
+// CHECK-LABEL: func @divided
+// CHECK-SAME:    (%[[X:.*]]: tensor<4x64xf32>
+// CHECK:         %[[F:.*]] = arith.constant dense<2.000000e+00> : tensor<64xf32>
+// CHECK-NEXT:    %[[S:.*]] = nn.binary mul %[[X]], %[[F]]
+// CHECK:         nn.unary round %[[S]]
+// CHECK-NOT:     nn.binary mul %[[X]]
+nn.weight private @w : tensor<64x64xf32> = dense<1.0>
+func.func @divided(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+  %c = arith.constant dense<4.0> : tensor<64xf32>
+  %d = nn.binary mul %x, %c : tensor<4x64xf32>, tensor<64xf32> -> tensor<4x64xf32>
+  %w = nn.weight_use @w : tensor<64x64xf32>
+  // expected-remark@+1 {{computed with integers of 8 bits}}
+  %0 = nn.matmul %d, %w {pack.format = #pack.int8<static>, pack.range = array<f32: 0.0, 510.0>} : tensor<4x64xf32>, tensor<64x64xf32> -> tensor<4x64xf32>
+  return %0 : tensor<4x64xf32>
+}
+
+// -----
+
 // Only codes are rounded by sums of products.
 // CHECK:       nn.weight private @w_scales
 // CHECK:         pack.encode %{{[^ ]*}} : tensor
