@@ -48,107 +48,117 @@ struct Rule {
   Form form = Unknown;
   Kind child = Leaf;
 };
-using Rules = std::array<Rule, 32>;
 
-constexpr std::array<Rules, KindCount> makeRules() {
-  std::array<Rules, KindCount> rules{};
-  auto set = [&](Kind kind, unsigned field, Form form, Kind child = Leaf) {
-    rules[kind][field] = {form, child};
-  };
-  set(Model, 1, Number);         // ir_version
-  set(Model, 2, Text);           // producer_name
-  set(Model, 3, Text);           // producer_version
-  set(Model, 4, Drop);           // domain
-  set(Model, 5, Drop);           // model_version
-  set(Model, 6, Drop);           // doc_string
-  set(Model, 7, Once, Graph);    // graph
-  set(Model, 8, Message, Opset); // opset_import
-  set(Model, 14, Message);       // metadata_props
-  set(Model, 20, Drop);          // training_info
-  set(Model, 25, Message, Function);
-  set(Model, 26, Drop); // configuration
-  set(Graph, 1, Message, Node);
-  set(Graph, 2, Text);            // name
-  set(Graph, 5, Message, Tensor); // initializer
-  set(Graph, 10, Drop);           // doc_string
-  set(Graph, 11, Message, ValueInfo);
-  set(Graph, 12, Message, ValueInfo);
-  set(Graph, 13, Message, ValueInfo);
-  set(Graph, 14, Drop); // quantization_annotation
-  set(Graph, 15, Message, Sparse);
-  set(Graph, 16, Drop); // metadata_props
-  set(Node, 1, Text);   // input
-  set(Node, 2, Text);   // output
-  set(Node, 3, Text);   // name
-  set(Node, 4, Text);   // op_type
-  set(Node, 5, Message, Attribute);
-  set(Node, 6, Drop);      // doc_string
-  set(Node, 7, Text);      // domain
-  set(Node, 8, Text);      // overload
-  set(Attribute, 1, Text); // name
-  set(Attribute, 2, Float);
-  set(Attribute, 3, Number);
-  set(Attribute, 4, Text);
-  set(Attribute, 5, Message, Tensor);
-  set(Attribute, 6, Message, Graph);
-  set(Attribute, 7, Floats);
-  set(Attribute, 8, Numbers);
-  set(Attribute, 9, Text);
-  set(Attribute, 10, Message, Tensor);
-  set(Attribute, 11, Message, Graph);
-  set(Attribute, 13, Drop); // doc_string
-  set(Attribute, 14, Message, Type);
-  set(Attribute, 15, Message, Type);
-  set(Attribute, 20, Number); // type
-  set(Attribute, 21, Text);   // ref_attr_name
-  set(Attribute, 22, Message, Sparse);
-  set(Attribute, 23, Message, Sparse);
-  set(Tensor, 1, Numbers);  // dims
-  set(Tensor, 2, Number);   // data_type
-  set(Tensor, 3, Message);  // segment
-  set(Tensor, 4, Data);     // float_data
-  set(Tensor, 5, Data);     // int32_data
-  set(Tensor, 6, Text);     // string_data
-  set(Tensor, 7, Data);     // int64_data
-  set(Tensor, 8, Text);     // name
-  set(Tensor, 9, Bytes);    // raw_data
-  set(Tensor, 10, Data);    // double_data
-  set(Tensor, 11, Data);    // uint64_data
-  set(Tensor, 12, Drop);    // doc_string
-  set(Tensor, 13, Message); // external_data
-  set(Tensor, 14, Number);  // data_location
-  set(Sparse, 1, Message, Tensor);
-  set(Sparse, 2, Message, Tensor);
-  set(Sparse, 3, Numbers); // dims
-  set(ValueInfo, 1, Text);
-  set(ValueInfo, 2, Message, Type);
-  set(Type, 1, Message, TensorType);
-  set(Type, 4, Message, ElementType); // sequence
-  set(Type, 5, Message, MapType);
-  set(Type, 7, Message);              // opaque
-  set(Type, 8, Message, TensorType);  // sparse tensor
-  set(Type, 9, Message, ElementType); // optional
-  set(ElementType, 1, Message, Type);
-  set(MapType, 1, Number);
-  set(MapType, 2, Message, Type);
-  set(TensorType, 1, Number);
-  set(TensorType, 2, Message, Shape);
-  set(Shape, 1, Message); // dim
-  set(Function, 1, Text); // name
-  set(Function, 4, Text); // input
-  set(Function, 5, Text); // output
-  set(Function, 6, Text); // attribute
-  set(Function, 7, Message, Node);
-  set(Function, 9, Message, Opset);
-  set(Function, 10, Text); // domain
-  set(Function, 11, Message, Attribute);
-  set(Function, 12, Message, ValueInfo);
-  set(Function, 13, Text); // overload
-  set(Opset, 1, Text);
-  set(Opset, 2, Number);
+/// A field of a kind of message.
+struct Field {
+  Kind kind;
+  uint8_t number;
+  Form form;
+  Kind child = Leaf;
+};
+
+constexpr Field fields[] = {
+    {Model, 1, Number},         // ir_version
+    {Model, 2, Text},           // producer_name
+    {Model, 3, Text},           // producer_version
+    {Model, 4, Drop},           // domain
+    {Model, 5, Drop},           // model_version
+    {Model, 6, Drop},           // doc_string
+    {Model, 7, Once, Graph},    // graph
+    {Model, 8, Message, Opset}, // opset_import
+    {Model, 14, Message},       // metadata_props
+    {Model, 20, Drop},          // training_info
+    {Model, 25, Message, Function},
+    {Model, 26, Drop}, // configuration
+    {Graph, 1, Message, Node},
+    {Graph, 2, Text},            // name
+    {Graph, 5, Message, Tensor}, // initializer
+    {Graph, 10, Drop},           // doc_string
+    {Graph, 11, Message, ValueInfo},
+    {Graph, 12, Message, ValueInfo},
+    {Graph, 13, Message, ValueInfo},
+    {Graph, 14, Drop}, // quantization_annotation
+    {Graph, 15, Message, Sparse},
+    {Graph, 16, Drop}, // metadata_props
+    {Node, 1, Text},   // input
+    {Node, 2, Text},   // output
+    {Node, 3, Text},   // name
+    {Node, 4, Text},   // op_type
+    {Node, 5, Message, Attribute},
+    {Node, 6, Drop},      // doc_string
+    {Node, 7, Text},      // domain
+    {Node, 8, Text},      // overload
+    {Attribute, 1, Text}, // name
+    {Attribute, 2, Float},
+    {Attribute, 3, Number},
+    {Attribute, 4, Text},
+    {Attribute, 5, Message, Tensor},
+    {Attribute, 6, Message, Graph},
+    {Attribute, 7, Floats},
+    {Attribute, 8, Numbers},
+    {Attribute, 9, Text},
+    {Attribute, 10, Message, Tensor},
+    {Attribute, 11, Message, Graph},
+    {Attribute, 13, Drop}, // doc_string
+    {Attribute, 14, Message, Type},
+    {Attribute, 15, Message, Type},
+    {Attribute, 20, Number}, // type
+    {Attribute, 21, Text},   // ref_attr_name
+    {Attribute, 22, Message, Sparse},
+    {Attribute, 23, Message, Sparse},
+    {Tensor, 1, Numbers},  // dims
+    {Tensor, 2, Number},   // data_type
+    {Tensor, 3, Message},  // segment
+    {Tensor, 4, Data},     // float_data
+    {Tensor, 5, Data},     // int32_data
+    {Tensor, 6, Text},     // string_data
+    {Tensor, 7, Data},     // int64_data
+    {Tensor, 8, Text},     // name
+    {Tensor, 9, Bytes},    // raw_data
+    {Tensor, 10, Data},    // double_data
+    {Tensor, 11, Data},    // uint64_data
+    {Tensor, 12, Drop},    // doc_string
+    {Tensor, 13, Message}, // external_data
+    {Tensor, 14, Number},  // data_location
+    {Sparse, 1, Message, Tensor},
+    {Sparse, 2, Message, Tensor},
+    {Sparse, 3, Numbers}, // dims
+    {ValueInfo, 1, Text},
+    {ValueInfo, 2, Message, Type},
+    {Type, 1, Message, TensorType},
+    {Type, 4, Message, ElementType}, // sequence
+    {Type, 5, Message, MapType},
+    {Type, 7, Message},              // opaque
+    {Type, 8, Message, TensorType},  // sparse tensor
+    {Type, 9, Message, ElementType}, // optional
+    {ElementType, 1, Message, Type},
+    {MapType, 1, Number},
+    {MapType, 2, Message, Type},
+    {TensorType, 1, Number},
+    {TensorType, 2, Message, Shape},
+    {Shape, 1, Message}, // dim
+    {Function, 1, Text}, // name
+    {Function, 4, Text}, // input
+    {Function, 5, Text}, // output
+    {Function, 6, Text}, // attribute
+    {Function, 7, Message, Node},
+    {Function, 9, Message, Opset},
+    {Function, 10, Text}, // domain
+    {Function, 11, Message, Attribute},
+    {Function, 12, Message, ValueInfo},
+    {Function, 13, Text}, // overload
+    {Opset, 1, Text},
+    {Opset, 2, Number},
+};
+
+/// The rule of each field, by the kind of its message and its number.
+constexpr auto allRules = [] {
+  std::array<std::array<Rule, 32>, KindCount> rules{};
+  for (const Field &field : fields) {
+    rules[field.kind][field.number] = {field.form, field.child};
+  }
   return rules;
-}
-constexpr std::array<Rules, KindCount> allRules = makeRules();
+}();
 
 /// Whether a field of this form may have this wire type.
 bool fits(Form form, unsigned wireType) {
