@@ -497,7 +497,8 @@ private:
 
   /// The output's dependencies: the model, its external data, the plan, and what it was made from.
   Error writeDependencies() {
-    std::vector<std::string> inputs = {options.input, options.plan.file, options.stats};
+    std::vector<std::string> inputs = {options.input, options.plan.file, options.stats,
+                                       options.latencies.file};
     for (const std::unique_ptr<MappedFile> &file :
          modelFile ? modelFile->externalFiles() : ArrayRef<std::unique_ptr<MappedFile>>()) {
       inputs.push_back(file->path().str());

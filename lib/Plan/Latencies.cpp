@@ -3,6 +3,7 @@
 
 #include "lathe/Plan/Latencies.h"
 
+#include "JsonPositions.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 
@@ -140,6 +141,11 @@ static Error parseEntry(const json::Value &value, size_t number, StringRef file,
 Expected<LatencyTable> LatencyTable::parse(StringRef text, StringRef file) {
   LatencyTable table;
   table.file = file.str();
+  // LLVM's parser calls itself for each level.
+  if (JsonPositions(text).isTooDeep()) {
+    return malformed(file, "values in the table of latencies are nested deeper than " +
+                               Twine(JsonPositions::maxDepth));
+  }
   Expected<json::Value> value = json::parse(text);
   if (!value) {
     return malformed(file, "the table of latencies is not JSON: " + toString(value.takeError()));

@@ -55,11 +55,11 @@ def test_the_table_has_every_shape_in_f32(measured):
     assert "int8<dynamic>" in measured[2]
 
 
-def with_times(measured, folder, bf16, **changes):
+def with_times(measured, folder, int8, **changes):
     """The table with made up times: f32 takes 100 us everywhere."""
     table = json.loads(measured[1].read_text())
     table["products"] = [{"format": name, "rows": 128, "depth": 384, "columns": 384, "microseconds": time}
-                         for name, time in (("f32", 100), ("int8<dynamic>", bf16))]
+                         for name, time in (("f32", 100), ("int8<dynamic>", int8))]
     path = folder / "table.json"
     path.write_text(json.dumps({**table, **changes}))
     return path
@@ -93,6 +93,19 @@ def test_other_tables_are_refused(measured, product, tmp_path, changes, said):
     error = compile(product, measured[0], "--quantize=int8-dynamic", f"--latencies={table}")
     assert error.startswith("error[E082") and said in error and str(table) in error
     assert not (tmp_path / "m.so").exists()
+
+
+@pytest.mark.parametrize("content,said", [("[" * 100000, "nested deeper than 64"), ("{", "is not JSON")], ids=["deep", "text"])
+def test_what_is_no_table_is_refused(measured, product, tmp_path, content, said):
+    (tmp_path / "table.json").write_text(content)
+    error = compile(product, measured[0], "--quantize=int8-dynamic", f"--latencies={tmp_path / 'table.json'}")
+    assert error.startswith("error[E0821]") and said in error
+
+
+def test_the_table_is_a_dependency(measured, product, tmp_path):
+    table = with_times(measured, tmp_path, 50)
+    compile(product, measured[0], "--quantize=int8-dynamic", f"--latencies={table}", f"--depfile={tmp_path / 'm.d'}")
+    assert str(table) in (tmp_path / "m.d").read_text()
 
 
 def test_a_target_that_the_processor_cannot_run(measured, product, tmp_path):
