@@ -11,6 +11,7 @@
 #include "DepFile.h"
 #include "Explain.h"
 #include "NotFinite.h"
+#include "PassSelection.h"
 #include "ReadIR.h"
 #include "RemarkCollector.h"
 
@@ -78,13 +79,12 @@ public:
       report.targets.push_back(targets.back().name);
     }
     pipeline.target = targets.front().name;
-    if (!options.dumpIRAfter.empty()) {
-      if (Error error = checkDumpedPass()) {
-        return error;
-      }
+    if (Error error = checkDumpedPass(options)) {
+      return error;
     }
     if (options.runPassUntil) {
-      pipeline.filter = [this](StringRef pass, bool isOptional) { return runsPass(pass, isOptional); };
+      bisection.emplace(*options.runPassUntil);
+      pipeline.filter = [this](StringRef pass, bool isOptional) { return bisection->runs(pass, isOptional); };
     }
     if (Error error = read()) {
       return error;
@@ -113,10 +113,8 @@ public:
     summarizeRemarks(report);
     notFinite.writeTo(report);
     report.endPhases();
-    if (options.runPassUntil) {
-      unsigned ran = std::min(optionalPasses, *options.runPassUntil);
-      llvm::errs() << "ran " << ran << " of " << optionalPasses << " optional passes"
-                   << (ran ? ", the last was " + lastPass : "") << '\n';
+    if (bisection) {
+      bisection->summarize();
     }
     return options.depFile.empty() || !writes ? Error::success() : writeDependencies();
   }
@@ -187,71 +185,6 @@ private:
   /// Whether the stage is to be left: it is reached and not the last one asked for.
   bool passes(Stage stage) const {
     return std::max(options.from, Stage::Onnx) <= stage && stage < options.to;
-  }
-
-  /// The names of all passes between two stages, in order.
-  std::vector<std::string> passesBetween(Stage from, Stage to, unsigned optLevel) const {
-    std::vector<std::string> names;
-    PipelineOptions recording;
-    recording.optLevel = optLevel;
-    recording.filter = [&](StringRef pass, bool) {
-      if (!llvm::is_contained(names, pass)) {
-        names.push_back(pass.str());
-      }
-      return true;
-    };
-    OpPassManager pm(ModuleOp::getOperationName());
-    static constexpr std::pair<Stage, Builder> stages[] = {{Stage::Onnx, buildLegalizePipeline},
-                                                           {Stage::NN, buildOptimizePipeline},
-                                                           {Stage::NN, buildCompressPipeline},
-                                                           {Stage::NN, buildKernelPipeline},
-                                                           {Stage::Kernel, buildCodegenPipeline}};
-    for (auto [stage, build] : stages) {
-      if (from <= stage && stage < to) {
-        build(pm, recording);
-      }
-    }
-    return names;
-  }
-
-  /// Whether IR can be printed after the pass of this name: it has to run in this compilation.
-  Error checkDumpedPass() const {
-    StringRef wanted = options.dumpIRAfter;
-    if (llvm::is_contained(passesBetween(options.from, options.to, options.optLevel), wanted)) {
-      return Error::success();
-    }
-    std::string what = "--dump-ir-after=" + escapeText(wanted) + ": ";
-    std::vector<std::string> all = passesBetween(Stage::Model, Stage::Artifact, /*optLevel=*/2);
-    if (llvm::is_contained(all, wanted)) {
-      return modelError(ErrorCode::E0001, what + "this pass does not run from " + stageName(options.from) +
-                                              " to " + stageName(options.to) + " at -O" +
-                                              Twine(options.optLevel));
-    }
-    SmallVector<std::string> near;
-    for (const std::string &name : all) {
-      if (StringRef(name).contains(wanted) ||
-          wanted.edit_distance(name) <= std::max<size_t>(2, name.size() / 4)) {
-        near.push_back(name);
-      }
-    }
-    ErrorBuilder error = modelError(ErrorCode::E0001, what + "no pass has this name");
-    return near.empty() ? error.help("passes are " + llvm::join(all, ", "))
-                        : error.help("did you mean " + llvm::join(near, ", ") + "?");
-  }
-
-  /// Counts the passes that code can do without, and says which of them run.
-  bool runsPass(StringRef pass, bool isOptional) {
-    if (!isOptional) {
-      return true;
-    }
-    bool runs = ++optionalPasses <= *options.runPassUntil;
-    if (runs) {
-      lastPass = pass.str();
-    }
-    // At once: a pass that crashes is to be known by its number.
-    llvm::errs() << (runs ? "running pass (" : "NOT running pass (") << optionalPasses << ") " << pass
-                 << '\n';
-    return runs;
   }
 
   Error runStages() {
@@ -520,9 +453,8 @@ private:
   uint64_t irHash = 0;
   ModelDescription description;
   std::vector<VariantDescription> variants;
-  /// For --run-pass-until: the optional passes so far, and the last that ran.
-  unsigned optionalPasses = 0;
-  std::string lastPass;
+  /// For --run-pass-until.
+  std::optional<PassBisection> bisection;
   NotFiniteConstants notFinite;
   std::vector<pack::RefusedRequest> refused;
 };
