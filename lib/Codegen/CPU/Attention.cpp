@@ -16,55 +16,17 @@ using namespace lathe;
 using namespace lathe::cpu;
 
 AttentionKernel::AttentionKernel(EmitContext &context, const AttentionProblem &problem)
-    : context(context), builder(context.builder), loc(this->context.kernel.getLoc()), problem(problem),
-      elements(context), mask(context, this->problem, elements, chooseMatMulTiling(context.target).lanes) {
+    : VectorEmitter(
+          context.builder, context.kernel.getLoc(),
+          VectorType::get({chooseMatMulTiling(context.target).lanes}, context.builder.getF32Type())),
+      context(context), problem(problem), elements(context),
+      mask(context, this->problem, elements, chooseMatMulTiling(context.target).lanes) {
   MatMulTiling tiling = chooseMatMulTiling(context.target);
   lanes = tiling.lanes;
   queryBlock = kVectors * lanes;
   tileRows = tiling.rows;
   keyBlock = kKeyBlock / tileRows * tileRows;
   valueVectors = llvm::divideCeil(problem.valueDepth, lanes);
-  vectorType = VectorType::get({lanes}, builder.getF32Type());
-}
-
-SmallVector<Value> AttentionKernel::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                                             ArrayRef<Value> carried,
-                                             llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                                 math().value(math().constant(step)), carried,
-                                 [&](OpBuilder &, Location, Value iv, ValueRange now) {
-                                   scf::YieldOp::create(builder, loc, body(iv, now));
-                                 });
-  return SmallVector<Value>(loop.getResults());
-}
-
-void AttentionKernel::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                               llvm::function_ref<void(Value)> body) {
-  emitLoop(begin, end, step, ArrayRef<Value>(), [&](Value iv, ValueRange) {
-    body(iv);
-    return SmallVector<Value>();
-  });
-}
-
-Value AttentionKernel::constant(double value) { return lathe::Emitter(builder, loc).real(vectorType, value); }
-
-Value AttentionKernel::load(Value buffer, OpFoldResult index) {
-  return vector::LoadOp::create(builder, loc, vectorType, buffer, ValueRange{math().value(index)});
-}
-
-void AttentionKernel::store(Value value, Value buffer, OpFoldResult index) {
-  vector::StoreOp::create(builder, loc, value, buffer, ValueRange{math().value(index)});
-}
-
-Value AttentionKernel::loadBroadcast(Value buffer, OpFoldResult index) {
-  Value element = memref::LoadOp::create(builder, loc, buffer, ValueRange{math().value(index)});
-  return vector::BroadcastOp::create(builder, loc, vectorType, element);
-}
-
-/// One instruction; the second operand if one is NaN.
-Value AttentionKernel::larger(Value lhs, Value rhs) {
-  lathe::Emitter e(builder, loc);
-  return e.select(e.compare(arith::CmpFPredicate::OGT, lhs, rhs), lhs, rhs);
 }
 
 /// Cheaper than the general function by what the range of x spares: infinities, denormal numbers,
@@ -307,7 +269,7 @@ SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, V
     SmallVector<Value> logits;
     for (int64_t row = 0; row < rows; ++row) {
       OpFoldResult number = math().add(key, math().constant(row));
-      Value perKey = isPerKey ? loadBroadcast(maskBuffer, number) : zero;
+      Value perKey = isPerKey ? splat(loadNumber(maskBuffer, number)) : zero;
       for (int64_t vector = 0; vector < kVectors; ++vector) {
         Value init = isPerQuery ? load(logitBuffer, place(row, vector)) : perKey;
         if (!task.lastKeys.empty()) {
@@ -437,7 +399,7 @@ void AttentionKernel::emitValueProduct(const Task &task, Value firstKey, OpFoldR
       SmallVector<OpFoldResult> places;
       for (int64_t row = 0; row < rows; ++row) {
         OpFoldResult number = math().add(query, math().constant(row));
-        Value factor = loadBroadcast(factorBuffer, number);
+        Value factor = splat(loadNumber(factorBuffer, number));
         for (int64_t vector = first; vector < first + vectors; ++vector) {
           places.push_back(
               math().add(math().mul(number, math().constant(stride)), math().constant(vector * lanes)));
@@ -467,7 +429,7 @@ LogicalResult AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxi
   auto maskType = VectorType::get({lanes}, builder.getI1Type());
   LogicalResult result = success();
   emitLoop(math().constant(0), task.queries, 1, [&](Value query) {
-    Value factor = loadBroadcast(factorBuffer, query);
+    Value factor = splat(loadNumber(factorBuffer, query));
     OpFoldResult row = math().mul(query, math().constant(valueVectors * lanes));
     for (int64_t vector = 0; vector < valueVectors; ++vector) {
       OpFoldResult column = math().constant(vector * lanes);

@@ -8,6 +8,7 @@
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
 
 #include "AttentionMask.h"
+#include "LoopEmitter.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
 
 namespace lathe::cpu {
@@ -21,7 +22,7 @@ namespace lathe::cpu {
 /// So softmax needs no reduction across lanes, and the weights already lie as the product reads them. Queries
 /// are packed transposed and scaled by scale * log2(e). Queries that do not exist repeat the last one and are
 /// not stored. Operands of bf16 are computed with in f32.
-class AttentionKernel {
+class AttentionKernel : VectorEmitter {
 public:
   AttentionKernel(EmitContext &context, const AttentionProblem &problem);
   llvm::LogicalResult emit();
@@ -45,18 +46,8 @@ private:
     OpFoldResult keyEnd;
   };
 
-  IndexMath math() { return {builder, loc}; }
-  void emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::function_ref<void(Value)> body);
-  llvm::SmallVector<Value>
-  emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::ArrayRef<Value> carried,
-           llvm::function_ref<llvm::SmallVector<Value>(Value, mlir::ValueRange)> body);
-  Value constant(double value);
-  Value load(Value buffer, OpFoldResult index);
-  void store(Value value, Value buffer, OpFoldResult index);
-  Value loadBroadcast(Value buffer, OpFoldResult index);
   /// 2^x for x <= 0, 2^-126 below -126.
   Value buildPower(Value x);
-  Value larger(Value lhs, Value rhs);
 
   void findOperands();
   void makeBuffers();
@@ -84,11 +75,8 @@ private:
   llvm::LogicalResult emitResult(const Task &task, llvm::ArrayRef<Value> maxima, llvm::ArrayRef<Value> sums);
 
   EmitContext &context;
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
   AttentionProblem problem;
   int64_t lanes, queryBlock, tileRows, keyBlock, valueVectors;
-  mlir::VectorType vectorType;
   ElementEmitter elements;
 
   StridedView q, k, v;

@@ -32,75 +32,20 @@ bool MatrixAttention::isSupported(const TargetSpec &target, nn::AttentionOp op) 
 }
 
 MatrixAttention::MatrixAttention(EmitContext &context, const AttentionProblem &problem)
-    : context(context), builder(context.builder), loc(this->context.kernel.getLoc()), problem(problem),
-      op(problem.op), vectorType(VectorType::get({kLanes}, builder.getF32Type())), elements(context),
+    : VectorEmitter(context.builder, context.kernel.getLoc(),
+                    VectorType::get({kLanes}, context.builder.getF32Type())),
+      context(context), problem(problem), op(problem.op), elements(context),
       mask(context, problem, elements, kLanes) {}
 
 //===----------------------------------------------------------------------===//
 // Helpers
 //===----------------------------------------------------------------------===//
 
-void MatrixAttention::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                               llvm::function_ref<void(Value)> body) {
-  scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                     math().value(math().constant(step)), ValueRange(),
-                     [&](OpBuilder &, Location, Value iv, ValueRange) {
-                       body(iv);
-                       scf::YieldOp::create(builder, loc);
-                     });
-}
-
 Value MatrixAttention::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, Value carried,
                                 llvm::function_ref<Value(Value, Value)> body) {
-  auto loop = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                                 math().value(math().constant(step)), carried,
-                                 [&](OpBuilder &, Location, Value iv, ValueRange now) {
-                                   scf::YieldOp::create(builder, loc, body(iv, now.front()));
-                                 });
-  return loop.getResult(0);
-}
-
-void MatrixAttention::emitIf(Value condition, llvm::function_ref<void()> then,
-                             llvm::function_ref<void()> otherwise) {
-  auto branch = [&](llvm::function_ref<void()> body) {
-    return [&, body](OpBuilder &, Location) {
-      body();
-      scf::YieldOp::create(builder, loc);
-    };
-  };
-  if (otherwise) {
-    scf::IfOp::create(builder, loc, condition, branch(then), branch(otherwise));
-  } else {
-    scf::IfOp::create(builder, loc, condition, branch(then));
-  }
-}
-
-Value MatrixAttention::constant(double value) { return lathe::Emitter(builder, loc).real(vectorType, value); }
-
-Value MatrixAttention::load(Value buffer, OpFoldResult index) {
-  return vector::LoadOp::create(builder, loc, vectorType, buffer, ValueRange{math().value(index)});
-}
-
-void MatrixAttention::store(Value value, Value buffer, OpFoldResult index) {
-  vector::StoreOp::create(builder, loc, value, buffer, ValueRange{math().value(index)});
-}
-
-Value MatrixAttention::loadNumber(Value buffer, OpFoldResult index) {
-  return memref::LoadOp::create(builder, loc, buffer, ValueRange{math().value(index)});
-}
-
-void MatrixAttention::storeNumber(Value value, Value buffer, OpFoldResult index) {
-  memref::StoreOp::create(builder, loc, value, buffer, ValueRange{math().value(index)});
-}
-
-Value MatrixAttention::splat(Value number) {
-  return vector::BroadcastOp::create(builder, loc, vectorType, number);
-}
-
-/// One instruction; the second operand if one is NaN.
-Value MatrixAttention::larger(Value lhs, Value rhs) {
-  lathe::Emitter e(builder, loc);
-  return e.select(e.compare(arith::CmpFPredicate::OGT, lhs, rhs), lhs, rhs);
+  return emitLoop(begin, end, step, ArrayRef<Value>(carried),
+                  [&](Value iv, ValueRange now) { return SmallVector<Value>{body(iv, now.front())}; })
+      .front();
 }
 
 Value MatrixAttention::reduce(Value vector, llvm::function_ref<Value(Value, Value)> combine) {

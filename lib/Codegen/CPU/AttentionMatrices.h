@@ -8,6 +8,7 @@
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONMATRICES_H
 
 #include "AttentionMask.h"
+#include "LoopEmitter.h"
 #include "MatrixTiles.h"
 
 #include <optional>
@@ -21,7 +22,7 @@ namespace lathe::cpu {
 ///   logits[query, key] = Q Kt;
 ///   weights[query, key] = 2^(scale logits + mask - maximum), rounded, and their sum;
 ///   result[query, :] = result * 2^(old maximum - maximum) + weights V.
-class MatrixAttention {
+class MatrixAttention : VectorEmitter {
 public:
   MatrixAttention(EmitContext &context, const AttentionProblem &problem);
 
@@ -58,18 +59,9 @@ private:
     OpFoldResult count;
   };
 
-  IndexMath math() { return {builder, loc}; }
-  void emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, llvm::function_ref<void(Value)> body);
+  using VectorEmitter::emitLoop;
   Value emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step, Value carried,
                  llvm::function_ref<Value(Value, Value)> body);
-  void emitIf(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise = {});
-  Value constant(double value);
-  Value load(Value buffer, OpFoldResult index);
-  void store(Value value, Value buffer, OpFoldResult index);
-  Value loadNumber(Value buffer, OpFoldResult index);
-  void storeNumber(Value value, Value buffer, OpFoldResult index);
-  Value splat(Value number);
-  Value larger(Value lhs, Value rhs);
   /// All lanes as one, halves with halves.
   Value reduce(Value vector, llvm::function_ref<Value(Value, Value)> combine);
   /// 2^x for x <= 0, 2^-126 below -126, as exact as weights in bf16 are.
@@ -102,11 +94,8 @@ private:
   void emitResult(const Task &task);
 
   EmitContext &context;
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
   const AttentionProblem &problem;
   nn::AttentionOp op;
-  mlir::VectorType vectorType;
   ElementEmitter elements;
   AttentionMask mask;
   std::optional<MatrixTiles> matrices;

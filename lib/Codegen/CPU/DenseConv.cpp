@@ -55,19 +55,10 @@ bool canUseMatrices(const TargetSpec &target, Factors factors, int64_t channels)
 } // namespace
 
 DenseConvEmitter::DenseConvEmitter(EmitContext &context, ConvProblem &problem, nn::PanelAttr panel)
-    : context(context), builder(context.builder), loc(problem.op.getLoc()), problem(problem), panel(panel),
+    : LoopEmitter(context.builder, problem.op.getLoc()), context(context), problem(problem), panel(panel),
       joined(panel ? panel.getJoined() : 1), tiling(getTiling(context, problem)),
       grid(context, problem, tiling, joined, getGrainOperations(tiling)), source(context, problem, grid),
       elements(context), sumType(VectorType::get({tiling.lanes}, builder.getF32Type())) {}
-
-void DenseConvEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                                llvm::function_ref<void(Value)> body) {
-  auto loop = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                                 math().value(math().constant(step)));
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPointToStart(loop.getBody());
-  body(loop.getInductionVar());
-}
 
 LogicalResult DenseConvEmitter::findFilter() {
   if (!panel) {

@@ -9,6 +9,7 @@
 
 #include "ColumnTile.h"
 #include "ConvSource.h"
+#include "LoopEmitter.h"
 #include "MatrixTiles.h"
 
 namespace lathe::cpu {
@@ -28,16 +29,13 @@ struct Chunk {
   mlir::Value isFirst;
 };
 
-class DenseConvEmitter {
+class DenseConvEmitter : LoopEmitter {
 public:
   DenseConvEmitter(EmitContext &context, ConvProblem &problem, nn::PanelAttr panel);
 
   llvm::LogicalResult emit();
 
 private:
-  IndexMath math() { return {builder, loc}; }
-  void emitLoop(mlir::OpFoldResult begin, mlir::OpFoldResult end, int64_t step,
-                llvm::function_ref<void(mlir::Value)> body);
   llvm::LogicalResult findFilter();
   llvm::LogicalResult emitTask(mlir::Value number, mlir::Value &copied);
   llvm::LogicalResult emitColumns(const ConvGrid::Task &task, const WindowRef &windows,
@@ -109,8 +107,6 @@ private:
   int64_t depthOfRun(size_t dim) const { return dim == problem.dims.size() ? depth() : rowsOfPlaces(dim); }
 
   EmitContext &context;
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
   ConvProblem &problem;
   nn::PanelAttr panel;
   int64_t joined;

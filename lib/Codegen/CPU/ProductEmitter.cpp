@@ -14,35 +14,10 @@ using namespace lathe::cpu;
 ProductEmitter::ProductEmitter(EmitContext &context, MatMulProblem &problem, const MatMulTiling &tiling,
                                const MatMulTiling &gridTiling, int64_t grainOperations, int64_t elementBytes,
                                Type sumElement)
-    : context(context), builder(context.builder), loc(problem.root->getLoc()), problem(problem),
+    : LoopEmitter(context.builder, problem.root->getLoc()), context(context), problem(problem),
       tiling(tiling), gridTiling(gridTiling),
       grid(context, problem, gridTiling, grainOperations, elementBytes),
       sumType(VectorType::get({tiling.lanes}, sumElement)), elements(context) {}
-
-void ProductEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
-                              llvm::function_ref<void(Value)> body) {
-  scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
-                     math().value(math().constant(step)), ValueRange(),
-                     [&](OpBuilder &, Location, Value iv, ValueRange) {
-                       body(iv);
-                       scf::YieldOp::create(builder, loc);
-                     });
-}
-
-void ProductEmitter::emitIf(Value condition, llvm::function_ref<void()> then,
-                            llvm::function_ref<void()> otherwise) {
-  auto branch = [&](llvm::function_ref<void()> body) {
-    return [&, body](OpBuilder &, Location) {
-      body();
-      scf::YieldOp::create(builder, loc);
-    };
-  };
-  if (otherwise) {
-    scf::IfOp::create(builder, loc, condition, branch(then), branch(otherwise));
-  } else {
-    scf::IfOp::create(builder, loc, condition, branch(then));
-  }
-}
 
 //===----------------------------------------------------------------------===//
 // Operands

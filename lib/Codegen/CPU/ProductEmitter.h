@@ -9,6 +9,7 @@
 #define LATHE_LIB_CODEGEN_CPU_PRODUCTEMITTER_H
 
 #include "ColumnTile.h"
+#include "LoopEmitter.h"
 #include "MatMulProblem.h"
 #include "MatrixTiles.h"
 #include "lathe/Codegen/CPU/IndexMath.h"
@@ -30,7 +31,7 @@ mlir::Value emitIfExists(mlir::OpBuilder &builder, mlir::Location loc, mlir::Val
 /// A product whose sums, tile by tile, are collected in a scratch buffer of a block of rows by a column of
 /// tiles, before the epilogue runs over them row by row: one copy of its code, for all tile heights, at the
 /// price of one load and store per result vector.
-class ProductEmitter {
+class ProductEmitter : protected LoopEmitter {
 public:
   virtual ~ProductEmitter() = default;
 
@@ -40,12 +41,7 @@ protected:
                  const MatMulTiling &gridTiling, int64_t grainOperations, int64_t elementBytes,
                  mlir::Type sumElement);
 
-  IndexMath math() { return {builder, loc}; }
   mlir::Value zeroIndex() { return math().value(math().constant(0)); }
-  void emitLoop(mlir::OpFoldResult begin, mlir::OpFoldResult end, int64_t step,
-                llvm::function_ref<void(mlir::Value)> body);
-  void emitIf(mlir::Value condition, llvm::function_ref<void()> then,
-              llvm::function_ref<void()> otherwise = {});
 
   /// Notes the sizes of the operands.
   llvm::LogicalResult findSizes();
@@ -89,8 +85,6 @@ protected:
                                FinishRow finish = {});
 
   EmitContext &context;
-  mlir::OpBuilder &builder;
-  mlir::Location loc;
   MatMulProblem &problem;
   MatMulTiling tiling, gridTiling;
   MatMulGrid grid;
