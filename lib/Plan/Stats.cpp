@@ -190,7 +190,7 @@ Expected<Stats> Stats::read(StringRef path) {
   if (Error error = stats.readIndex()) {
     return error;
   }
-  return std::move(stats);
+  return stats;
 }
 
 const TensorStats *Stats::find(ArrayRef<std::string> weights, ArrayRef<std::string> nodes) const {
