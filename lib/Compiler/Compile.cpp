@@ -10,6 +10,7 @@
 #include "CompressionReport.h"
 #include "DepFile.h"
 #include "Explain.h"
+#include "GraphReport.h"
 #include "NotFinite.h"
 #include "PassSelection.h"
 #include "ReadIR.h"
@@ -101,6 +102,9 @@ public:
       }
     }
     notFinite.addConstants(*module);
+    if (options.describeGraph) {
+      graph.emplace().addNodes(*module);
+    }
     {
       RemarkCollector remarks(&context, report);
       if (Error error = runStages()) {
@@ -112,6 +116,9 @@ public:
     }
     summarizeRemarks(report);
     notFinite.writeTo(report);
+    if (graph) {
+      graph->writeTo(report);
+    }
     report.endPhases();
     if (bisection) {
       bisection->summarize();
@@ -203,6 +210,9 @@ private:
                               llvm::json::Value(resolvePlan(options.plan, stats.get(), *module).toJSON()));
         });
       }
+      if (graph) {
+        graph->addLayers(*module);
+      }
       CompressionReport compression(*module, refused);
       if (Error error = runPipeline("compress", buildCompressPipeline, *module, pipeline)) {
         return error;
@@ -212,6 +222,9 @@ private:
         return error;
       }
       compression.finish(*module, options.latencies.file, report);
+      if (graph) {
+        graph->addKernels(*module, report);
+      }
     }
     if (options.to <= Stage::Kernel) {
       return writes ? writeModule(*module) : Error::success();
@@ -403,10 +416,13 @@ private:
       info.targets.push_back({target.name, target.cpuFeatures});
     }
     auto weights = [&](ByteSink sink) -> Error {
-      auto found = [&](nn::WeightOp weight, codegen::NotFiniteCount count) {
+      auto counted = [&](nn::WeightOp weight, codegen::ElementCount count) {
         notFinite.addWeight(weight, count);
+        if (graph) {
+          graph->addCount(weight, count);
+        }
       };
-      if (Error error = codegen::writeWeights(*module, sink, found)) {
+      if (Error error = codegen::writeWeights(*module, sink, counted)) {
         return error;
       }
       // What was read last may differ from what was compiled.
@@ -456,6 +472,8 @@ private:
   /// For --run-pass-until.
   std::optional<PassBisection> bisection;
   NotFiniteConstants notFinite;
+  /// If the report is to have it.
+  std::optional<GraphReport> graph;
   std::vector<pack::RefusedRequest> refused;
 };
 

@@ -28,7 +28,7 @@ void NotFiniteConstants::addConstants(ModuleOp module) {
     if (!values || (values.isSplat() && values.getSplatValue<APFloat>().isFinite())) {
       return;
     }
-    codegen::NotFiniteCount count;
+    codegen::ElementCount count;
     for (const APFloat &value : values) {
       count.nan += value.isNaN();
       count.infinite += value.isInfinity();
@@ -39,9 +39,9 @@ void NotFiniteConstants::addConstants(ModuleOp module) {
   });
 }
 
-void NotFiniteConstants::addWeight(nn::WeightOp weight, codegen::NotFiniteCount count) {
+void NotFiniteConstants::addWeight(nn::WeightOp weight, codegen::ElementCount count) {
   // A small constant that became an operand of a kernel: addConstants has seen it.
-  if (isa_and_nonnull<DenseElementsAttr>(weight.getValueAttr())) {
+  if ((count.nan == 0 && count.infinite == 0) || isa_and_nonnull<DenseElementsAttr>(weight.getValueAttr())) {
     return;
   }
   entries.push_back({weight.getOnnxName().value_or(weight.getSymName()).str(), count,

@@ -18,14 +18,14 @@ public:
   /// Small tensors, which are part of the IR. Infinite scalars are passed over: they fill masks.
   void addConstants(mlir::ModuleOp module);
   /// A weight; what the concatenation or transposition of weights holds is counted there.
-  void addWeight(nn::WeightOp weight, codegen::NotFiniteCount count);
+  void addWeight(nn::WeightOp weight, codegen::ElementCount count);
   /// One warning and one clause of the digest, or nothing.
   void writeTo(Report &report) const;
 
 private:
   struct Entry {
     std::string name;
-    codegen::NotFiniteCount count;
+    codegen::ElementCount count;
     int64_t elements;
   };
   std::vector<Entry> entries;

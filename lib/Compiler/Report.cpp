@@ -93,7 +93,7 @@ json::Object Report::toJSON() const {
   for (const auto &[name, value] : numbers) {
     numberMap[toUTF8(name)] = value;
   }
-  return json::Object{{"digest", json::Array(map_range(digest, toUTF8))},
+  json::Object result{{"digest", json::Array(map_range(digest, toUTF8))},
                       {"warnings", json::Array(map_range(warnings, toUTF8))},
                       {"targets", json::Array(map_range(targets, toUTF8))},
                       {"phases", std::move(phaseList)},
@@ -102,6 +102,10 @@ json::Object Report::toJSON() const {
                       {"loss", std::move(lossList)},
                       {"kernels", std::move(kernelList)},
                       {"remarks", std::move(remarkList)}};
+  if (graph) {
+    result["graph"] = json::Object(*graph);
+  }
+  return result;
 }
 
 static std::vector<std::string> strings(const json::Object &o, StringRef key) {
@@ -123,6 +127,9 @@ Report Report::fromJSON(const json::Value &value) {
   report.digest = strings(*o, "digest");
   report.warnings = strings(*o, "warnings");
   report.targets = strings(*o, "targets");
+  if (const json::Object *graph = o->getObject("graph")) {
+    report.graph = *graph;
+  }
   if (const json::Array *list = o->getArray("phases")) {
     for (const json::Value &v : *list) {
       if (const json::Object *phase = v.getAsObject()) {

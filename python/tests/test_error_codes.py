@@ -98,6 +98,7 @@ COMMANDS = {
     "E0003": lambda folder: ("compile", "tiny.onnx", "-o", "no/m.so"),
     "E0004": lambda folder: ("check", "tiny.onnx", "--shape=Q=1"),
     "E0005": lambda folder: ("bench", "tiny.so", "--vs=onnxruntime", "--model", "tiny.onnx"),
+    "E0006": lambda folder: ("profile", "tiny.so", "--report", text(folder, "r.json", "{}")),
     "E0301": lambda folder: ("check", inverse(folder)),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),

@@ -257,6 +257,7 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
                             ? "--inputs is for compiling with a plan, or an option that is one"
                             : "--inputs is for an output .so, which can be run");
     }
+    options.describeGraph = !supervision.reportPaths.empty();
     if (withoutPlan) {
       options.plan = Plan();
       options.stats.clear();

@@ -5,6 +5,7 @@
 /// `lathe profile`: where the time of a run goes, by kernel and by the ONNX nodes behind it.
 
 #include "Commands.h"
+#include "ReportFile.h"
 #include "Roof.h"
 #include "Session.h"
 #include "lathe/Support/Error.h"
@@ -27,7 +28,7 @@ namespace {
 
 struct ProfileOptions {
   SessionOptions session;
-  std::string trace;
+  std::string trace, report;
   bool json = false;
   unsigned runs = 20;
 };
@@ -72,6 +73,7 @@ struct Profile {
   std::vector<Row> kernels; // names and nodes, by index
   double wallSeconds = 0;   // of the runs that count
   size_t runs = 0, counted = 0;
+  json::Object inputs; // their dimensions, by name
   unsigned threads = 1;
   Roof roof;
 };
@@ -142,6 +144,9 @@ Expected<Profile> measure(const ProfileOptions &options, Session &session) {
   profile.records.resize(lathe_session_profile(handle, nullptr, 0));
   lathe_session_profile(handle, profile.records.data(), profile.records.size());
   profile.threads = lathe_session_threads(handle);
+  for (const Array &input : session.inputs()) {
+    profile.inputs[toUTF8(input.name)] = json::Array(input.dims);
+  }
   profile.roof = measureRoof(profile.threads);
   if (Error error = readKernels(options, session, profile)) {
     return error;
@@ -262,7 +267,7 @@ void printTable(const Profile &profile) {
   outs() << "and in memory\n";
 }
 
-void printJSON(const Profile &profile) {
+json::Object toJSON(const Profile &profile) {
   double runs = double(profile.counted);
   auto describe = [&](const Row &row) {
     json::Object o{{"ms_per_run", row.seconds * 1e3 / runs},
@@ -294,17 +299,43 @@ void printJSON(const Profile &profile) {
     bandwidths.push_back(
         json::Object{{"bytes", int64_t(bandwidth.bytes)}, {"gb_per_second", bandwidth.bytesPerSecond / 1e9}});
   }
-  json::Object result{{"ms_per_run", profile.wallSeconds * 1e3 / runs},
+  return json::Object{{"ms_per_run", profile.wallSeconds * 1e3 / runs},
                       {"ms_in_kernels", profile.total.seconds * 1e3 / runs},
                       {"runs", int64_t(profile.runs)},
                       {"runs_counted", int64_t(profile.counted)},
                       {"threads", profile.threads},
+                      {"inputs", json::Object(profile.inputs)},
                       {"roof_gflops", profile.roof.flopsPerSecond / 1e9},
                       {"roof_gb_per_second", profile.roof.memoryBytesPerSecond() / 1e9},
                       {"roof_bandwidths", std::move(bandwidths)},
                       {"all_kernels", describe(profile.total)},
                       {"kernels", std::move(kernels)}};
-  outs() << formatv("{0:2}\n", json::Value(std::move(result)));
+}
+
+/// Adds the profile to the report of the artifact's compilation.
+Error addToReport(const Profile &profile, StringRef path) {
+  Expected<json::Object> report = readReport(path);
+  if (!report) {
+    return report.takeError();
+  }
+  std::vector<std::pair<std::string, json::Array>> own, theirs;
+  for (const Row &kernel : profile.kernels) {
+    own.emplace_back(toUTF8(kernel.name), json::Array(map_range(kernel.nodes, toUTF8)));
+  }
+  for (const json::Value &value : *report->getArray("kernels")) {
+    const json::Object *kernel = value.getAsObject();
+    const json::Array *nodes = kernel ? kernel->getArray("nodes") : nullptr;
+    theirs.emplace_back(kernel ? kernel->getString("name").value_or("").str() : "",
+                        nodes ? *nodes : json::Array());
+  }
+  if (own != theirs) {
+    return modelError(ErrorCode::E0006, "the report is not of this artifact: their kernels differ")
+        .file(path)
+        .have(Twine(theirs.size()) + " kernels in the report, " + Twine(own.size()) + " in the artifact")
+        .help("`lathe compile MODEL.onnx -o OUTPUT.so --report FILE` writes both");
+  }
+  (*report)["profile"] = toJSON(profile);
+  return writeReport(path, std::move(*report));
 }
 
 /// The format of chrome://tracing and Perfetto.
@@ -351,8 +382,13 @@ Error profileModel(const ProfileOptions &options) {
       return error;
     }
   }
+  if (!options.report.empty()) {
+    if (Error error = addToReport(*profile, options.report)) {
+      return error;
+    }
+  }
   if (options.json) {
-    printJSON(*profile);
+    outs() << formatv("{0:2}\n", json::Value(toJSON(*profile)));
   } else {
     printTable(*profile);
   }
@@ -375,6 +411,9 @@ int lathe::profileCommand(const CommandContext &context) {
   arguments.number("--runs", "N", "of so many runs, the faster half counts (default 20)", options.runs, 1,
                    1'000'000);
   arguments.text("--trace", "FILE.json", "write a trace for chrome://tracing or Perfetto", options.trace);
+  arguments.text("--report", "FILE.json|.html",
+                 "add the times to the report that `lathe compile --report` wrote for this artifact",
+                 options.report);
   arguments.flag("--json", "print JSON instead of a table", options.json);
   Expected<bool> goOn = arguments.parse(context.arguments);
   if (!goOn || !*goOn) {

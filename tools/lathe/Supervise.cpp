@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "Supervise.h"
-#include "ReportPage.h"
+#include "ReportFile.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
 #include "lathe/Compiler/Worker.h"
 #include "lathe/Import/Wire.h"
@@ -49,8 +49,7 @@ Error Supervision::writeReport(ArrayRef<ModelError> errors, double elapsed) {
   o["seconds"] = elapsed;
   json::Value value(std::move(o));
   for (StringRef path : options.reportPaths) {
-    std::string text = path.ends_with(".html") ? renderReportPage(value) : formatv("{0:2}\n", value).str();
-    if (Error error = writeFile(path, text)) {
+    if (Error error = lathe::writeReport(path, value)) {
       return error;
     }
   }

@@ -84,6 +84,8 @@ struct CompileOptions {
   /// What the passes that change formats go by, and whether they do what does not pay all the same.
   LatencyTable latencies;
   bool force = false;
+  /// Note the model's graph, what it became and where it lies, for reports.
+  bool describeGraph = false;
   /// Write the plan, weight by weight and layer by layer, as JSON instead of compiling the model.
   bool emitPlan = false;
   /// The number of threads that schedules are chosen for; 0: not known. An artifact runs with any.

@@ -10,6 +10,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/JSON.h"
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ struct OutputLoss {
   double cosine = 0;
 };
 
-/// A kernel that computes a node, for explainNode.
+/// A kernel: of explainNode those that compute a node, of compileModel all, as the artifact has them.
 struct KernelEntry {
   /// Its function, and what it is built around: "matmul", "rows".
   std::string name, root;
@@ -75,6 +76,8 @@ struct Report {
   std::vector<std::pair<std::string, int64_t>> numbers;
   /// The targets compiled for.
   std::vector<std::string> targets;
+  /// Nodes, layers, launches, stored weights and the arena, if CompileOptions::describeGraph asks for them.
+  std::optional<llvm::json::Object> graph;
 
   /// Called when a phase begins, and as it goes on: `step` of `steps`, 0 of 0 where that is unknown. May be
   /// empty.

@@ -155,9 +155,13 @@ static bool dependsOnData(const Tenant &tenant) {
   return !llvm::all_of(tenant.sizes, nn::isKnownFromSymbols);
 }
 
-void ArenaPlan::store(Value root, Tenant tenant, bool inBuffer) {
+std::pair<unsigned, unsigned> ArenaPlan::getLifetime(Value root) const {
   Operation *op = root.getDefiningOp();
-  unsigned first = begin.lookup(op), last = std::max(end.lookup(op), lastRead.lookup(root));
+  return {begin.lookup(op), std::max(end.lookup(op), lastRead.lookup(root))};
+}
+
+void ArenaPlan::store(Value root, Tenant tenant, bool inBuffer) {
+  auto [first, last] = getLifetime(root);
   if (inBuffer) {
     bufferOf[root] = buffers.take(std::move(tenant), first, last);
   } else {

@@ -22,9 +22,9 @@ using nn::StridedBlock;
 
 namespace {
 
-/// Counts what is not finite in floating-point elements of one layout.
+/// Counts what is not finite, and what is zero, in floating-point elements of one layout.
 template <typename Bits, Bits exponent, Bits mantissa>
-void countNotFinite(ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
+void countElements(ArrayRef<char> bytes, codegen::ElementCount &count) {
   size_t n = bytes.size() / sizeof(Bits);
   auto at = [&](size_t i) {
     Bits bits;
@@ -33,9 +33,12 @@ void countNotFinite(ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
   };
   // Nearly all weights are finite: this loop is vectorized, and the bytes were written just now.
   Bits any = 0;
+  int64_t zeros = 0;
   for (size_t i = 0; i < n; ++i) {
     any |= Bits((at(i) & exponent) == exponent);
+    zeros += (at(i) & (exponent | mantissa)) == 0;
   }
+  count.zeros = count.zeros.value_or(0) + zeros;
   for (size_t i = 0; any && i < n; ++i) {
     if ((at(i) & exponent) == exponent) {
       ++((at(i) & mantissa) ? count.nan : count.infinite);
@@ -43,16 +46,16 @@ void countNotFinite(ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
   }
 }
 
-/// The same by element type; other types have only finite values.
-void countNotFinite(Type element, ArrayRef<char> bytes, codegen::NotFiniteCount &count) {
+/// The same by element type; other types have only finite values, and their zeros are not counted.
+void countElements(Type element, ArrayRef<char> bytes, codegen::ElementCount &count) {
   if (element.isF32()) {
-    countNotFinite<uint32_t, 0x7f800000, 0x007fffff>(bytes, count);
+    countElements<uint32_t, 0x7f800000, 0x007fffff>(bytes, count);
   } else if (element.isF64()) {
-    countNotFinite<uint64_t, 0x7ff0000000000000, 0x000fffffffffffff>(bytes, count);
+    countElements<uint64_t, 0x7ff0000000000000, 0x000fffffffffffff>(bytes, count);
   } else if (element.isF16()) {
-    countNotFinite<uint16_t, 0x7c00, 0x03ff>(bytes, count);
+    countElements<uint16_t, 0x7c00, 0x03ff>(bytes, count);
   } else if (element.isBF16()) {
-    countNotFinite<uint16_t, 0x7f80, 0x007f>(bytes, count);
+    countElements<uint16_t, 0x7f80, 0x007f>(bytes, count);
   }
 }
 
@@ -88,7 +91,7 @@ private:
 };
 
 /// The product of sizes.
-int64_t countElements(ArrayRef<int64_t> shape) {
+int64_t getProduct(ArrayRef<int64_t> shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<int64_t>());
 }
 
@@ -96,9 +99,9 @@ int64_t countElements(ArrayRef<int64_t> shape) {
 /// as panels.
 Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
                   std::pair<int64_t, int64_t> range, int64_t width, Buffer &buffer,
-                  codegen::NotFiniteCount &notFinite) {
+                  codegen::ElementCount &seen) {
   int64_t bytes = codegen::getElementBytes(element);
-  int64_t rows = shape.empty() ? 1 : countElements(shape.drop_back());
+  int64_t rows = shape.empty() ? 1 : getProduct(shape.drop_back());
   // Row-major is one panel as wide as the matrix; wide rows are written in parts.
   constexpr int64_t kPart = 1 << 14;
   auto [begin, columns] = range;
@@ -111,8 +114,9 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
         if (!to) {
           return to.takeError();
         }
-        nn::copyRow(blocks, index, first + part, std::min(first + end, columns), bytes, *to);
-        countNotFinite(element, ArrayRef(*to, (end - part) * bytes), notFinite);
+        int64_t last = std::min(first + end, columns), copied = std::max<int64_t>(last - first - part, 0);
+        nn::copyRow(blocks, index, first + part, last, bytes, *to);
+        countElements(element, ArrayRef(*to, copied * bytes), seen);
       }
       nn::advance(index, shape);
     }
@@ -124,9 +128,9 @@ Error writePanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t>
 /// with zeros.
 Error writeInterleavedPanels(Type element, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
                              std::pair<int64_t, int64_t> range, nn::PanelAttr panel, Buffer &buffer,
-                             codegen::NotFiniteCount &notFinite) {
+                             codegen::ElementCount &seen) {
   int64_t bytes = codegen::getElementBytes(element), width = panel.getWidth(), group = panel.getInterleave();
-  int64_t depth = shape[shape.size() - 2], places = countElements(shape.drop_back(2));
+  int64_t depth = shape[shape.size() - 2], places = getProduct(shape.drop_back(2));
   std::vector<char> row(width * bytes);
   for (int64_t first = range.first; first < range.second; first += width) {
     int64_t count = std::min(width, range.second - first);
@@ -140,11 +144,11 @@ Error writeInterleavedPanels(Type element, ArrayRef<StridedBlock> blocks, ArrayR
         for (int64_t j = 0; j < group && k + j < depth; ++j) {
           nn::copyRow(blocks, index, first, first + count, bytes, row.data());
           nn::advance(index, shape);
+          countElements(element, ArrayRef(row).take_front(count * bytes), seen);
           for (int64_t i = 0; i < count; ++i) {
             memcpy(*to + (i * group + j) * bytes, row.data() + i * bytes, bytes);
           }
         }
-        countNotFinite(element, ArrayRef(*to, width * group * bytes), notFinite);
       }
     }
   }
@@ -156,7 +160,7 @@ Error writeInterleavedPanels(Type element, ArrayRef<StridedBlock> blocks, ArrayR
 Error writeBytePanels(bool isSigned, ArrayRef<StridedBlock> blocks, ArrayRef<int64_t> shape,
                       std::pair<int64_t, int64_t> range, nn::PanelAttr panel, Buffer &buffer) {
   int64_t width = panel.getWidth(), group = panel.getInterleave(), depth = shape[shape.size() - 2];
-  int64_t places = countElements(shape.drop_back(2));
+  int64_t places = getProduct(shape.drop_back(2));
   std::vector<char> row(width);
   for (int64_t first = range.first; first < range.second; first += width) {
     int64_t count = std::min(width, range.second - first);
@@ -191,7 +195,7 @@ Error writeBytePanels(bool isSigned, ArrayRef<StridedBlock> blocks, ArrayRef<int
 /// Writes the filter of a convolution whose groups are joined: row (place in the window, group, channel) of a
 /// matrix holds the columns of that group alone.
 Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<StridedBlock> blocks,
-                        Buffer &buffer, codegen::NotFiniteCount &notFinite) {
+                        Buffer &buffer, codegen::ElementCount &seen) {
   int64_t bytes = codegen::getElementBytes(type.getElementType());
   int64_t channels = type.getDimSize(type.getRank() - 2);
   int64_t columns = type.getShape().back() / panel.getGroups(), joined = panel.getJoined();
@@ -211,9 +215,9 @@ Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<Str
         int64_t end = std::min(first + panel.getWidth(), (own + 1) * columns);
         index.back() = row % channels;
         if (begin < end) {
-          nn::copyRow(blocks, index, group * columns + begin, group * columns + end, bytes,
-                      *to + (begin - first) * bytes);
-          countNotFinite(type.getElementType(), ArrayRef(*to, panel.getWidth() * bytes), notFinite);
+          char *copied = *to + (begin - first) * bytes;
+          nn::copyRow(blocks, index, group * columns + begin, group * columns + end, bytes, copied);
+          countElements(type.getElementType(), ArrayRef(copied, (end - begin) * bytes), seen);
         }
         if ((row + 1) % (joined * channels) == 0) {
           nn::advance(MutableArrayRef(index).drop_back(), window.drop_back());
@@ -225,7 +229,7 @@ Error writeJoinedPanels(RankedTensorType type, nn::PanelAttr panel, ArrayRef<Str
 }
 
 Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &buffer,
-                  codegen::NotFiniteCount &notFinite) {
+                  codegen::ElementCount &seen) {
   RankedTensorType type = weight.getTensorType();
   int64_t columns = type.getRank() ? type.getShape().back() : 1;
   if (type.getNumElements() == 0) {
@@ -234,10 +238,10 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
   Type element = type.getElementType();
   nn::PanelAttr panel = weight.getPanelAttr();
   if (!panel) {
-    return writePanels(element, blocks, type.getShape(), {0, columns}, columns, buffer, notFinite);
+    return writePanels(element, blocks, type.getShape(), {0, columns}, columns, buffer, seen);
   }
   if (panel.getJoined() > 1) {
-    return writeJoinedPanels(type, panel, blocks, buffer, notFinite);
+    return writeJoinedPanels(type, panel, blocks, buffer, seen);
   }
   int64_t each = columns / panel.getGroups();
   auto writeGroup = [&](std::pair<int64_t, int64_t> range) {
@@ -245,9 +249,9 @@ Error writeWeight(nn::WeightOp weight, ArrayRef<StridedBlock> blocks, Buffer &bu
       return writeBytePanels(!element.isUnsignedInteger(), blocks, type.getShape(), range, panel, buffer);
     }
     if (panel.getInterleave() > 1) {
-      return writeInterleavedPanels(element, blocks, type.getShape(), range, panel, buffer, notFinite);
+      return writeInterleavedPanels(element, blocks, type.getShape(), range, panel, buffer, seen);
     }
-    return writePanels(element, blocks, type.getShape(), range, panel.getWidth(), buffer, notFinite);
+    return writePanels(element, blocks, type.getShape(), range, panel.getWidth(), buffer, seen);
   };
   for (int64_t first = 0; first < columns; first += each) {
     if (Error error = writeGroup({first, first + each})) {
@@ -279,7 +283,7 @@ Error writePacked(nn::WeightOp weight, const nn::ConstantParts &parts, Buffer &b
 } // namespace
 
 Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink,
-                            llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite) {
+                            llvm::function_ref<void(nn::WeightOp, ElementCount)> counted) {
   nn::Evaluator evaluator(module);
   Buffer buffer(sink);
   for (auto weight : module.getOps<nn::WeightOp>()) {
@@ -291,15 +295,13 @@ Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<c
     if (!parts) {
       return parts.takeError();
     }
-    NotFiniteCount notFinite;
+    ElementCount seen;
     if (Error error = isa<nn::PackedTypeInterface>(weight.getType())
                           ? writePacked(weight, *parts, buffer)
-                          : writeWeight(weight, parts->front().getBlocks(), buffer, notFinite)) {
+                          : writeWeight(weight, parts->front().getBlocks(), buffer, seen)) {
       return error;
     }
-    if (notFinite.nan || notFinite.infinite) {
-      foundNotFinite(weight, notFinite);
-    }
+    counted(weight, seen);
     uint64_t end = uint64_t(offset.getInt()) + getStoredBytes(weight);
     if (buffer.written != end) {
       return llvm::createStringError("weight @%s ends at byte %llu of its section instead of %llu",

@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
 
 using namespace mlir;
 using namespace lathe;
@@ -34,8 +35,12 @@ protected:
               bytes.append(piece.data(), piece.size());
               return llvm::Error::success();
             },
-            [&](nn::WeightOp weight, codegen::NotFiniteCount count) {
-              notFinite[weight.getSymName().str()] = {count.nan, count.infinite};
+            [&](nn::WeightOp weight, codegen::ElementCount count) {
+              std::string name = weight.getSymName().str();
+              if (count.nan || count.infinite) {
+                notFinite[name] = {count.nan, count.infinite};
+              }
+              zeros[name] = count.zeros;
             })) {
       return error;
     }
@@ -65,6 +70,8 @@ protected:
   OwningOpRef<ModuleOp> module;
   /// NaNs and infinities by weight, as the last write found them.
   std::map<std::string, std::pair<int64_t, int64_t>> notFinite;
+  /// Zeros by weight, where they were counted.
+  std::map<std::string, std::optional<int64_t>> zeros;
 };
 
 TEST_F(WriteWeightsTest, EveryWeightStartsAtAMultipleOf64) {
@@ -248,6 +255,21 @@ TEST_F(WriteWeightsTest, CountsWhatIsNotFinite) {
   EXPECT_EQ(notFinite, expected);
 }
 
+TEST_F(WriteWeightsTest, CountsZerosButNotWhatFillsUpPanels) {
+  // Two panels of 4 columns, the second with 2, and pairs of rows, of which the last has one.
+  head(R"(
+    nn.weight private @rows : tensor<2x3xf32> = dense<[[0.0, -0.0, 1.0], [0.0, 2.0, 3.0]]> {lathe.offset = 0 : i64}
+    nn.weight private @panels : tensor<1x6xf32> = dense<[[0.0, 1.0, 2.0, 3.0, 0.0, 4.0]]>
+      panel <4 x 1> {lathe.offset = 64 : i64}
+    nn.weight private @pairs : tensor<3x6xbf16> = dense<0.0> panel <4 x 2> {lathe.offset = 128 : i64}
+    nn.weight private @codes : tensor<4xi8> = dense<0> {lathe.offset = 192 : i64}
+  )",
+       1);
+  std::map<std::string, std::optional<int64_t>> expected = {
+      {"rows", 3}, {"panels", 2}, {"pairs", 18}, {"codes", std::nullopt}};
+  EXPECT_EQ(zeros, expected);
+}
+
 /// A weight that is encoded as int8, with scales of 1 and 2.
 static std::string encoded(llvm::StringRef elements) {
   return ("nn.weight private @w : tensor<2x2xf32> = dense<" + elements + R"(>
@@ -281,7 +303,7 @@ TEST_F(WriteWeightsTest, TheSinksErrorIsHandedOn) {
   ASSERT_TRUE(module);
   llvm::Error error = codegen::writeWeights(
       *module, [](llvm::ArrayRef<char>) { return llvm::createStringError("the disk is full"); },
-      [](nn::WeightOp, codegen::NotFiniteCount) {});
+      [](nn::WeightOp, codegen::ElementCount) {});
   EXPECT_EQ(llvm::toString(std::move(error)), "the disk is full");
 }
 

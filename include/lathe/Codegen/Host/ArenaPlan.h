@@ -62,6 +62,10 @@ public:
   int64_t getResult(mlir::Value root) const;
   /// What a root computed by an op of the function needs.
   const Tenant &getTenant(mlir::Value root) const { return tenantOf.find(root)->second; }
+  /// The place of an op of the function, or of a body in it, in program order.
+  unsigned getPosition(mlir::Operation *op) const { return begin.lookup(op); }
+  /// The positions from where a root is computed to where it is read for the last time.
+  std::pair<unsigned, unsigned> getLifetime(mlir::Value root) const;
   /// The slot in which a layer call finds its own arena.
   int64_t getScratchSlot(mlir::Operation *call) const { return scratch.lookup(call); }
 

@@ -29,15 +29,17 @@ using nn::getElementBytes;
 int64_t getStoredBytes(nn::WeightOp weight);
 
 /// Elements of a weight.
-struct NotFiniteCount {
+struct ElementCount {
   int64_t nan = 0, infinite = 0;
+  /// Of floats that are stored as they are; else not counted.
+  std::optional<int64_t> zeros = std::nullopt;
 };
 
 /// Produces the weight section from front to back: computes and arranges weights as they are written, holding
 /// at most one computed weight in memory, and what it is made of. `sink` gets exactly `lathe.weight_bytes`
-/// bytes. `foundNotFinite` is called for every weight that has such elements, once its bytes are written.
+/// bytes. `counted` is called for every weight, once its bytes are written.
 llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink,
-                         llvm::function_ref<void(nn::WeightOp, NotFiniteCount)> foundNotFinite);
+                         llvm::function_ref<void(nn::WeightOp, ElementCount)> counted);
 
 } // namespace lathe::codegen
 
