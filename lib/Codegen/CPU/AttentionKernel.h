@@ -8,8 +8,9 @@
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONKERNEL_H
 
 #include "AttentionMask.h"
-#include "LoopEmitter.h"
+#include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
+#include "lathe/Codegen/Element/LoopEmitter.h"
 
 namespace lathe::cpu {
 

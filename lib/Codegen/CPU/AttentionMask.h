@@ -7,8 +7,9 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_ATTENTIONMASK_H
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONMASK_H
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 namespace lathe::cpu {
 

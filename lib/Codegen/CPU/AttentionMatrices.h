@@ -8,8 +8,9 @@
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONMATRICES_H
 
 #include "AttentionMask.h"
-#include "LoopEmitter.h"
 #include "MatrixTiles.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/LoopEmitter.h"
 
 #include <optional>
 

@@ -7,7 +7,7 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_BLOCKMATMUL_H
 #define LATHE_LIB_CODEGEN_CPU_BLOCKMATMUL_H
 
-#include "MatMulProblem.h"
+#include "MatMulGrid.h"
 #include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 

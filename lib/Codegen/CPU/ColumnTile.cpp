@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "ColumnTile.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

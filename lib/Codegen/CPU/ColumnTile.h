@@ -7,8 +7,9 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H
 #define LATHE_LIB_CODEGEN_CPU_COLUMNTILE_H
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
 
 namespace lathe::cpu {
 

@@ -8,7 +8,7 @@
 #define LATHE_LIB_CODEGEN_CPU_CONVPROBLEM_H
 
 #include "lathe/Codegen/CPU/Emitters.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
 
 #include <array>

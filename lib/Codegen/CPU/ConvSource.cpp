@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "ConvSource.h"
-#include "PointwiseLoops.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

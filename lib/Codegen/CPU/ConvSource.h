@@ -8,7 +8,8 @@
 #define LATHE_LIB_CODEGEN_CPU_CONVSOURCE_H
 
 #include "ConvGrid.h"
-#include "lathe/Codegen/CPU/ElementEmitter.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
 
 namespace lathe::cpu {
 

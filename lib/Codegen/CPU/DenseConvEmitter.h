@@ -9,8 +9,9 @@
 
 #include "ColumnTile.h"
 #include "ConvSource.h"
-#include "LoopEmitter.h"
 #include "MatrixTiles.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/LoopEmitter.h"
 
 namespace lathe::cpu {
 

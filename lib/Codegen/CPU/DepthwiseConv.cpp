@@ -8,7 +8,8 @@
 /// one, by the places that lie inside, and so are all pixels of very wide windows.
 
 #include "ConvProblem.h"
-#include "PointwiseLoops.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"

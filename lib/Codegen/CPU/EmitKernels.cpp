@@ -4,9 +4,10 @@
 /// \file
 /// Runs the emitters on all kernels of a module; see Emitters.h for the contract.
 
+#include "BlockMatMul.h"
 #include "lathe/Codegen/CPU/Emitters.h"
-#include "lathe/Codegen/Math/Emitter.h"
 #include "lathe/Codegen/Passes.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -50,48 +51,10 @@ static cpu::Emitter getEmitter(RootKind kind) {
   return {};
 }
 
-/// Erases the tensor form: outputs first, then whatever no emitted op uses, back to front.
-static void eraseTensorForm(func::FuncOp function) {
-  for (auto output : llvm::make_early_inc_range(function.getBody().front().getOps<kernel::OutputOp>())) {
-    output.erase();
-  }
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.getBody().front()))) {
-    if (op.use_empty() && (isa<nn::NNDialect, KernelDialect>(op.getDialect()) || isOpTriviallyDead(&op)) &&
-        !isa<kernel::TrapIfOp>(op)) {
-      op.erase();
-    }
-  }
-}
-
-/// `@<name>.tasks(sizes) -> (count, grain)`, computed on a copy of the kernel of which only the sizes stay.
-static LogicalResult emitTasks(func::FuncOp kernel, const cpu::Emitter &emitter, const TargetSpec &target) {
-  func::FuncOp tasks = kernel.clone();
-  tasks.setName((kernel.getName() + ".tasks").str());
-  tasks->removeAttr(KernelDialect::kRootAttr);
-  kernel->getBlock()->getOperations().insertAfter(kernel->getIterator(), tasks);
-
-  Operation *terminator = tasks.getBody().front().getTerminator();
-  OpBuilder builder(terminator);
-  nn::ShapeTracker shapes(builder);
-  EmitContext context{tasks, builder, target, shapes, {}, {}, {}};
-  FailureOr<TaskSplit> split = emitter.split(context);
-  if (failed(split)) {
-    return failure();
-  }
-  func::ReturnOp::create(builder, tasks.getLoc(), ValueRange{split->count, split->grain});
-  terminator->erase();
-  eraseTensorForm(tasks);
-
-  llvm::BitVector buffers(tasks.getNumArguments());
-  for (auto [position, type] : llvm::enumerate(tasks.getArgumentTypes())) {
-    buffers[position] = isa<MemRefType>(type);
-  }
-  if (failed(tasks.eraseArguments(buffers))) {
-    return failure();
-  }
-  tasks.setType(
-      builder.getFunctionType(tasks.getArgumentTypes(), {builder.getIndexType(), builder.getIndexType()}));
-  return success();
+/// Whether inputs lie in panels or blocks, which products read as they are.
+static bool readsStored(func::FuncOp kernel, pack::DecodeOp decode) {
+  auto argument = cast<BlockArgument>(decode.getX().getDefiningOp<kernel::InputOp>().getBytes());
+  return kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr) || readsBlocks(kernel, decode);
 }
 
 /// Turns `kernel.trap_if`s into stores to a local that the kernel returns.
@@ -125,34 +88,6 @@ static void lowerTraps(func::FuncOp kernel) {
   terminator->erase();
 }
 
-/// Rounds to bf16 by bits where no instruction does: the code generator would call a function.
-static void lowerRounding(func::FuncOp kernel, const TargetSpec &target) {
-  if (target.hasAVX512BF16) {
-    return;
-  }
-  SmallVector<arith::TruncFOp> found;
-  kernel.walk([&](arith::TruncFOp op) {
-    if (getElementTypeOrSelf(op.getType()).isBF16() && getElementTypeOrSelf(op.getIn().getType()).isF32()) {
-      found.push_back(op);
-    }
-  });
-  for (arith::TruncFOp op : found) {
-    OpBuilder builder(op);
-    lathe::Emitter e(builder, op.getLoc());
-    Value x = op.getIn(), bits = e.bits(x);
-    Value half = e.add(e.bitAnd(e.shiftRight(bits, 16), 1), e.integer(bits.getType(), 0x7fff));
-    Value rounded = e.add(bits, half);
-    // Rounding may not make an infinity of a NaN.
-    Value quiet = e.bitOr(bits, e.integer(bits.getType(), 0x00400000));
-    Value isNaN = e.compare(arith::CmpFPredicate::UNO, x, x);
-    Value high = e.shiftRight(e.select(isNaN, quiet, rounded), 16);
-    high =
-        arith::TruncIOp::create(builder, op.getLoc(), withElement(x.getType(), builder.getI16Type()), high);
-    op.replaceAllUsesWith(e.fromBits(high, builder.getBF16Type()));
-    op.erase();
-  }
-}
-
 static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
   std::optional<RootKind> kind =
       kernel::symbolizeRootKind(kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr).getValue());
@@ -160,8 +95,14 @@ static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
     return kernel.emitError("has an unknown kernel.root");
   }
   cpu::Emitter emitter = getEmitter(*kind);
-  expandPackedInputs(kernel);
-  if (failed(emitTasks(kernel, emitter, target))) {
+  expandPackedInputs(kernel, [&](pack::DecodeOp decode) { return readsStored(kernel, decode); });
+  auto split = [&](ElementContext &sizes) -> FailureOr<std::array<Value, 2>> {
+    EmitContext context{sizes, target, {}, {}, {}};
+    FailureOr<TaskSplit> tasks = emitter.split(context);
+    return failed(tasks) ? FailureOr<std::array<Value, 2>>(failure())
+                         : std::array{tasks->count, tasks->grain};
+  };
+  if (failed(emitTaskCount(kernel, split))) {
     return failure();
   }
 
@@ -175,10 +116,8 @@ static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
   }
   builder.setInsertionPoint(kernel.getBody().front().getTerminator());
   nn::ShapeTracker shapes(builder);
-  EmitContext context{kernel,
-                      builder,
+  EmitContext context{{kernel, builder, shapes, /*masksTails=*/target.hasAVX512},
                       target,
-                      shapes,
                       kernel.getArgument(first),
                       kernel.getArgument(first + 1),
                       kernel.getArgument(first + 2)};
@@ -186,7 +125,9 @@ static LogicalResult emitKernel(func::FuncOp kernel, const TargetSpec &target) {
     return failure();
   }
   eraseTensorForm(kernel);
-  lowerRounding(kernel, target);
+  if (!target.hasAVX512BF16) {
+    lowerRounding(kernel);
+  }
   lowerTraps(kernel);
   kernel.setType(builder.getFunctionType(kernel.getArgumentTypes(), builder.getI32Type()));
   return success();

@@ -2,129 +2,42 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Kernels of one op that builds its own loops over memory.
+/// Kernels of one op that builds its own loops over memory, and those of plain loops.
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
 #include "lathe/Codegen/CPU/Emitters.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::cpu;
 
-static FailureOr<nn::LoopsOpInterface> findRoot(func::FuncOp kernel) {
-  auto roots = kernel.getBody().front().getOps<nn::LoopsOpInterface>();
-  if (!llvm::hasSingleElement(roots)) {
-    return kernel.emitOpError("expects one op that builds loops");
-  }
-  return *roots.begin();
-}
-
 /// Parts may be small (a row of a sum): a worker takes some hundreds of elements' worth at least.
 static FailureOr<TaskSplit> splitLoops(EmitContext &context) {
-  FailureOr<nn::LoopsOpInterface> root = findRoot(context.kernel);
-  if (failed(root)) {
+  FailureOr<LoopParts> parts = countLoopParts(context);
+  if (failed(parts)) {
     return failure();
   }
-  SmallVector<SmallVector<OpFoldResult>> operandDims, resultDims;
-  auto collect = [&](ValueRange values, SmallVector<SmallVector<OpFoldResult>> &dims) {
-    for (Value value : values) {
-      dims.emplace_back();
-      if (isa<RankedTensorType>(value.getType())) {
-        FailureOr<ArrayRef<OpFoldResult>> known = context.shapes.getDims(value);
-        if (failed(known)) {
-          return failure();
-        }
-        dims.back().assign(known->begin(), known->end());
-      }
-    }
-    return success();
-  };
-  if (failed(collect(root->getOperation()->getOperands(), operandDims)) ||
-      failed(collect(root->getOperation()->getResults(), resultDims))) {
-    return root->emitOpError("has a tensor of unknown sizes");
-  }
   IndexMath math{context.builder, context.kernel.getLoc()};
-  OpFoldResult count = root->getPartCount(context.builder, operandDims, resultDims);
   // As many parts a worker as make some ten thousand elements of the largest tensor.
-  OpFoldResult elements = math.constant(1);
-  for (ArrayRef<OpFoldResult> dims : llvm::concat<SmallVector<OpFoldResult>>(operandDims, resultDims)) {
-    elements = math.max(elements, math.product(dims));
-  }
-  OpFoldResult each = math.max(math.floorDiv(elements, math.max(count, math.constant(1))), math.constant(1));
-  return TaskSplit{math.value(count), math.value(math.ceilDiv(math.constant(8192), each))};
-}
-
-/// Dense memory of a tensor's shape over bytes.
-static Value getMemory(EmitContext &context, Value bytes, Type type, ValueRange sizes) {
-  OpBuilder &b = context.builder;
-  auto tensor = cast<RankedTensorType>(type);
-  auto memory = MemRefType::get(tensor.getShape(), getRegisterType(tensor.getElementType()));
-  Value zero = arith::ConstantIndexOp::create(b, bytes.getLoc(), 0);
-  return memref::ViewOp::create(b, bytes.getLoc(), memory, bytes, zero, sizes);
-}
-
-/// A splat, which is part of the kernel, in memory: a local array for few elements.
-static FailureOr<Value> getConstantMemory(EmitContext &context, Value tensor) {
-  DenseElementsAttr elements;
-  if (!matchPattern(tensor, m_Constant(&elements)) || elements.getNumElements() > 256) {
-    return emitError(tensor.getLoc(), "this operand of a kernel of loops lies in no memory");
-  }
-  OpBuilder &b = context.builder;
-  Location loc = tensor.getLoc();
-  Type element = getRegisterType(elements.getElementType());
-  auto type = MemRefType::get(elements.getType().getShape(), element);
-  Value memory;
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(&context.kernel.getBody().front());
-    memory = memref::AllocaOp::create(b, loc, type);
-  }
-  int64_t linear = 0;
-  for (TypedAttr value : elements.bitcast(element).getValues<TypedAttr>()) {
-    SmallVector<Value> index;
-    int64_t rest = linear++;
-    for (int64_t size : llvm::reverse(type.getShape())) {
-      index.insert(index.begin(), arith::ConstantIndexOp::create(b, loc, rest % size));
-      rest /= size;
-    }
-    memref::StoreOp::create(b, loc, arith::ConstantOp::create(b, loc, value), memory, index);
-  }
-  return memory;
+  OpFoldResult one = math.constant(1);
+  OpFoldResult each = math.max(math.floorDiv(parts->elements, math.max(parts->count, one)), one);
+  return TaskSplit{math.value(parts->count), math.value(math.ceilDiv(math.constant(8192), each))};
 }
 
 static LogicalResult emitLoops(EmitContext &context) {
-  FailureOr<nn::LoopsOpInterface> root = findRoot(context.kernel);
-  if (failed(root)) {
-    return failure();
-  }
-  SmallVector<Value> inputs, outputs((*root)->getNumResults());
-  for (Value operand : (*root)->getOperands()) {
-    if (!isa<RankedTensorType>(operand.getType())) {
-      inputs.push_back(operand);
-    } else if (auto input = operand.getDefiningOp<kernel::InputOp>()) {
-      inputs.push_back(getMemory(context, input.getBytes(), input.getTensorType(), input.getSizes()));
-    } else {
-      FailureOr<Value> memory = getConstantMemory(context, operand);
-      if (failed(memory)) {
-        return failure();
-      }
-      inputs.push_back(*memory);
-    }
-  }
-  for (auto output : context.kernel.getBody().front().getOps<kernel::OutputOp>()) {
-    auto result = dyn_cast<OpResult>(output.getValue());
-    if (!result || result.getOwner() != root->getOperation()) {
-      return output.emitOpError("is no result of the op that builds loops");
-    }
-    outputs[result.getResultNumber()] =
-        getMemory(context, output.getBytes(), result.getType(), output.getSizes());
-  }
-  return root->buildLoops(context.builder, inputs, outputs, context.begin, context.end);
+  return emitLoopParts(context, context.begin, context.end);
 }
 
 Emitter lathe::cpu::getLoopsEmitter() { return {splitLoops, emitLoops}; }
+
+/// One task: nothing is known of what may run side by side.
+static FailureOr<TaskSplit> splitReference(EmitContext &context) {
+  Value one = arith::ConstantIndexOp::create(context.builder, context.kernel.getLoc(), 1);
+  return TaskSplit{one, one};
+}
+
+static LogicalResult emitReference(EmitContext &context) { return emitReferenceLoops(context); }
+
+Emitter lathe::cpu::getReferenceEmitter() { return {splitReference, emitReference}; }

@@ -3,7 +3,8 @@
 
 #include "MatrixTiles.h"
 
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"

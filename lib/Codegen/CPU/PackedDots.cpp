@@ -11,7 +11,8 @@
 /// does, and codes are used as they are.
 
 #include "PackedPanels.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"

@@ -7,10 +7,10 @@
 #ifndef LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
 #define LATHE_LIB_CODEGEN_CPU_PACKEDPANELS_H
 
-#include "MatMulProblem.h"
+#include "MatMulGrid.h"
 #include "lathe/Codegen/CPU/Emitters.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
 #include "lathe/Codegen/CPU/MicroKernel.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
 namespace lathe::cpu {

@@ -9,10 +9,11 @@
 #define LATHE_LIB_CODEGEN_CPU_PRODUCTEMITTER_H
 
 #include "ColumnTile.h"
-#include "LoopEmitter.h"
-#include "MatMulProblem.h"
+#include "MatMulGrid.h"
 #include "MatrixTiles.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/IndexMath.h"
+#include "lathe/Codegen/Element/LoopEmitter.h"
 
 #include <optional>
 

@@ -14,20 +14,15 @@
 #define LATHE_CODEGEN_CPU_EMITTERS_H
 
 #include "lathe/Codegen/CPU/TargetSpec.h"
-#include "lathe/Dialect/Kernel/IR/Kernel.h"
-#include "lathe/Dialect/NN/IR/ShapeTracker.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "lathe/Codegen/Element/ElementContext.h"
 
 namespace lathe::cpu {
 
+using namespace codegen;
+
 /// What an emitter works on.
-struct EmitContext {
-  mlir::func::FuncOp kernel;
-  /// Inserts before the function's `return`.
-  mlir::OpBuilder &builder;
+struct EmitContext : ElementContext {
   const TargetSpec &target;
-  nn::ShapeTracker &shapes;
   /// Iterations to do, and the number of the worker that does them (index values). Null while only counting.
   mlir::Value begin, end, worker;
 };
@@ -37,6 +32,9 @@ struct EmitContext {
 struct TaskSplit {
   mlir::Value count, grain;
 };
+
+/// Work that a task handed to a thread should have at least.
+inline constexpr double kGrainNanoseconds = 10000.0;
 
 /// Everything EmitKernels needs to know of one kind of root. `split` is called on a copy of the kernel and
 /// may use only sizes; `emit` on the kernel itself. Both emit a diagnostic when they fail.
@@ -60,9 +58,6 @@ Emitter getPointwiseEmitter();
 Emitter getLoopsEmitter();
 /// Anything else, through linalg.
 Emitter getReferenceEmitter();
-
-/// Decodes the packed inputs of a kernel element by element, unless they come in panels.
-void expandPackedInputs(mlir::func::FuncOp kernel);
 
 } // namespace lathe::cpu
 

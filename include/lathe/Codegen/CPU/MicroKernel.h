@@ -112,9 +112,7 @@ mlir::Value makeScratch(mlir::OpBuilder &builder, mlir::Location loc, mlir::Type
 /// a window needs a border of zeros.
 inline constexpr int64_t kMaxConvWindow = 128 << 10;
 
-/// Whether getMatMulEmitter, getConvEmitter or getAttentionEmitter take an op; if not, why.
-bool canEmitMatMul(nn::MatMulOp op, std::string &whyNot);
-bool canEmitMatMul(nn::ConvOp op, std::string &whyNot);
+/// Whether getConvEmitter or getAttentionEmitter take an op; if not, why.
 bool canEmitConv(nn::ConvOp op, std::string &whyNot);
 bool canEmitAttention(nn::AttentionOp op, std::string &whyNot);
 

@@ -4,7 +4,7 @@
 /// \file
 /// Reductions, softmax and norms over one row.
 
-#include "RowsEmitter.h"
+#include "lathe/Codegen/Element/RowsEmitter.h"
 
 #include "lathe/Codegen/Math/Math.h"
 #include "lathe/Dialect/NN/IR/ShapeArith.h"
@@ -14,7 +14,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 using kernel::RowsExtent;
 
 static Type getElementType(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getElementType(); }
@@ -187,8 +187,8 @@ static Value getInverseDeviation(OpBuilder &builder, Location loc, Value total, 
 }
 
 /// The element of a scale or a bias that belongs to an element of `result`, widened.
-static FailureOr<Value> getWidened(EmitContext &context, ElementEmitter &emitter, Value operand, Value result,
-                                   const Tile &tile) {
+static FailureOr<Value> getWidened(ElementContext &context, ElementEmitter &emitter, Value operand,
+                                   Value result, const Tile &tile) {
   FailureOr<Value> value = emitter.evaluateBroadcast(operand, result, tile);
   return failed(value) ? value : FailureOr<Value>(widen(context.builder, operand.getLoc(), *value));
 }

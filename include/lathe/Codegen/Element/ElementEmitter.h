@@ -4,16 +4,16 @@
 /// \file
 /// Evaluates the nn ops of a kernel at a position, as scalars or vectors, without storing what lies between.
 
-#ifndef LATHE_CODEGEN_CPU_ELEMENTEMITTER_H
-#define LATHE_CODEGEN_CPU_ELEMENTEMITTER_H
+#ifndef LATHE_CODEGEN_ELEMENT_ELEMENTEMITTER_H
+#define LATHE_CODEGEN_ELEMENT_ELEMENTEMITTER_H
 
-#include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/ElementContext.h"
 
 #include "llvm/ADT/DenseMap.h"
 
 #include <functional>
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// `lanes` consecutive elements of a tensor along its last dimension, from `index` on; one element if `lanes`
 /// is 0 (a scalar). With `mask` (vector<lanes x i1>) only those lanes are touched in memory.
@@ -41,10 +41,10 @@ mlir::Type getMemoryType(mlir::Type elementType);
 /// Follows reshape, transpose, slice and expand from `tensor` to a `kernel.input`; failure (without a
 /// diagnostic) if something else computes it, if the input lies in panels, or a reshape splits what is not
 /// contiguous. Index arithmetic is built at the builder's insertion point.
-llvm::FailureOr<StridedView> getStridedView(EmitContext &context, mlir::Value tensor);
+llvm::FailureOr<StridedView> getStridedView(ElementContext &context, mlir::Value tensor);
 
 /// The memory of a `kernel.output`, dense and row-major.
-StridedView getOutputView(EmitContext &context, kernel::OutputOp output);
+StridedView getOutputView(ElementContext &context, kernel::OutputOp output);
 
 /// `sizes` dense, row-major elements, of `element` in registers, at the start of `base`.
 StridedView getDenseView(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value base,
@@ -75,7 +75,7 @@ mlir::Value toLanes(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value va
 /// once.
 class ElementEmitter {
 public:
-  explicit ElementEmitter(EmitContext &context) : context(context) {}
+  explicit ElementEmitter(ElementContext &context) : context(context) {}
 
   /// The value of `tensor` at `tile`, at the builder's insertion point; emits a diagnostic when an op cannot
   /// be evaluated pointwise. What was computed is reused until `reset`, so it must dominate all that is
@@ -139,6 +139,8 @@ private:
   Result computeRange(nn::RangeOp op, const Tile &tile);
   Result computeFromScalars(nn::FromScalarsOp op, const Tile &tile);
 
+  /// Memory that holds the elements of a constant.
+  mlir::Value makeTable(mlir::Location loc, mlir::DenseElementsAttr elements);
   /// Lane by lane.
   Result scalarize(mlir::Value tensor, const Tile &tile);
   /// One of two computations of values of `type`, by a condition known at run time only.
@@ -155,15 +157,15 @@ private:
   mlir::Type getTileType(mlir::Value tensor, const Tile &tile);
   llvm::FailureOr<llvm::SmallVector<mlir::OpFoldResult>> getDims(mlir::Value tensor);
 
-  EmitContext &context;
+  ElementContext &context;
   llvm::DenseMap<mlir::Value, mlir::Value> roots;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<std::pair<Tile, mlir::Value>, 1>> memo;
   llvm::DenseMap<mlir::Value, StridedView> views;
   llvm::DenseMap<mlir::Value, std::function<Result(const Tile &)>> functions;
-  /// Where the constants that are not splats lie: on the stack, written once for each call.
+  /// Where the constants that are not splats lie: on the stack, written once for each call, or in the module.
   llvm::DenseMap<mlir::Operation *, mlir::Value> tables;
 };
 
-} // namespace lathe::cpu
+} // namespace lathe::codegen
 
-#endif // LATHE_CODEGEN_CPU_ELEMENTEMITTER_H
+#endif // LATHE_CODEGEN_ELEMENT_ELEMENTEMITTER_H

@@ -4,13 +4,13 @@
 /// \file
 /// Helpers shared by the emitters of loops around `ElementEmitter`.
 
-#ifndef LATHE_CODEGEN_CPU_POINTWISELOOPS_H
-#define LATHE_CODEGEN_CPU_POINTWISELOOPS_H
+#ifndef LATHE_CODEGEN_ELEMENT_POINTWISELOOPS_H
+#define LATHE_CODEGEN_ELEMENT_POINTWISELOOPS_H
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// Tensors of one shape, their pointwise ops rewritten over as few dimensions as all leaves allow.
 struct CollapsedTensors {
@@ -23,7 +23,7 @@ struct CollapsedTensors {
 /// Merges neighbouring dimensions of `tensors`, all of sizes `dims`, wherever every leaf of their pointwise
 /// ops is dense or broadcast over both. `tensors` may not depend on roots. Dimension `barrier`, unless it is
 /// 0, stays apart from the one before it.
-llvm::FailureOr<CollapsedTensors> collapseDims(EmitContext &context, llvm::ArrayRef<mlir::Value> tensors,
+llvm::FailureOr<CollapsedTensors> collapseDims(ElementContext &context, llvm::ArrayRef<mlir::Value> tensors,
                                                llvm::ArrayRef<mlir::OpFoldResult> dims, int64_t barrier = 0);
 
 /// What computing one element of some tensors costs, for choosing vector lengths and grains.
@@ -34,12 +34,6 @@ struct ElementCost {
 };
 /// The cost of `tensors`; `stops` are taken as known.
 ElementCost getElementCost(llvm::ArrayRef<mlir::Value> tensors, llvm::ArrayRef<mlir::Value> stops = {});
-
-/// The lanes in which tensors of a cost are computed.
-int64_t getLanes(const TargetSpec &target, const ElementCost &cost);
-
-/// Work that a task handed to a thread should have at least.
-inline constexpr double kGrainNanoseconds = 10000.0;
 
 /// What one iteration of a tiled loop works on: the positions of its tiles' first elements, their length (0:
 /// scalars) and the mask, if any; and the values that go from iteration to iteration, to be replaced.
@@ -53,11 +47,11 @@ struct LoopStep {
 /// Emits loops over [from, to) in tiles: vectors of `lanes`, `unroll` at a time, and what is left with masks
 /// or one by one; plain loops if `lanes` is 0. `body` finds the builder within a loop. `carried` holds the
 /// values before and, on return, those after the loops.
-mlir::LogicalResult emitTiledLoop(EmitContext &context, mlir::Location loc, mlir::OpFoldResult from,
+mlir::LogicalResult emitTiledLoop(ElementContext &context, mlir::Location loc, mlir::OpFoldResult from,
                                   mlir::OpFoldResult to, int64_t lanes, int64_t unroll,
                                   llvm::SmallVectorImpl<mlir::Value> &carried,
                                   llvm::function_ref<mlir::LogicalResult(LoopStep &)> body);
 
-} // namespace lathe::cpu
+} // namespace lathe::codegen
 
-#endif // LATHE_CODEGEN_CPU_POINTWISELOOPS_H
+#endif // LATHE_CODEGEN_ELEMENT_POINTWISELOOPS_H

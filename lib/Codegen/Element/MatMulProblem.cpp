@@ -1,23 +1,20 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "MatMulProblem.h"
-#include "IntegerTile.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/MatMulProblem.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Dialect/NN/IR/NNInteger.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/TypeSwitch.h"
 
-#include "llvm/Support/MathExtras.h"
-
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
-static FailureOr<SmallVector<OpFoldResult>> getDims(EmitContext &context, Value tensor) {
+static FailureOr<SmallVector<OpFoldResult>> getDims(ElementContext &context, Value tensor) {
   FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(tensor);
   if (failed(dims)) {
     return emitError(tensor.getLoc())
@@ -39,7 +36,7 @@ static bool isOfPairs(Operation *op) {
          (result.isBF16() || result.isF32());
 }
 
-bool cpu::canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
+static bool canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
   bool isF32 = allF32(op->getOperandTypes()) && allF32(op->getResultTypes());
   if (!isF32 && !isOfPairs(op)) {
     whyNot = "only products of f32 and of bf16 have a micro-kernel";
@@ -48,7 +45,7 @@ bool cpu::canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
   return true;
 }
 
-bool cpu::canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
+static bool canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
   if (!(allF32(op->getOperandTypes()) || isOfPairs(op)) || !op.isProduct()) {
     whyNot = "only convolutions of f32 and of bf16 with a window of one element, stride 1, one group and no "
              "padding are "
@@ -59,7 +56,7 @@ bool cpu::canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
 }
 
 /// Whether rows of `tensor` along all dimensions but the last lie at equal distances.
-static bool rowsAreUniform(EmitContext &context, Value tensor) {
+static bool rowsAreUniform(ElementContext &context, Value tensor) {
   while (!tensor.getDefiningOp<kernel::InputOp>()) {
     if (auto slice = tensor.getDefiningOp<nn::SliceOp>()) {
       FailureOr<SmallVector<OpFoldResult>> dims = getDims(context, slice.getX());
@@ -91,7 +88,7 @@ static bool rowsAreUniform(EmitContext &context, Value tensor) {
 
 /// Whether `tensor`, used in the epilogue of a product of shape `dims`, can be addressed by a flat row
 /// number: it has the result's shape and lies densely, or does not depend on the row.
-static bool isFlatAddressable(EmitContext &context, Value tensor, const MatMulProblem &problem,
+static bool isFlatAddressable(ElementContext &context, Value tensor, const MatMulProblem &problem,
                               ArrayRef<OpFoldResult> resultDims) {
   llvm::SmallDenseSet<Value> seen;
   SmallVector<Value> worklist{tensor};
@@ -121,7 +118,7 @@ static bool isFlatAddressable(EmitContext &context, Value tensor, const MatMulPr
 }
 
 /// A matrix product, or a convolution whose pixels are rows and whose filter is a matrix.
-static LogicalResult analyzeProduct(EmitContext &context, MatMulProblem &problem) {
+static LogicalResult analyzeProduct(ElementContext &context, MatMulProblem &problem) {
   FailureOr<SmallVector<OpFoldResult>> result = getDims(context, problem.result),
                                        lhs = getDims(context, problem.lhs);
   if (failed(result) || failed(lhs)) {
@@ -147,7 +144,7 @@ static LogicalResult analyzeProduct(EmitContext &context, MatMulProblem &problem
   return success();
 }
 
-FailureOr<MatMulProblem> cpu::analyzeMatMul(EmitContext &context) {
+FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
   MatMulProblem problem;
   for (Operation &op : context.kernel.getBody().front()) {
     if (auto output = dyn_cast<kernel::OutputOp>(op)) {
@@ -216,9 +213,9 @@ SmallVector<Value> MatMulProblem::resultIndex(OpBuilder &builder, Location loc,
   return math.values(index);
 }
 
-SmallVector<OpFoldResult> cpu::broadcastBatchIndex(OpBuilder &builder, Location loc,
-                                                   ArrayRef<OpFoldResult> sizes,
-                                                   ArrayRef<OpFoldResult> batchIndex) {
+SmallVector<OpFoldResult> codegen::broadcastBatchIndex(OpBuilder &builder, Location loc,
+                                                       ArrayRef<OpFoldResult> sizes,
+                                                       ArrayRef<OpFoldResult> batchIndex) {
   IndexMath math{builder, loc};
   SmallVector<OpFoldResult> result;
   OpFoldResult zero = math.constant(0);
@@ -238,8 +235,8 @@ SmallVector<OpFoldResult> cpu::broadcastBatchIndex(OpBuilder &builder, Location 
   return result;
 }
 
-OpFoldResult cpu::getBatchOffset(OpBuilder &builder, Location loc, const StridedView &view,
-                                 ArrayRef<OpFoldResult> batchIndex) {
+OpFoldResult codegen::getBatchOffset(OpBuilder &builder, Location loc, const StridedView &view,
+                                     ArrayRef<OpFoldResult> batchIndex) {
   IndexMath math{builder, loc};
   OpFoldResult offset = view.offset;
   ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).drop_back(2);
@@ -247,53 +244,4 @@ OpFoldResult cpu::getBatchOffset(OpBuilder &builder, Location loc, const Strided
     offset = math.add(offset, math.mul(index, stride));
   }
   return offset;
-}
-
-MatMulGrid::MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
-                       int64_t grainOperations, int64_t elementBytes) {
-  IndexMath math{context.builder, problem.root->getLoc()};
-  OpFoldResult one = math.constant(1), height = math.constant(tiling.rows);
-  rowBlocks = math.ceilDiv(problem.m, math.constant(tiling.blockRows));
-  // Blocks of equal size. At most tiling.blockRows, a multiple of the height, so the last block is not empty.
-  blockRows = math.mul(math.ceilDiv(math.ceilDiv(problem.m, math.max(rowBlocks, one)), height), height);
-  columnTiles = math.ceilDiv(problem.n, math.constant(tiling.columns()));
-  OpFoldResult batches = problem.batch.empty() ? one : math.product(problem.batch);
-  tasks = math.mul(batches, math.mul(rowBlocks, columnTiles));
-
-  // Few rows are bound by the bandwidth of the right-hand side, not by arithmetic.
-  OpFoldResult columnWork = math.mul(problem.k, math.constant(2 * tiling.columns()));
-  OpFoldResult taskWork = math.mul(columnWork, math.max(math.min(blockRows, problem.m), math.constant(4)));
-  grain = math.max(math.floorDiv(math.constant(grainOperations), math.max(taskWork, one)), one);
-
-  OpFoldResult blockBytes = math.mul(problem.k, math.constant(tiling.blockRows * elementBytes));
-  groupSize =
-      math.max(math.floorDiv(math.constant(context.target.l2Bytes / 2), math.max(blockBytes, one)), one);
-  // A right-hand side that stays in the second-level cache is gone through for each block of rows: then what
-  // is read and written of a row lies together.
-  std::optional<int64_t> k = getConstantIntValue(problem.k), n = getConstantIntValue(problem.n);
-  uint64_t rhs = k && n ? llvm::SaturatingMultiply<uint64_t>(*k, *n) : UINT64_MAX;
-  if (rhs <= uint64_t(context.target.l2Bytes / 4 / elementBytes)) {
-    groupSize = one;
-  }
-}
-
-MatMulGrid::Task MatMulGrid::decode(OpBuilder &builder, Location loc, const MatMulProblem &problem,
-                                    const MatMulTiling &tiling, Value task) const {
-  IndexMath math{builder, loc};
-  Task result;
-  OpFoldResult rest = task;
-  if (!problem.batch.empty()) {
-    OpFoldResult tasksOfOne = math.mul(rowBlocks, columnTiles);
-    result.batchIndex = math.delinearize(math.floorDiv(rest, tasksOfOne), problem.batch);
-    rest = math.rem(rest, tasksOfOne);
-  }
-  OpFoldResult groupTasks = math.mul(groupSize, columnTiles);
-  OpFoldResult firstBlock = math.mul(math.floorDiv(rest, groupTasks), groupSize);
-  OpFoldResult blocks = math.min(groupSize, math.sub(rowBlocks, firstBlock));
-  rest = math.rem(rest, groupTasks);
-  OpFoldResult block = math.add(firstBlock, math.rem(rest, blocks));
-  result.firstColumn = math.mul(math.floorDiv(rest, blocks), math.constant(tiling.columns()));
-  result.firstRow = math.mul(block, blockRows);
-  result.rows = math.min(blockRows, math.sub(problem.m, result.firstRow));
-  return result;
 }

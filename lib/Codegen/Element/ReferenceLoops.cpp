@@ -4,7 +4,7 @@
 /// \file
 /// Kernels by their ops' reference lowering: linalg, bufferized onto the kernel's memory, as plain loops.
 
-#include "PointwiseLoops.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
@@ -23,7 +23,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 /// The most temporary memory, in bytes, that a kernel may have on the stack.
 static constexpr int64_t kTemporaryBytes = 64 << 10;
@@ -32,7 +32,7 @@ namespace {
 /// Turns one kernel into loops, step by step.
 class ReferenceLowering {
 public:
-  explicit ReferenceLowering(EmitContext &context)
+  explicit ReferenceLowering(ElementContext &context)
       : context(context), kernel(context.kernel), rewriter(context.kernel.getContext()) {}
 
   LogicalResult run();
@@ -60,7 +60,7 @@ private:
   /// `bytes` as a dense tensor's memory.
   Value getMemory(Value bytes, RankedTensorType type, ValueRange sizes);
 
-  EmitContext &context;
+  ElementContext &context;
   func::FuncOp kernel;
   IRRewriter rewriter;
   IRMapping mapping;
@@ -370,12 +370,6 @@ LogicalResult ReferenceLowering::run() {
   return placeTemporaries();
 }
 
-/// One task: nothing is known of what may run side by side.
-static FailureOr<TaskSplit> splitReference(EmitContext &context) {
-  Value one = arith::ConstantIndexOp::create(context.builder, context.kernel.getLoc(), 1);
-  return TaskSplit{one, one};
+LogicalResult codegen::emitReferenceLoops(ElementContext &context) {
+  return ReferenceLowering(context).run();
 }
-
-static LogicalResult emitReference(EmitContext &context) { return ReferenceLowering(context).run(); }
-
-Emitter lathe::cpu::getReferenceEmitter() { return {splitReference, emitReference}; }

@@ -4,14 +4,14 @@
 /// \file
 /// What emitters of kernels that build their own loops share.
 
-#ifndef LATHE_LIB_CODEGEN_CPU_LOOPEMITTER_H
-#define LATHE_LIB_CODEGEN_CPU_LOOPEMITTER_H
+#ifndef LATHE_CODEGEN_ELEMENT_LOOPEMITTER_H
+#define LATHE_CODEGEN_ELEMENT_LOOPEMITTER_H
 
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// Loops and branches whose bodies are emitted with the builder of the kernel.
 class LoopEmitter {
@@ -51,6 +51,6 @@ protected:
   mlir::VectorType vectorType;
 };
 
-} // namespace lathe::cpu
+} // namespace lathe::codegen
 
-#endif // LATHE_LIB_CODEGEN_CPU_LOOPEMITTER_H
+#endif // LATHE_CODEGEN_ELEMENT_LOOPEMITTER_H

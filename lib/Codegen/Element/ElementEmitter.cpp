@@ -1,8 +1,8 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Dialect/NN/IR/Division.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -16,7 +16,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 static bool isSameIndex(Value lhs, Value rhs) {
   std::optional<int64_t> left = getConstantIntValue(lhs);
@@ -29,7 +29,7 @@ static bool isSameTile(const Tile &lhs, const Tile &rhs) {
                       [](auto pair) { return isSameIndex(std::get<0>(pair), std::get<1>(pair)); });
 }
 
-Value lathe::cpu::toLanes(OpBuilder &builder, Location loc, Value value, int64_t lanes) {
+Value lathe::codegen::toLanes(OpBuilder &builder, Location loc, Value value, int64_t lanes) {
   if (lanes == 0 || isa<VectorType>(value.getType())) {
     return value;
   }
@@ -258,19 +258,62 @@ static APInt getBits(Attribute element) {
   return number ? number.getValue().bitcastToAPInt() : cast<IntegerAttr>(element).getValue();
 }
 
+static TypedAttr toSignless(Attribute element, Type type) {
+  if (auto integer = dyn_cast<IntegerAttr>(element)) {
+    return IntegerAttr::get(type, integer.getValue());
+  }
+  return cast<TypedAttr>(element);
+}
+
+/// A constant of the module that holds `values`, of which `type` is the memory.
+static memref::GlobalOp makeGlobal(func::FuncOp kernel, MemRefType type, ArrayRef<Attribute> values) {
+  auto module = kernel->getParentOfType<ModuleOp>();
+  std::string name;
+  for (unsigned number = 0; name.empty() || module.lookupSymbol(name); ++number) {
+    name = (kernel.getName() + ".constant" + Twine(number)).str();
+  }
+  OpBuilder builder(kernel);
+  auto contents =
+      DenseElementsAttr::get(RankedTensorType::get(type.getShape(), type.getElementType()), values);
+  return memref::GlobalOp::create(builder, kernel.getLoc(), name, builder.getStringAttr("private"), type,
+                                  contents, /*constant=*/true, /*alignment=*/IntegerAttr());
+}
+
+Value ElementEmitter::makeTable(Location loc, DenseElementsAttr elements) {
+  OpBuilder &builder = context.builder;
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(&context.kernel.getBody().front());
+  Type type = getRegisterType(elements.getElementType()), memoryType = getMemoryType(type);
+  int64_t count = elements.getNumElements();
+  auto tableType = MemRefType::get({count}, memoryType);
+  SmallVector<Attribute> values;
+  for (Attribute element : elements.getValues<Attribute>()) {
+    values.push_back(memoryType == type ? Attribute(toSignless(element, type))
+                                        : IntegerAttr::get(memoryType, getBits(element).zext(8)));
+  }
+  if (context.constantsInModule) {
+    memref::GlobalOp global = makeGlobal(context.kernel, tableType, values);
+    return memref::GetGlobalOp::create(builder, loc, tableType, global.getSymName());
+  }
+  Value table = memref::AllocaOp::create(builder, loc, tableType);
+  constexpr int64_t kChunk = 8;
+  for (int64_t begin = 0; begin < count; begin += kChunk) {
+    ArrayRef<Attribute> chunk = ArrayRef(values).slice(begin, std::min(kChunk, count - begin));
+    auto chunkType = VectorType::get({int64_t(chunk.size())}, memoryType);
+    Value stored = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(chunkType, chunk));
+    Value position = arith::ConstantIndexOp::create(builder, loc, begin);
+    vector::StoreOp::create(builder, loc, stored, table, ValueRange{position});
+  }
+  return table;
+}
+
 FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAttr elements,
                                                  const Tile &tile) {
   OpBuilder &builder = context.builder;
   Location loc = op->getLoc();
   Type type = getRegisterType(elements.getElementType());
-  auto toSignless = [&](Attribute element) -> TypedAttr {
-    if (auto integer = dyn_cast<IntegerAttr>(element)) {
-      return IntegerAttr::get(type, integer.getValue());
-    }
-    return cast<TypedAttr>(element);
-  };
   if (elements.isSplat() || elements.getNumElements() == 1) {
-    TypedAttr element = toSignless(*elements.value_begin<Attribute>());
+    TypedAttr element = toSignless(*elements.value_begin<Attribute>(), type);
     if (tile.lanes) {
       element = DenseElementsAttr::get(VectorType::get({tile.lanes}, type), Attribute(element));
     }
@@ -278,24 +321,7 @@ FailureOr<Value> ElementEmitter::computeConstant(Operation *op, DenseElementsAtt
   }
   Value &table = tables[op];
   if (!table) {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPointToStart(&context.kernel.getBody().front());
-    Type memoryType = getMemoryType(type);
-    int64_t count = elements.getNumElements();
-    table = memref::AllocaOp::create(builder, loc, MemRefType::get({count}, memoryType));
-    SmallVector<Attribute> values;
-    for (Attribute element : elements.getValues<Attribute>()) {
-      values.push_back(memoryType == type ? Attribute(toSignless(element))
-                                          : IntegerAttr::get(memoryType, getBits(element).zext(8)));
-    }
-    constexpr int64_t kChunk = 8;
-    for (int64_t begin = 0; begin < count; begin += kChunk) {
-      ArrayRef<Attribute> chunk = ArrayRef(values).slice(begin, std::min(kChunk, count - begin));
-      auto chunkType = VectorType::get({int64_t(chunk.size())}, memoryType);
-      Value stored = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(chunkType, chunk));
-      Value position = arith::ConstantIndexOp::create(builder, loc, begin);
-      vector::StoreOp::create(builder, loc, stored, table, ValueRange{position});
-    }
+    table = makeTable(loc, elements);
   }
   SmallVector<OpFoldResult> sizes;
   for (int64_t dim : elements.getType().getShape()) {

@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "LoopEmitter.h"
+#include "lathe/Codegen/Element/LoopEmitter.h"
 
 #include "lathe/Codegen/Math/Emitter.h"
 
@@ -11,7 +11,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 SmallVector<Value> LoopEmitter::emitLoop(OpFoldResult begin, OpFoldResult end, int64_t step,
                                          ArrayRef<Value> carried,

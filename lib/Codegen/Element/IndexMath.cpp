@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -9,7 +9,7 @@
 #include "mlir/Interfaces/LoopLikeInterface.h"
 
 using namespace mlir;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 Value IndexMath::value(OpFoldResult size) {
   if (auto value = dyn_cast<Value>(size)) {
@@ -152,15 +152,15 @@ SmallVector<OpFoldResult> IndexMath::delinearize(OpFoldResult linear, ArrayRef<O
   return index;
 }
 
-bool lathe::cpu::isConstantSize(OpFoldResult size, int64_t value) {
+bool lathe::codegen::isConstantSize(OpFoldResult size, int64_t value) {
   return getConstantIntValue(size) == value;
 }
 
-bool lathe::cpu::areEqualSizes(OpFoldResult lhs, OpFoldResult rhs) {
+bool lathe::codegen::areEqualSizes(OpFoldResult lhs, OpFoldResult rhs) {
   return SizeProduct(lhs) == SizeProduct(rhs);
 }
 
-bool lathe::cpu::isMultipleOf(OpFoldResult size, int64_t factor) {
+bool lathe::codegen::isMultipleOf(OpFoldResult size, int64_t factor) {
   if (std::optional<int64_t> number = getConstantIntValue(size)) {
     return *number % factor == 0;
   }
@@ -202,8 +202,8 @@ bool SizeProduct::divides(const SizeProduct &other) const {
   return std::includes(other.factors.begin(), other.factors.end(), factors.begin(), factors.end(), less);
 }
 
-SmallVector<DimGroup> lathe::cpu::getReshapeGroups(ArrayRef<OpFoldResult> oldDims,
-                                                   ArrayRef<OpFoldResult> newDims) {
+SmallVector<DimGroup> lathe::codegen::getReshapeGroups(ArrayRef<OpFoldResult> oldDims,
+                                                       ArrayRef<OpFoldResult> newDims) {
   SmallVector<DimGroup> groups;
   int64_t oldRank = oldDims.size(), newRank = newDims.size();
   DimGroup group{0, 0, 0, 0};

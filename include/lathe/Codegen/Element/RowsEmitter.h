@@ -4,15 +4,15 @@
 /// \file
 /// Emission of kernels that reduce rows.
 
-#ifndef LATHE_CODEGEN_CPU_ROWSEMITTER_H
-#define LATHE_CODEGEN_CPU_ROWSEMITTER_H
+#ifndef LATHE_CODEGEN_ELEMENT_ROWSEMITTER_H
+#define LATHE_CODEGEN_ELEMENT_ROWSEMITTER_H
 
-#include "PointwiseLoops.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 #include "lathe/Dialect/Kernel/Transforms/RowsAnalysis.h"
 
 #include "llvm/ADT/SetVector.h"
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// One quantity accumulated over the reduced dimensions. Partial results are combined in a fixed order.
 struct Reduction {
@@ -26,19 +26,19 @@ struct Reduction {
 };
 
 /// How `reduce` accumulates terms of its operand, widened.
-Reduction getReduction(EmitContext &context, nn::ReduceOp reduce,
+Reduction getReduction(ElementContext &context, nn::ReduceOp reduce,
                        std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
 /// The sum of terms of a float type.
-Reduction getSum(EmitContext &context, mlir::Location loc, mlir::Type type,
+Reduction getSum(ElementContext &context, mlir::Location loc, mlir::Type type,
                  std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
 /// The sum of the squares of terms of a float type.
-Reduction getSumOfSquares(EmitContext &context, mlir::Location loc, mlir::Type type,
+Reduction getSumOfSquares(ElementContext &context, mlir::Location loc, mlir::Type type,
                           std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
 /// The maximum of terms of a float type, NaN left out.
-Reduction getMaximum(EmitContext &context, mlir::Location loc, mlir::Type type,
+Reduction getMaximum(ElementContext &context, mlir::Location loc, mlir::Type type,
                      std::function<llvm::FailureOr<mlir::Value>(const Tile &)> term);
 /// The accumulated value as the reduction's result: the mean is divided, f16 and bf16 are rounded.
-mlir::Value finishReduction(EmitContext &context, nn::ReduceOp reduce, mlir::Value total,
+mlir::Value finishReduction(ElementContext &context, nn::ReduceOp reduce, mlir::Value total,
                             llvm::ArrayRef<mlir::OpFoldResult> reducedSizes);
 
 /// A value in the type in which it is accumulated (f16 and bf16: f32), and back.
@@ -46,26 +46,51 @@ mlir::Value widen(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value valu
 mlir::Value narrow(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, mlir::Type elementType);
 mlir::Type getAccumulatorType(mlir::Type elementType);
 
-/// Emits one rows kernel.
+/// What `reduction` starts with, as a scalar (0 lanes) or a vector.
+mlir::Value getIdentity(mlir::OpBuilder &builder, mlir::Location loc, const Reduction &reduction,
+                        int64_t lanes);
+
+/// Emits one rows kernel. How a row is run through, where its values wait for the next pass, and what is done
+/// side by side, is the target's.
 class RowsEmitter {
 public:
-  RowsEmitter(EmitContext &context) : context(context), emitter(context) {}
+  RowsEmitter(ElementContext &context) : context(context), emitter(context) {}
+  virtual ~RowsEmitter() = default;
 
   /// Finds out what the kernel consists of; emits a diagnostic if it is no rows kernel.
   mlir::LogicalResult plan();
-  llvm::FailureOr<TaskSplit> split();
-  mlir::LogicalResult emit();
 
-private:
+protected:
   using Carried = llvm::SmallVector<mlir::Value>;
   using StepBody = llvm::function_ref<mlir::LogicalResult(llvm::ArrayRef<Tile> tiles, Carried &carried)>;
 
-  // Rows along the last dimension: one row a task.
-  mlir::LogicalResult emitRow(mlir::OpFoldResult row);
+  /// Runs over the row in tiles, through all reduced dimensions, up to `unroll` of them in a step.
+  virtual mlir::LogicalResult emitPass(int64_t unroll, Carried &carried, StepBody body) = 0;
   /// Reduces all of `reductions` in one pass over the row.
-  llvm::FailureOr<llvm::SmallVector<mlir::Value>> reduceRow(llvm::ArrayRef<Reduction> reductions);
-  /// Runs over the row in tiles, through all reduced dimensions.
-  mlir::LogicalResult emitPass(int64_t unroll, Carried &carried, StepBody body);
+  virtual llvm::FailureOr<llvm::SmallVector<mlir::Value>> reduceRow(llvm::ArrayRef<Reduction> reductions) = 0;
+  /// Memory for one row of elements of `type`, if the row is short enough.
+  virtual std::optional<StridedView> allocateRow(mlir::Type type) = 0;
+  /// Emits what is to be done once a row, where several threads do a row together.
+  virtual mlir::LogicalResult emitOnce(llvm::function_ref<mlir::LogicalResult()> body) { return body(); }
+
+  /// Rows along the last dimension: row number `row`.
+  mlir::LogicalResult emitRow(mlir::OpFoldResult row);
+  /// Reductions of other dimensions: all that depends on `tiles`, which lie along the last dimension, at 0 in
+  /// the reduced ones.
+  mlir::LogicalResult emitColumns(llvm::ArrayRef<Tile> tiles);
+
+  mlir::Location getLoc() { return context.kernel.getLoc(); }
+  IndexMath getMath() { return {context.builder, getLoc()}; }
+
+  ElementContext &context;
+  ElementEmitter emitter;
+  kernel::RowsSpace space;
+  llvm::SmallVector<kernel::OutputOp> outputs;
+  ElementCost cost;
+  /// The position in the space of the row being emitted; 0 in reduced dimensions.
+  llvm::SmallVector<mlir::Value> rowIndex;
+
+private:
   mlir::LogicalResult emitReduces(llvm::ArrayRef<nn::ReduceOp> reduces);
   mlir::LogicalResult emitSoftmax(nn::SoftmaxOp softmax);
   mlir::LogicalResult emitLayerNorm(nn::LayerNormOp norm);
@@ -79,13 +104,9 @@ private:
                                                                             std::optional<StridedView> view);
   /// Memory in which to keep `x` between passes, if it is worth it and there is some.
   std::optional<StridedView> getRowBuffer(mlir::Value x);
-  /// Memory on the stack for one row of elements of `type`, if the row is short enough.
-  std::optional<StridedView> allocateRow(mlir::Type type);
   /// The number of elements of a row as a float.
   mlir::Value getRowLength(mlir::Type type);
 
-  // Reductions of other dimensions: one block of the last dimension a task.
-  mlir::LogicalResult emitColumns(mlir::OpFoldResult task);
   mlir::LogicalResult reduceColumns(llvm::ArrayRef<nn::ReduceOp> reduces, llvm::ArrayRef<Tile> tiles);
   mlir::LogicalResult storeColumns(llvm::ArrayRef<Tile> tiles);
 
@@ -94,21 +115,10 @@ private:
   /// The index of a tensor that lies as `extent` at an index of the whole space.
   llvm::SmallVector<mlir::Value> project(llvm::ArrayRef<mlir::Value> index, kernel::RowsExtent extent);
 
-  EmitContext &context;
-  ElementEmitter emitter;
-  kernel::RowsSpace space;
-  llvm::SmallVector<kernel::OutputOp> outputs;
-  ElementCost cost;
-  int64_t lanes = 0;
-  mlir::Location getLoc() { return context.kernel.getLoc(); }
-  IndexMath getMath() { return {context.builder, getLoc()}; }
-
-  /// The position in the space of the row being emitted; 0 in reduced dimensions.
-  llvm::SmallVector<mlir::Value> rowIndex;
   /// Outputs that a pass has stored already.
   llvm::SmallPtrSet<mlir::Operation *, 4> stored;
 };
 
-} // namespace lathe::cpu
+} // namespace lathe::codegen
 
-#endif // LATHE_CODEGEN_CPU_ROWSEMITTER_H
+#endif // LATHE_CODEGEN_ELEMENT_ROWSEMITTER_H

@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "PointwiseLoops.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -12,7 +12,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 //===----------------------------------------------------------------------===//
 // Costs
@@ -73,7 +73,7 @@ static double getOpCost(Operation *op) {
   return 0.03;
 }
 
-ElementCost lathe::cpu::getElementCost(ArrayRef<Value> tensors, ArrayRef<Value> stops) {
+ElementCost lathe::codegen::getElementCost(ArrayRef<Value> tensors, ArrayRef<Value> stops) {
   ElementCost cost;
   llvm::SetVector<Value> worklist(tensors.begin(), tensors.end());
   for (Value tensor : tensors) {
@@ -101,10 +101,6 @@ ElementCost lathe::cpu::getElementCost(ArrayRef<Value> tensors, ArrayRef<Value> 
   return cost;
 }
 
-int64_t lathe::cpu::getLanes(const TargetSpec &target, const ElementCost &cost) {
-  return int64_t(target.vectorBits) / cost.widestBits;
-}
-
 //===----------------------------------------------------------------------===//
 // Collapsing dimensions
 //===----------------------------------------------------------------------===//
@@ -116,7 +112,7 @@ enum class Extent { Free, One, Full, Unknown };
 /// Collapses the pointwise ops above some tensors of one shape.
 class Collapser {
 public:
-  Collapser(EmitContext &context, ArrayRef<OpFoldResult> dims, int64_t barrier)
+  Collapser(ElementContext &context, ArrayRef<OpFoldResult> dims, int64_t barrier)
       : context(context), dims(dims), barrier(barrier) {}
 
   FailureOr<CollapsedTensors> collapse(ArrayRef<Value> tensors);
@@ -131,7 +127,7 @@ private:
   /// The sizes of `tensor` over the new dimensions.
   SmallVector<OpFoldResult> getCollapsedSizes(Value tensor);
 
-  EmitContext &context;
+  ElementContext &context;
   ArrayRef<OpFoldResult> dims;
   int64_t barrier;
   SmallVector<Operation *> ops;
@@ -300,8 +296,8 @@ FailureOr<CollapsedTensors> Collapser::collapse(ArrayRef<Value> tensors) {
   return result;
 }
 
-FailureOr<CollapsedTensors> lathe::cpu::collapseDims(EmitContext &context, ArrayRef<Value> tensors,
-                                                     ArrayRef<OpFoldResult> dims, int64_t barrier) {
+FailureOr<CollapsedTensors> lathe::codegen::collapseDims(ElementContext &context, ArrayRef<Value> tensors,
+                                                         ArrayRef<OpFoldResult> dims, int64_t barrier) {
   return Collapser(context, dims, barrier).collapse(tensors);
 }
 
@@ -357,10 +353,10 @@ static LogicalResult emitLoop(OpBuilder &builder, Location loc, OpFoldResult beg
   return success();
 }
 
-LogicalResult lathe::cpu::emitTiledLoop(EmitContext &context, Location loc, OpFoldResult from,
-                                        OpFoldResult to, int64_t lanes, int64_t unroll,
-                                        SmallVectorImpl<Value> &carried,
-                                        llvm::function_ref<LogicalResult(LoopStep &)> body) {
+LogicalResult lathe::codegen::emitTiledLoop(ElementContext &context, Location loc, OpFoldResult from,
+                                            OpFoldResult to, int64_t lanes, int64_t unroll,
+                                            SmallVectorImpl<Value> &carried,
+                                            llvm::function_ref<LogicalResult(LoopStep &)> body) {
   OpBuilder &builder = context.builder;
   IndexMath math{builder, loc};
   auto emit = [&](OpFoldResult begin, OpFoldResult end, LoopKind kind) {
@@ -378,7 +374,7 @@ LogicalResult lathe::cpu::emitTiledLoop(EmitContext &context, Location loc, OpFo
   if (failed(emit(from, unrolledEnd, {lanes, unroll, false}))) {
     return failure();
   }
-  if (context.target.hasAVX512) {
+  if (context.masksTails) {
     return emit(unrolledEnd, to, {lanes, 1, true});
   }
   OpFoldResult vectorEnd = unroll > 1 ? endOf(lanes) : unrolledEnd;

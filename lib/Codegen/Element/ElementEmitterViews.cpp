@@ -4,8 +4,8 @@
 /// \file
 /// Evaluation of ops that only say where an element comes from, of what is not in memory itself.
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -13,7 +13,7 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
 /// Whether `lanes` elements from `index` on along the last dimension of the new shape are neighbours in the
 /// last dimension of the old shape, too.

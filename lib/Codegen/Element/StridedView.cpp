@@ -1,8 +1,8 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -10,16 +10,16 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 
-Type lathe::cpu::getRegisterType(Type elementType) {
+Type lathe::codegen::getRegisterType(Type elementType) {
   if (auto integer = dyn_cast<IntegerType>(elementType); integer && !integer.isSignless()) {
     return IntegerType::get(elementType.getContext(), integer.getWidth());
   }
   return elementType;
 }
 
-Type lathe::cpu::getMemoryType(Type elementType) {
+Type lathe::codegen::getMemoryType(Type elementType) {
   return elementType.getIntOrFloatBitWidth() < 8 ? IntegerType::get(elementType.getContext(), 8)
                                                  : getRegisterType(elementType);
 }
@@ -44,14 +44,14 @@ static Value getElements(OpBuilder &builder, Operation *anchor, Value bytes, Typ
                                 ValueRange{count});
 }
 
-StridedView lathe::cpu::getDenseView(OpBuilder &builder, Location loc, Value base,
-                                     ArrayRef<OpFoldResult> sizes, Type element) {
+StridedView lathe::codegen::getDenseView(OpBuilder &builder, Location loc, Value base,
+                                         ArrayRef<OpFoldResult> sizes, Type element) {
   IndexMath math{builder, loc};
   return {base, math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes), element};
 }
 
 /// The memory of `input`; failure if its elements do not lie in row-major order.
-static FailureOr<StridedView> getInputView(EmitContext &context, kernel::InputOp input) {
+static FailureOr<StridedView> getInputView(ElementContext &context, kernel::InputOp input) {
   if (auto argument = dyn_cast<BlockArgument>(input.getBytes())) {
     auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
     if (function && function.getArgAttr(argument.getArgNumber(), kernel::KernelDialect::kPanelAttr)) {
@@ -68,7 +68,7 @@ static FailureOr<StridedView> getInputView(EmitContext &context, kernel::InputOp
   return getDenseView(context.builder, input.getLoc(), base, sizes, getRegisterType(elementType));
 }
 
-StridedView lathe::cpu::getOutputView(EmitContext &context, kernel::OutputOp output) {
+StridedView lathe::codegen::getOutputView(ElementContext &context, kernel::OutputOp output) {
   auto type = cast<RankedTensorType>(output.getValue().getType());
   SmallVector<OpFoldResult> sizes;
   ValueRange dynamic = output.getSizes();
@@ -145,7 +145,7 @@ static LogicalResult reshapeView(IndexMath math, StridedView &view, ArrayRef<OpF
 }
 
 /// Applies the view op `op` to `view`.
-static LogicalResult applyView(EmitContext &context, Operation *op, StridedView &view) {
+static LogicalResult applyView(ElementContext &context, Operation *op, StridedView &view) {
   FailureOr<ArrayRef<OpFoldResult>> dims = context.shapes.getDims(op->getResult(0));
   if (failed(dims)) {
     return failure();
@@ -171,7 +171,7 @@ static LogicalResult applyView(EmitContext &context, Operation *op, StridedView 
   return success();
 }
 
-FailureOr<StridedView> lathe::cpu::getStridedView(EmitContext &context, Value tensor) {
+FailureOr<StridedView> lathe::codegen::getStridedView(ElementContext &context, Value tensor) {
   SmallVector<Operation *> chain;
   Operation *op = tensor.getDefiningOp();
   while (isa_and_nonnull<nn::ReshapeOp, nn::TransposeOp, nn::SliceOp, nn::ExpandOp>(op)) {
@@ -191,8 +191,8 @@ FailureOr<StridedView> lathe::cpu::getStridedView(EmitContext &context, Value te
   return view;
 }
 
-StridedView lathe::cpu::mergeDims(OpBuilder &builder, Location loc, const StridedView &view,
-                                  ArrayRef<std::pair<int64_t, int64_t>> groups) {
+StridedView lathe::codegen::mergeDims(OpBuilder &builder, Location loc, const StridedView &view,
+                                      ArrayRef<std::pair<int64_t, int64_t>> groups) {
   IndexMath math{builder, loc};
   StridedView merged{view.base, view.offset, {}, {}, view.element};
   for (auto [begin, end] : groups) {
@@ -281,8 +281,8 @@ static Value toMemory(OpBuilder &builder, Location loc, Value value, Type elemen
   return arith::ExtUIOp::create(builder, loc, withElement(builder.getI8Type()), value);
 }
 
-Value lathe::cpu::gatherTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile,
-                             Value positions) {
+Value lathe::codegen::gatherTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile,
+                                 Value positions) {
   IndexMath math{builder, loc};
   if (!isConstantSize(view.strides.back(), 1)) {
     Value stride = toLanes(builder, loc, math.value(view.strides.back()), tile.lanes);
@@ -296,7 +296,7 @@ Value lathe::cpu::gatherTile(OpBuilder &builder, Location loc, const StridedView
   return fromMemory(builder, loc, value, view.element);
 }
 
-Value lathe::cpu::loadTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile) {
+Value lathe::codegen::loadTile(OpBuilder &builder, Location loc, const StridedView &view, const Tile &tile) {
   IndexMath math{builder, loc};
   Value position = getPosition(math, view, tile);
   Type memoryType = cast<MemRefType>(view.base.getType()).getElementType();
@@ -332,8 +332,8 @@ static bool isFirstLane(Value mask) {
   return create && getConstantIntValue(create.getOperands().front()) == 1;
 }
 
-void lathe::cpu::storeTile(OpBuilder &builder, Location loc, Value value, const StridedView &view,
-                           const Tile &tile) {
+void lathe::codegen::storeTile(OpBuilder &builder, Location loc, Value value, const StridedView &view,
+                               const Tile &tile) {
   IndexMath math{builder, loc};
   Value position = getPosition(math, view, tile);
   value = toMemory(builder, loc, value, view.element);

@@ -2,28 +2,25 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Packed tensors in kernels that do not read their panels or blocks: decoded element by element.
+/// Packed tensors in kernels that do not read what is stored of them: decoded element by element.
 
-#include "BlockMatMul.h"
-#include "lathe/Codegen/CPU/Emitters.h"
-#include "lathe/Codegen/CPU/IndexMath.h"
+#include "lathe/Codegen/Element/ElementContext.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
 using namespace mlir;
 using namespace lathe;
-using kernel::KernelDialect;
 
-void cpu::expandPackedInputs(func::FuncOp kernel) {
+void codegen::expandPackedInputs(func::FuncOp kernel, llvm::function_ref<bool(pack::DecodeOp)> readsStored) {
   Block &body = kernel.getBody().front();
   for (auto decode : llvm::make_early_inc_range(body.getOps<pack::DecodeOp>())) {
-    auto input = decode.getX().getDefiningOp<kernel::InputOp>();
-    auto argument = cast<BlockArgument>(input.getBytes());
-    if (kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr) ||
-        readsBlocks(kernel, decode)) {
+    if (readsStored(decode)) {
       continue;
     }
+    auto input = decode.getX().getDefiningOp<kernel::InputOp>();
+    auto argument = cast<BlockArgument>(input.getBytes());
     OpBuilder builder(decode);
     Location loc = decode.getLoc();
     IndexMath math{builder, loc};

@@ -3,15 +3,14 @@
 
 /// \file
 /// A matrix product, of floats or of bytes, or a convolution that is one, as [batch, m, k] times [batch, k,
-/// n], and its division into tasks.
+/// n].
 
-#ifndef LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
-#define LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
+#ifndef LATHE_CODEGEN_ELEMENT_MATMULPROBLEM_H
+#define LATHE_CODEGEN_ELEMENT_MATMULPROBLEM_H
 
-#include "lathe/Codegen/CPU/ElementEmitter.h"
-#include "lathe/Codegen/CPU/MicroKernel.h"
+#include "lathe/Codegen/Element/ElementEmitter.h"
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// What a kernel with a matmul or a convolution as its root computes. Made from shapes alone.
 struct MatMulProblem {
@@ -35,7 +34,7 @@ struct MatMulProblem {
 };
 
 /// Finds the root of a kernel; emits a diagnostic if there is none that can be emitted.
-llvm::FailureOr<MatMulProblem> analyzeMatMul(EmitContext &context);
+llvm::FailureOr<MatMulProblem> analyzeMatMul(ElementContext &context);
 
 /// The index into leading dimensions of `sizes` that broadcast to those of a batch.
 llvm::SmallVector<mlir::OpFoldResult> broadcastBatchIndex(mlir::OpBuilder &builder, mlir::Location loc,
@@ -45,31 +44,6 @@ llvm::SmallVector<mlir::OpFoldResult> broadcastBatchIndex(mlir::OpBuilder &build
 mlir::OpFoldResult getBatchOffset(mlir::OpBuilder &builder, mlir::Location loc, const StridedView &view,
                                   llvm::ArrayRef<mlir::OpFoldResult> batchIndex);
 
-/// The tasks of a product: one column of tiles by up to `blockRows` rows each. Tasks are ordered such that as
-/// many rows as half of the second-level cache holds are done for one column of tiles after the other; one
-/// block of rows after the other where a quarter of that cache holds the right-hand side.
-struct MatMulGrid {
-  /// A task that does not pay has less than `grainOperations` operations.
-  MatMulGrid(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
-             int64_t grainOperations, int64_t elementBytes);
+} // namespace lathe::codegen
 
-  mlir::OpFoldResult blockRows, rowBlocks, columnTiles, tasks, grain;
-  /// How many blocks of rows are done together.
-  mlir::OpFoldResult groupSize;
-
-  struct Task {
-    llvm::SmallVector<mlir::OpFoldResult> batchIndex;
-    mlir::OpFoldResult firstRow, rows, firstColumn;
-  };
-  /// Takes the number of a task apart.
-  Task decode(mlir::OpBuilder &builder, mlir::Location loc, const MatMulProblem &problem,
-              const MatMulTiling &tiling, mlir::Value task) const;
-};
-
-/// The emitter of products of bytes; see getMatMulEmitter.
-llvm::FailureOr<TaskSplit> splitIntegerMatMul(EmitContext &context, MatMulProblem &problem);
-llvm::LogicalResult emitIntegerMatMul(EmitContext &context, MatMulProblem &problem);
-
-} // namespace lathe::cpu
-
-#endif // LATHE_LIB_CODEGEN_CPU_MATMULPROBLEM_H
+#endif // LATHE_CODEGEN_ELEMENT_MATMULPROBLEM_H

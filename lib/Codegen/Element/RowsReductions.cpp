@@ -4,7 +4,7 @@
 /// \file
 /// What each kind of reduction accumulates, and how.
 
-#include "RowsEmitter.h"
+#include "lathe/Codegen/Element/RowsEmitter.h"
 
 #include "lathe/Codegen/Math/Emitter.h"
 
@@ -13,32 +13,32 @@
 
 using namespace mlir;
 using namespace lathe;
-using namespace lathe::cpu;
+using namespace lathe::codegen;
 using kernel::RowsExtent;
 
 using Term = std::function<FailureOr<Value>(const Tile &)>;
 using Combine = std::function<Value(Value, Value)>;
 
-Type lathe::cpu::getAccumulatorType(Type elementType) {
+Type lathe::codegen::getAccumulatorType(Type elementType) {
   Type type = getRegisterType(elementType);
   return type.isF16() || type.isBF16() ? Float32Type::get(type.getContext()) : type;
 }
 
-Value lathe::cpu::widen(OpBuilder &builder, Location loc, Value value) {
+Value lathe::codegen::widen(OpBuilder &builder, Location loc, Value value) {
   Type elementType = getElementTypeOrSelf(value.getType());
   Type wide = getAccumulatorType(elementType);
   return wide == elementType ? value
                              : arith::ExtFOp::create(builder, loc, withElement(value.getType(), wide), value);
 }
 
-Value lathe::cpu::narrow(OpBuilder &builder, Location loc, Value value, Type elementType) {
+Value lathe::codegen::narrow(OpBuilder &builder, Location loc, Value value, Type elementType) {
   Type type = getRegisterType(elementType);
   return type == getElementTypeOrSelf(value.getType())
              ? value
              : arith::TruncFOp::create(builder, loc, withElement(value.getType(), type), value);
 }
 
-Reduction lathe::cpu::getSum(EmitContext &context, Location loc, Type type, Term term) {
+Reduction lathe::codegen::getSum(ElementContext &context, Location loc, Type type, Term term) {
   OpBuilder &builder = context.builder;
   Combine add = [&builder, loc](Value lhs, Value rhs) -> Value {
     return arith::AddFOp::create(builder, loc, lhs, rhs);
@@ -57,13 +57,13 @@ static Combine getSquareAccumulation(OpBuilder &builder, Location loc) {
   };
 }
 
-Reduction lathe::cpu::getSumOfSquares(EmitContext &context, Location loc, Type type, Term term) {
+Reduction lathe::codegen::getSumOfSquares(ElementContext &context, Location loc, Type type, Term term) {
   Reduction reduction = getSum(context, loc, type, std::move(term));
   reduction.accumulate = getSquareAccumulation(context.builder, loc);
   return reduction;
 }
 
-Reduction lathe::cpu::getMaximum(EmitContext &context, Location loc, Type type, Term term) {
+Reduction lathe::codegen::getMaximum(ElementContext &context, Location loc, Type type, Term term) {
   OpBuilder &builder = context.builder;
   Combine max = [&builder, loc](Value lhs, Value rhs) -> Value {
     Value isGreater = arith::CmpFOp::create(builder, loc, arith::CmpFPredicate::OGT, rhs, lhs);
@@ -147,7 +147,7 @@ static TypedAttr getIntegerIdentity(OpBuilder &builder, IntegerType type, nn::Re
   }
 }
 
-Reduction lathe::cpu::getReduction(EmitContext &context, nn::ReduceOp reduce, Term term) {
+Reduction lathe::codegen::getReduction(ElementContext &context, nn::ReduceOp reduce, Term term) {
   OpBuilder &builder = context.builder;
   Location loc = reduce.getLoc();
   Type elementType = cast<RankedTensorType>(reduce.getX().getType()).getElementType();
@@ -172,8 +172,8 @@ Reduction lathe::cpu::getReduction(EmitContext &context, nn::ReduceOp reduce, Te
   return reduction;
 }
 
-Value lathe::cpu::finishReduction(EmitContext &context, nn::ReduceOp reduce, Value total,
-                                  ArrayRef<OpFoldResult> reducedSizes) {
+Value lathe::codegen::finishReduction(ElementContext &context, nn::ReduceOp reduce, Value total,
+                                      ArrayRef<OpFoldResult> reducedSizes) {
   OpBuilder &builder = context.builder;
   Location loc = reduce.getLoc();
   if (reduce.getKind() == nn::ReduceKind::Mean) {

@@ -4,8 +4,8 @@
 /// \file
 /// Index arithmetic that folds constants as it is built, and what can be said about products of sizes.
 
-#ifndef LATHE_CODEGEN_CPU_INDEXMATH_H
-#define LATHE_CODEGEN_CPU_INDEXMATH_H
+#ifndef LATHE_CODEGEN_ELEMENT_INDEXMATH_H
+#define LATHE_CODEGEN_ELEMENT_INDEXMATH_H
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpDefinition.h"
@@ -14,7 +14,7 @@
 
 #include <optional>
 
-namespace lathe::cpu {
+namespace lathe::codegen {
 
 /// Builds index arithmetic on sizes and positions, which are never negative but for strides and what is
 /// multiplied by them.
@@ -84,6 +84,6 @@ struct DimGroup {
 llvm::SmallVector<DimGroup> getReshapeGroups(llvm::ArrayRef<mlir::OpFoldResult> oldDims,
                                              llvm::ArrayRef<mlir::OpFoldResult> newDims);
 
-} // namespace lathe::cpu
+} // namespace lathe::codegen
 
-#endif // LATHE_CODEGEN_CPU_INDEXMATH_H
+#endif // LATHE_CODEGEN_ELEMENT_INDEXMATH_H
