@@ -44,10 +44,10 @@ run_pytest() {
     "$VENV/bin/python" -m pytest -q -p no:cacheprovider -p pytest_shard --junit-xml "$result" "$@"
 }
 
-# sum_results RESULTS: of everything in the folder, and of what should be there.
+# sum_results RESULTS [--budgets]: of everything in the folder, and of what should be there.
 sum_results() {
   local names
   names=$({ cat "$1/expected" 2>/dev/null; find "$1" -name '*.xml' -printf '%f\n' | sed 's/\.xml$//'; } | sort -u)
   # shellcheck disable=SC2086
-  "$VENV/bin/python" "$ROOT/scripts/sum-results.py" "$1" $names
+  "$VENV/bin/python" "$ROOT/scripts/sum-results.py" ${2:-} "$1" $names
 }
