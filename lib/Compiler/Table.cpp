@@ -5,6 +5,7 @@
 
 #include "lathe/abi.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/DerivedTypes.h"
 #include "llvm/Support/Format.h"
@@ -55,12 +56,22 @@ public:
     return offset(global(llvm::ConstantArray::get(type, records), 8));
   }
 
+  /// Bytes that the driver reads as a file of its own.
+  llvm::Constant *image(llvm::StringRef contents) { return offset(global(bytes(contents), 64)); }
+
   llvm::Constant *record(llvm::ArrayRef<llvm::Constant *> fields) {
     return llvm::ConstantStruct::getAnon(context, fields, /*Packed=*/true);
   }
 
   llvm::Constant *bytes(llvm::StringRef text) {
     return llvm::ConstantDataArray::getString(context, text, /*AddNull=*/false);
+  }
+
+  /// A name in a field of fixed size.
+  llvm::Constant *name(llvm::StringRef text, size_t size) {
+    std::string padded = text.str();
+    padded.resize(size, '\0');
+    return bytes(padded);
   }
 
   llvm::Constant *u16(uint64_t value) {
@@ -100,9 +111,10 @@ private:
 static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 &&
               sizeof(lathe_kernel_info) == 16 && sizeof(lathe_variant_info) == 32 &&
               sizeof(lathe_metadata_info) == 8 && sizeof(lathe_text_info) == 8 &&
-              sizeof(lathe_service_info) == 16);
+              sizeof(lathe_service_info) == 16 && sizeof(lathe_image_info) == 24 &&
+              sizeof(lathe_device_kernel_info) == 20);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
-              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 120 &&
+              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 128 &&
               sizeof(lathe_place_info) == 4);
 
 static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueDescription> values) {
@@ -114,6 +126,30 @@ static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueD
     }
     records.push_back(builder.record({builder.string(value.name), builder.u32(value.dtype),
                                       builder.u32(value.dims.size()), builder.array(dims)}));
+  }
+  return builder.array(records);
+}
+
+/// One record a kernel, also of those that have none on a device; an offset of 0 if no kernel has.
+static llvm::Constant *deviceKernelRecords(TableBuilder &builder, llvm::ArrayRef<KernelDescription> kernels) {
+  if (llvm::none_of(kernels, [](const KernelDescription &kernel) { return kernel.device.has_value(); })) {
+    return builder.u32(0);
+  }
+  std::vector<llvm::Constant *> records;
+  for (const KernelDescription &kernel : kernels) {
+    DeviceKernel device = kernel.device.value_or(DeviceKernel());
+    records.push_back(builder.record({kernel.device ? builder.string(device.entry) : builder.u32(0),
+                                      builder.u32(device.threads), builder.u32(device.sharedBytes),
+                                      builder.u32(device.registers), builder.u32(device.parameters)}));
+  }
+  return builder.array(records);
+}
+
+static llvm::Constant *imageRecords(TableBuilder &builder, llvm::ArrayRef<DeviceImage> images) {
+  std::vector<llvm::Constant *> records;
+  for (const DeviceImage &image : images) {
+    records.push_back(builder.record({builder.name(image.target, sizeof(lathe_image_info::target)),
+                                      builder.image(image.bytes), builder.u32(image.bytes.size())}));
   }
   return builder.array(records);
 }
@@ -137,11 +173,10 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                         cost ? builder.offset(cost) : builder.u32(0), builder.u32(kernel.layers)}));
   }
   for (const VariantDescription &variant : variants) {
-    std::string isa = variant.target.name;
-    isa.resize(sizeof(lathe_variant_info::isa), '\0');
-    variantRecords.push_back(builder.record({builder.bytes(isa), builder.u64(variant.target.cpuFeatures),
-                                             builder.offset(module.getFunction(variant.layout)),
-                                             builder.offset(module.getFunction(variant.run))}));
+    variantRecords.push_back(builder.record(
+        {builder.name(variant.target.name, sizeof(lathe_variant_info::isa)),
+         builder.u64(variant.target.cpuFeatures), builder.offset(module.getFunction(variant.layout)),
+         builder.offset(module.getFunction(variant.run))}));
   }
   for (const std::string &nodes : model.places) {
     places.push_back(builder.record({builder.string(nodes)}));
@@ -183,5 +218,7 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  builder.array(texts),
                                  builder.u32(services.size()),
                                  builder.array(services),
-                                 builder.u32(0)}));
+                                 builder.u32(model.images.size()),
+                                 imageRecords(builder, model.images),
+                                 deviceKernelRecords(builder, model.kernels)}));
 }

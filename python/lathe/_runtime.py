@@ -19,13 +19,14 @@ Record = TypeVar("Record", bound=ctypes.Structure)
 class OpenOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("check", c_int), ("check_threads", c_uint32), ("allocator", c_void_p),
                 ("log", c_void_p), ("log_context", c_void_p), ("variant", c_char_p), ("weights_path", c_char_p),
-                ("inspect_only", c_uint32)]
+                ("inspect_only", c_uint32), ("device", c_uint64)]
 
 
 class SessionOptions(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("threads", c_uint32), ("profile_records", c_uint32),
                 ("timeout_ns", c_int64), ("spin_ns", c_int64), ("allocator", c_void_p), ("parallel_for", c_void_p),
-                ("parallel_for_context", c_void_p), ("memory_limit", c_uint64), ("loop_limit", c_int64)]
+                ("parallel_for_context", c_void_p), ("memory_limit", c_uint64), ("loop_limit", c_int64),
+                ("device_flags", c_uint64)]
 
 
 class ModelInfo(ctypes.Structure):
@@ -103,7 +104,7 @@ def library() -> ctypes.CDLL:
 # The runtime's error codes as those of the compiler's messages (`lathe check --explain CODE`).
 _CODES = {2: "E0002", 3: "E0705", 4: "E0601", 5: "E0601", 6: "E0601", 7: "E0602", 8: "E0603", 10: "E0702",
           11: "E0702", 12: "E0701", 13: "E0704", 14: "E0704", 15: "E0704", 16: "E0704", 18: "E0704", 19: "E0704",
-          20: "E0005"}
+          20: "E0005", 21: "E0604"}
 
 
 def check(code: int) -> None:

@@ -112,29 +112,33 @@ class Model:
         The most bytes that one thread's state may hold; 0 is the machine's memory. Matters where sizes depend on data.
     loop_limit : int, default 0
         The most iterations of a loop in the model; 0 is 100 million.
+    device : int, optional
+        The CUDA device to run on; by default the first, if the artifact's code is for one.
 
     Raises
     ------
     ModelError
-        If the file is no artifact, is damaged, or holds no code for this processor.
+        If the file is no artifact, is damaged, or holds no code for this processor, or none for the device.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 0, check: str = "full", memory_limit: int = 0,
-                 loop_limit: int = 0) -> None:
+                 loop_limit: int = 0, device: int | None = None) -> None:
         self.path = str(path)
         self.threads, self._limits = threads, (memory_limit, loop_limit)
         if check not in rt.LAZY_CHECK:
             raise ValueError(f"check is {check!r}, expects one of {', '.join(rt.LAZY_CHECK)}")
         library = rt.library()
         self._handle = c_void_p()
-        options = rt.OpenOptions(struct_size=sizeof(rt.OpenOptions), check=rt.LAZY_CHECK[check])
+        options = rt.OpenOptions(struct_size=sizeof(rt.OpenOptions), check=rt.LAZY_CHECK[check], device=device or 0)
         rt.check(library.lathe_open(self.path.encode(), byref(options), byref(self._handle)))
         weakref.finalize(self, library.lathe_close, self._handle)
         self._sessions = threading.local()
         info = rt.ModelInfo()
         rt.check(library.lathe_model_get_info(self._handle, byref(info)))
-        #: The code that was chosen for this processor: "x86-64-v3".
+        #: The code that was chosen: "x86-64-v3" for this processor, "cuda" for a device.
         self.variant: str = info.variant.decode()
+        if device is not None and self.variant != "cuda":
+            raise ModelError("E0604", f"{self.path}: device is {device}, but the variant {self.variant} runs on the processor")
         symbols = [rt.describe(library.lathe_model_symbol, self._handle, i, rt.Symbol())
                    for i in range(info.symbol_count)]
         names = [symbol.name.decode() for symbol in symbols]
@@ -401,6 +405,6 @@ def _describe(array: Array, dtype: int | None = None) -> rt.Tensor:
 
 
 def load(path: str | os.PathLike[str], threads: int = 0, check: str = "full", memory_limit: int = 0,
-         loop_limit: int = 0) -> Model:
+         loop_limit: int = 0, device: int | None = None) -> Model:
     """Opens an artifact; see `Model`."""
-    return Model(path, threads, check, memory_limit, loop_limit)
+    return Model(path, threads, check, memory_limit, loop_limit, device)

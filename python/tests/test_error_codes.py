@@ -105,6 +105,7 @@ COMMANDS = {
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),
     "E0602": lambda folder: ("run", "version.so", "--random"),
     "E0603": lambda folder: ("run", "cpu.so", "--random"),
+    "E0604": lambda folder: ("run", "tiny.so", "--random", "--device=0"),
     "E0701": lambda folder: ("run", "tiny.so", "--input", "nothing=wide.npy"),
     "E0702": lambda folder: ("run", "tiny.so", "--input", "x=wide.npy", "--input", "y=wide.npy"),
     "E0703": lambda folder: ("run", "tiny.so", "--inputs", text(folder, "x.npz", "no archive")),

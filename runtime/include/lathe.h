@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define LATHE_API_MAJOR 1
-#define LATHE_API_MINOR 2
+#define LATHE_API_MINOR 3
 
 #if defined(__GNUC__)
 #define LATHE_API __attribute__((visibility("default")))
@@ -74,7 +74,8 @@ typedef enum lathe_error_code {
   LATHE_ERROR_INTERNAL = 17,    /* compiled code contradicts its own table */
   LATHE_ERROR_LOOP = 18,        /* a loop of the model did not end within the session's loop_limit */
   LATHE_ERROR_DATA = 19,        /* data that an operator cannot read: a text that is no number */
-  LATHE_ERROR_COMPONENT = 20    /* a part of the runtime that the model needs is not there */
+  LATHE_ERROR_COMPONENT = 20,   /* a part of the runtime that the model needs is not there */
+  LATHE_ERROR_DEVICE = 21       /* no driver, no such device, no code for it; or the driver failed */
 } lathe_error_code;
 
 /* Of this thread's last call that failed; "" and LATHE_OK before. The text lives until the thread's next
@@ -121,11 +122,12 @@ typedef struct lathe_open_options {
   void *log_context;
   const char *variant;      /* null: the first that runs here. Otherwise this isa or an error: "x86-64-v3" */
   const char *weights_path; /* lathe_open_table only: a file of the weights, when they are not in memory */
-  uint32_t
-      inspect_only; /* 1: also open what no variant of runs on this processor; sessions are then refused */
+  uint32_t inspect_only; /* 1: also open what no variant of runs on this processor; sessions are then refused,
+                            and those of a variant "cuda" always */
+  uint64_t device;       /* which of the CUDA driver's, for a variant "cuda". Since API 1.3 */
 } lathe_open_options;
 
-#define LATHE_OPEN_OPTIONS {sizeof(lathe_open_options), LATHE_CHECK_FULL, 0, 0, 0, 0, 0, 0, 0}
+#define LATHE_OPEN_OPTIONS {sizeof(lathe_open_options), LATHE_CHECK_FULL, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Checks an artifact and loads it through the descriptor that was checked; no code of it runs before
  * lathe_session_run. `options` may be null. */
@@ -156,7 +158,7 @@ LATHE_API size_t lathe_cpu_feature_names(uint64_t features, char *text, size_t s
 
 typedef struct lathe_model_info {
   const char *name;     /* of the graph */
-  const char *variant;  /* the one that was chosen: "x86-64-v4"; "" after inspect_only without one */
+  const char *variant;  /* the one that was chosen: "x86-64-v4", "cuda"; "" after inspect_only without one */
   const char *compiler; /* "" for a static model */
   const char *triple;   /* "" for a static model */
   uint64_t fingerprint, weight_bytes;
@@ -211,6 +213,11 @@ LATHE_API size_t lathe_dtype_bytes(uint32_t dtype);
 typedef int32_t (*lathe_host_parallel_for_fn)(void *context, void (*task)(void *argument, int32_t index),
                                               void *argument, int32_t count);
 
+/* How a variant "cuda" uses its device. */
+enum lathe_device_flags {
+  LATHE_DEVICE_WAIT = 1 /* for each kernel before the next, so that an error of the device names the kernel */
+};
+
 typedef struct lathe_session_options {
   size_t struct_size;
   uint32_t threads;         /* the calling one and threads-1 others; 1 starts none; 0: one per core */
@@ -221,11 +228,13 @@ typedef struct lathe_session_options {
   lathe_host_parallel_for_fn
       parallel_for; /* null: own threads. Otherwise `threads` is the most tasks at a time. */
   void *parallel_for_context;
-  uint64_t memory_limit; /* of all that the session holds, in bytes; 0: the machine's memory. Since API 1.1 */
+  uint64_t memory_limit; /* of what the session holds in the host's memory, in bytes; 0: the machine's. Since
+                            API 1.1 */
   int64_t loop_limit; /* the most iterations of a loop in the model; 0: the default, 100 million. Since 1.1 */
+  uint64_t device_flags; /* enum lathe_device_flags. Since API 1.3 */
 } lathe_session_options;
 
-#define LATHE_SESSION_OPTIONS {sizeof(lathe_session_options), 0, 0, 0, -1, 0, 0, 0, 0, 0}
+#define LATHE_SESSION_OPTIONS {sizeof(lathe_session_options), 0, 0, 0, -1, 0, 0, 0, 0, 0, 0}
 
 LATHE_API lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_options *options,
                                                 lathe_session_t **session);
@@ -236,7 +245,10 @@ LATHE_API lathe_error_code lathe_session_set_timeout(lathe_session_t *session, i
 /* -- Bind and run
  * -------------------------------------------------------------------------------------------------- */
 
-/* A tensor in the host's memory. `strides`, in elements, may be null for a dense row-major one. */
+/* A tensor in the host's memory or, for a session of a variant "cuda", in that of the model's device: what
+ * lies there is used in place, other tensors are copied by each run. What writes it must be done before the
+ * run, or come before it on the device's default stream. `strides`, in elements, may be null for a dense
+ * row-major one; on a device there are no others. */
 typedef struct lathe_tensor {
   void *data;
   uint32_t dtype; /* enum lathe_dtype */
@@ -272,7 +284,8 @@ LATHE_API lathe_error_code lathe_session_bind_input_dlpack(lathe_session_t *sess
 LATHE_API lathe_error_code lathe_session_prepare(lathe_session_t *session);
 LATHE_API lathe_error_code lathe_session_run(lathe_session_t *session);
 
-/* After prepare: the shape of an output, with `data` null unless it is bound; after run also its contents.
+/* After prepare: the shape of an output, with `data` null unless it is bound; after run also its contents, in
+ * the host's memory unless memory of a device is bound.
  * Dimensions that depend on data are LATHE_DIM_COMPUTED until a run.
  * What lies in the session's memory, and `dims`, are valid until the next prepare, run or bind. `strides` is
  * null. */
@@ -280,7 +293,7 @@ LATHE_API lathe_error_code lathe_session_output(const lathe_session_t *session, 
                                                 lathe_tensor *tensor);
 /* The values of the symbols, in the model's order, after prepare or run; null before. */
 LATHE_API const int64_t *lathe_session_symbols(const lathe_session_t *session);
-/* Bytes held by the session: arena, buffers, unbound outputs and copies of inputs. */
+/* Bytes held by the session: arena, buffers, unbound outputs and copies of inputs, those on a device, too. */
 LATHE_API uint64_t lathe_session_memory(const lathe_session_t *session);
 
 /* -- Texts

@@ -51,8 +51,11 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
 /* The bytes that every table has: those of ABI 1.1. */
 enum { LATHE_TABLE_MIN_BYTES = offsetof(struct lathe_table, buffer_count) };
 
-/* Those of ABI 1.2. */
-enum { LATHE_TABLE_BYTES_1_2 = offsetof(struct lathe_table, texts) };
+/* Those of ABI 1.2 and 1.3. */
+enum {
+  LATHE_TABLE_BYTES_1_2 = offsetof(struct lathe_table, texts),
+  LATHE_TABLE_BYTES_1_3 = offsetof(struct lathe_table, images)
+};
 
 /* Fields that older tables do not have. */
 static inline uint32_t lathe_table_buffer_count(const struct lathe_table *table) {
@@ -62,10 +65,26 @@ static inline uint32_t lathe_table_place_count(const struct lathe_table *table) 
   return table->bytes >= LATHE_TABLE_BYTES_1_2 ? table->place_count : 0;
 }
 static inline uint32_t lathe_table_text_count(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? table->text_count : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_3 ? table->text_count : 0;
 }
 static inline uint32_t lathe_table_service_count(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? table->service_count : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_3 ? table->service_count : 0;
+}
+static inline uint32_t lathe_table_image_count(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? table->image_count : 0;
+}
+/* Whether its kernels have a lathe_device_kernel_info. */
+static inline int lathe_table_has_device_kernels(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table && table->device_kernels != 0;
+}
+
+/* Whether a variant's kernels run on a device. */
+static inline int lathe_variant_is_cuda(const struct lathe_variant_info *variant) {
+  return strcmp(variant->isa, "cuda") == 0;
+}
+/* Whether an image is PTX, which the driver compiles. */
+static inline int lathe_image_is_ptx(const struct lathe_image_info *image) {
+  return strncmp(image->target, "compute_", sizeof "compute_" - 1) == 0;
 }
 
 /* What stands `offset` bytes from the table. */

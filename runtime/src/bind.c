@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* Binding tensors: everything that can be checked without the other inputs is checked here. */
+#include "cuda.h"
 #include "lathe/dlpack.h"
-#include "session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -123,9 +123,20 @@ lathe_error_code lathe_session_bind_input(lathe_session_t *session, size_t index
   }
   struct lathe_bound_input *input = &session->inputs[index];
   bool misaligned = bytes && (uintptr_t)tensor->data % lathe_dtype_bytes(info->dtype);
-  bool copied = misaligned || !is_dense(tensor, bytes);
+  bool copied = misaligned || !is_dense(tensor, bytes), on_device;
+  if ((code = lathe_cuda_locate(session, "input", input_name(session, index), bytes ? tensor->data : NULL,
+                                &on_device))) {
+    return code;
+  }
+  if (on_device && copied) {
+    return lathe_fail(LATHE_ERROR_SHAPE,
+                      "input \"%s\" lies on a device, where it must be dense, row-major and aligned to its "
+                      "element",
+                      input_name(session, index));
+  }
   /* The same memory and shape again, as in a loop that refills its buffers, leaves everything as it is. */
-  bool same = input->bound && !copied && !input->copied && (input->data == tensor->data || !bytes) &&
+  bool same = input->bound && !copied && !input->copied && input->on_device == on_device &&
+              (input->data == tensor->data || !bytes) &&
               (info->rank == 0 || memcmp(input->dims, tensor->dims, info->rank * sizeof(int64_t)) == 0);
   lathe_session_release_owner(input);
   if (same) {
@@ -140,6 +151,7 @@ lathe_error_code lathe_session_bind_input(lathe_session_t *session, size_t index
   input->data = bytes ? tensor->data : session;
   input->bytes = bytes;
   input->copied = copied;
+  input->on_device = on_device;
   input->bound = true;
   session->inputs_dirty = session->places_dirty = true;
   return LATHE_OK;
@@ -186,7 +198,8 @@ lathe_error_code lathe_session_bind_input_dlpack(lathe_session_t *session, size_
     return lathe_fail(LATHE_ERROR_ARGUMENT, "the %s is null", session ? "tensor" : "session");
   }
   const DLTensor *given = &managed->dl_tensor;
-  if (given->device.device_type != kDLCPU && given->device.device_type != kDLCUDAHost) {
+  bool on_device = given->device.device_type == kDLCUDA && session->cuda;
+  if (given->device.device_type != kDLCPU && given->device.device_type != kDLCUDAHost && !on_device) {
     return lathe_fail(LATHE_ERROR_ARGUMENT, "the tensor is on device type %d, not in the processor's memory",
                       (int)given->device.device_type);
   }
@@ -247,10 +260,16 @@ lathe_error_code lathe_session_bind_output(lathe_session_t *session, size_t inde
                       "output \"%s\": its strides are not those of a dense row-major tensor",
                       output_name(session, index));
   }
+  bool on_device;
+  if ((code = lathe_cuda_locate(session, "output", output_name(session, index), bytes ? tensor->data : NULL,
+                                &on_device))) {
+    return code;
+  }
   struct lathe_bound_output *output = &session->outputs[index];
   for (uint32_t i = 0; i < info->rank; ++i) {
     output->dims[i] = tensor->dims[i];
   }
+  output->on_device = on_device;
   output->data = bytes ? tensor->data : session;
   output->room = bytes;
   output->place = LATHE_OUTPUT_TENSOR;
@@ -267,7 +286,12 @@ lathe_error_code lathe_session_bind_output_memory(lathe_session_t *session, size
   if (!data) {
     return lathe_fail(LATHE_ERROR_ARGUMENT, "output \"%s\": data is null", output_name(session, index));
   }
+  bool on_device;
+  if ((code = lathe_cuda_locate(session, "output", output_name(session, index), data, &on_device))) {
+    return code;
+  }
   struct lathe_bound_output *output = &session->outputs[index];
+  output->on_device = on_device;
   output->data = data;
   output->room = bytes;
   output->place = LATHE_OUTPUT_MEMORY;
@@ -279,6 +303,7 @@ lathe_error_code lathe_session_unbind_output(lathe_session_t *session, size_t in
   lathe_error_code code = check_output_index(session, index);
   if (!code) {
     session->outputs[index].data = NULL;
+    session->outputs[index].on_device = false;
     session->outputs[index].place = LATHE_OUTPUT_OWN;
     session->places_dirty = true;
   }

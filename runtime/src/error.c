@@ -61,8 +61,8 @@ const char *lathe_last_error_node(void) { return last.node; }
 
 const char *lathe_error_name(lathe_error_code code) {
   static const char *const names[] = {
-      "ok",       "argument", "file", "memory",   "not-artifact", "truncated", "corrupt",
-      "version",  "cpu",      "load", "type",     "shape",        "unbound",   "index",
-      "division", "deadline", "host", "internal", "loop",         "data",      "component"};
+      "ok",   "argument", "file", "memory", "not-artifact", "truncated", "corrupt",  "version",
+      "cpu",  "load",     "type", "shape",  "unbound",      "index",     "division", "deadline",
+      "host", "internal", "loop", "data",   "component",    "device"};
   return (size_t)code < sizeof names / sizeof *names ? names[code] : "unknown";
 }

@@ -3,9 +3,8 @@
 
 /* Opening and closing models. */
 #define _GNU_SOURCE
-#include "model.h"
-
 #include "cpu.h"
+#include "cuda.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,6 +115,7 @@ static lathe_error_code choose_variant(const lathe_model_t *model, const struct 
   uint64_t features = lathe_cpu_detect();
   char text[700];
   size_t length = 0;
+  bool device_missing = false;
   text[0] = 0;
   for (uint32_t i = 0; i < table->variant_count; ++i) {
     if (options->variant && strcmp(options->variant, variants[i].isa) != 0) {
@@ -125,17 +125,21 @@ static lathe_error_code choose_variant(const lathe_model_t *model, const struct 
     if (!missing) {
       missing = variants[i].cpu_features & ~lathe_cpu_permit(variants[i].cpu_features);
     }
-    if (!missing) {
+    if (missing) {
+      char names[300];
+      lathe_cpu_names(missing, names, sizeof names);
+      append(text, sizeof text, &length, "%s%s needs %s, which is not there", length ? "; " : "",
+             variants[i].isa, names);
+    } else if (lathe_variant_is_cuda(&variants[i]) && lathe_cuda_probe(table, options->device)) {
+      append(text, sizeof text, &length, "%s%s: %s", length ? "; " : "", variants[i].isa, lathe_last_error());
+      device_missing = true;
+    } else {
       *chosen = i;
       if (length) {
-        log_text(model, LATHE_LOG_WARNING, "\"%s\" runs as %s: %s, which is not there", name, variants[i].isa,
-                 text);
+        log_text(model, LATHE_LOG_WARNING, "\"%s\" runs as %s: %s", name, variants[i].isa, text);
       }
       return LATHE_OK;
     }
-    char names[300];
-    lathe_cpu_names(missing, names, sizeof names);
-    append(text, sizeof text, &length, "%s%s needs %s", length ? "; " : "", variants[i].isa, names);
   }
   if (!length) {
     for (uint32_t i = 0; i < table->variant_count; ++i) {
@@ -143,8 +147,9 @@ static lathe_error_code choose_variant(const lathe_model_t *model, const struct 
     }
     return lathe_fail(LATHE_ERROR_CPU, "\"%s\" has no variant \"%s\", only %s", name, options->variant, text);
   }
-  return lathe_fail(LATHE_ERROR_CPU, "\"%s\" does not run on this processor: %s, which is not there", name,
-                    text);
+  return device_missing
+             ? lathe_fail(LATHE_ERROR_DEVICE, "\"%s\" does not run here: %s", name, text)
+             : lathe_fail(LATHE_ERROR_CPU, "\"%s\" does not run on this processor: %s", name, text);
 }
 
 /* -- Weights
@@ -243,6 +248,19 @@ static void count_output_dims(lathe_model_t *model) {
   }
 }
 
+/* Of a variant whose kernels run there. */
+static lathe_error_code open_device(lathe_model_t *model, const lathe_open_options *options) {
+  if (!lathe_variant_is_cuda(model->variant)) {
+    return LATHE_OK;
+  }
+  lathe_error_code code = lathe_cuda_open(model, options->device);
+  if (!code) {
+    log_text(model, LATHE_LOG_INFO, "kernels for %s on device %u, %s", model->cuda->image,
+             model->cuda->ordinal, model->cuda->device_name);
+  }
+  return code;
+}
+
 /* Checks, chooses a variant and loads, in this order. */
 static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *name,
                                      const struct mapping *mapping, const lathe_open_options *options) {
@@ -283,7 +301,8 @@ static lathe_error_code load_checked(lathe_model_t *model, int fd, const char *n
     return code;
   }
   count_output_dims(model);
-  if (!options->inspect_only && (code = lathe_model_load_services(model))) {
+  if (!options->inspect_only &&
+      ((code = lathe_model_load_services(model)) || (code = open_device(model, options)))) {
     return code;
   }
   log_text(model, LATHE_LOG_INFO, "opened \"%s\", variant %s", name,
@@ -390,23 +409,11 @@ static lathe_error_code open_weights(lathe_model_t *model, const char *path) {
   return code;
 }
 
-static lathe_error_code attach_table(lathe_model_t *model, const void *weights, uint64_t weight_bytes,
-                                     const lathe_open_options *options) {
+/* Finds the weights of a linked table, where they are given. */
+static lathe_error_code attach_weights(lathe_model_t *model, const void *weights, uint64_t weight_bytes,
+                                       const lathe_open_options *options) {
   const struct lathe_table *table = model->table;
   const char *name = lathe_table_at(table, table->name);
-  lathe_error_code code;
-  uint32_t variant = UINT32_MAX;
-  if ((code = choose_variant(model, table, options, name, &variant)) && !options->inspect_only) {
-    return code;
-  }
-  if (variant != UINT32_MAX) {
-    model->variant = (const struct lathe_variant_info *)lathe_model_at(model, table->variants) + variant;
-  }
-  atomic_store(&model->weights_state, LATHE_WEIGHTS_GOOD);
-  count_output_dims(model);
-  if (!options->inspect_only && (code = lathe_model_load_services(model))) {
-    return code;
-  }
   if (!weights && table->weight_bytes && options->weights_path) {
     return open_weights(model, options->weights_path);
   }
@@ -420,6 +427,27 @@ static lathe_error_code attach_table(lathe_model_t *model, const void *weights, 
   }
   model->weights = weights;
   return LATHE_OK;
+}
+
+static lathe_error_code attach_table(lathe_model_t *model, const void *weights, uint64_t weight_bytes,
+                                     const lathe_open_options *options) {
+  const struct lathe_table *table = model->table;
+  lathe_error_code code;
+  uint32_t variant = UINT32_MAX;
+  if ((code = choose_variant(model, table, options, lathe_table_at(table, table->name), &variant)) &&
+      !options->inspect_only) {
+    return code;
+  }
+  if (variant != UINT32_MAX) {
+    model->variant = (const struct lathe_variant_info *)lathe_model_at(model, table->variants) + variant;
+  }
+  atomic_store(&model->weights_state, LATHE_WEIGHTS_GOOD);
+  count_output_dims(model);
+  if ((!options->inspect_only && (code = lathe_model_load_services(model))) ||
+      (code = attach_weights(model, weights, weight_bytes, options))) {
+    return code;
+  }
+  return options->inspect_only ? LATHE_OK : open_device(model, options);
 }
 
 lathe_error_code lathe_open_table(const struct lathe_table *table, const void *weights, uint64_t weight_bytes,
@@ -468,6 +496,7 @@ void lathe_close(lathe_model_t *model) {
   if (model->weights_map.data) {
     munmap(model->weights_map.data, model->weights_map.bytes);
   }
+  lathe_cuda_close(model);
   lathe_model_unload_services(model);
   lathe_unload(model->library);
   lathe_allocator allocator = model->allocator;

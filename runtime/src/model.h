@@ -9,6 +9,7 @@
 #include "lathe.h"
 #include "lathe/component.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -22,6 +23,8 @@ struct lathe_weights_map {
   void *data; /* null: nothing */
   uint64_t bytes;
 };
+
+struct lathe_cuda_model;
 
 struct lathe_model {
   atomic_uint references; /* the opener's and one for each session */
@@ -43,6 +46,7 @@ struct lathe_model {
   lathe_component_fn *services;        /* [service_count], or null */
   void *component_libraries[LATHE_COMPONENTS];
   const struct lathe_component *components[LATHE_COMPONENTS]; /* in them; null: not loaded */
+  struct lathe_cuda_model *cuda;                              /* of a variant "cuda", or null */
 };
 
 /* The default allocator, for null. */

@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* From bound tensors to what a run works on: symbols, layout, memory, pointers. */
-#include "session.h"
+#include "cuda.h"
 
 #include <string.h>
 
@@ -203,8 +203,8 @@ lathe_error_code lathe_session_place(lathe_session_t *session) {
     }
   }
   /* At least a byte each, so that no pointer is null. */
-  if ((code = lathe_session_grow(session, &session->arena, (uint64_t)session->arena_bytes + 64, /*keep=*/0,
-                                 "the arena")) ||
+  uint64_t arena = session->cuda ? 0 : (uint64_t)session->arena_bytes + 64;
+  if ((code = lathe_session_grow(session, &session->arena, arena, /*keep=*/0, "the arena")) ||
       (code = lathe_session_grow(session, &session->results, results + 64, /*keep=*/0, "the outputs")) ||
       (code =
            lathe_session_grow(session, &session->copies, copies, /*keep=*/0, "copies of strided inputs"))) {
@@ -224,6 +224,9 @@ lathe_error_code lathe_session_place(lathe_session_t *session) {
   for (uint32_t i = 0; i < table->input_count; ++i) {
     const struct lathe_bound_input *input = &session->inputs[i];
     session->input_pointers[i] = input->copied ? session->copies.data + input->copy_offset : input->data;
+  }
+  if (session->cuda && (code = lathe_cuda_place(session))) {
+    return code;
   }
   session->places_dirty = false;
   return LATHE_OK;

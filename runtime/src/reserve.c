@@ -11,7 +11,7 @@ lathe_error_code lathe_session_grow(lathe_session_t *session, struct lathe_buffe
   if (bytes <= buffer->bytes) {
     return LATHE_OK;
   }
-  uint64_t others = lathe_session_memory(session) - buffer->bytes;
+  uint64_t others = lathe_session_host_memory(session) - buffer->bytes;
   if (others > session->memory_limit || bytes > session->memory_limit - others) {
     return lathe_fail(LATHE_ERROR_MEMORY,
                       "no memory for %s (%llu bytes): the session would exceed its limit, %llu", what,

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* Running: parallel_for, deadlines, the profile, and what faults mean. */
+#include "cuda.h"
 #include "floatstate.h"
-#include "session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,10 +22,6 @@ struct job {
   _Alignas(64) atomic_int_least64_t next;
 };
 
-static int32_t fault_in(int32_t kernel, enum lathe_fault fault) {
-  return (int32_t)fault | (int32_t)((uint32_t)kernel << 8);
-}
-
 /* The first iteration of a part. The parts' ends depend on nothing but the loop and the number of workers. */
 static int64_t part_begin(const struct job *job, int64_t part) {
   return job->count / job->parts * part + (part < job->count % job->parts ? part : job->count % job->parts);
@@ -40,7 +36,7 @@ static void work(void *argument, int32_t worker) {
       return;
     }
     int32_t fault = job->deadline_ns && lathe_now_ns() > job->deadline_ns
-                        ? fault_in(job->kernel, LATHE_FAULT_DEADLINE)
+                        ? lathe_fault_in(job->kernel, LATHE_FAULT_DEADLINE)
                         : job->task(job->args, part_begin(job, part), part_begin(job, part + 1), worker);
     if (fault) {
       int32_t none = 0;
@@ -70,22 +66,23 @@ static int64_t count_parts(const lathe_session_t *session, int64_t count, int64_
   return most > 1 ? most : 1;
 }
 
-static void record(lathe_session_t *session, const struct job *job, int64_t begin) {
+void lathe_session_record(lathe_session_t *session, int32_t kernel, const void *args, uint32_t parts,
+                          int64_t begin_ns, int64_t end_ns) {
   lathe_profile_record *entry = &session->records[session->record_count++ % session->record_room];
-  *entry = (lathe_profile_record){.kernel = job->kernel,
-                                  .parts = (uint32_t)job->parts,
+  *entry = (lathe_profile_record){.kernel = kernel,
+                                  .parts = parts,
                                   .run = session->run,
-                                  .begin_ns = begin,
-                                  .end_ns = lathe_now_ns(),
+                                  .begin_ns = begin_ns,
+                                  .end_ns = end_ns,
                                   .flops = -1,
                                   .bytes = -1,
                                   .weight_bytes = -1};
   const lathe_model_t *model = session->model;
-  bool known = (uint32_t)job->kernel < model->table->kernel_count;
-  int32_t count = known ? lathe_model_kernels(model)[job->kernel].cost : 0;
+  bool known = (uint32_t)kernel < model->table->kernel_count;
+  int32_t count = known ? lathe_model_kernels(model)[kernel].cost : 0;
   if (count) {
     struct lathe_cost cost;
-    ((lathe_cost_fn)(uintptr_t)lathe_model_at(model, count))(job->args, &cost);
+    ((lathe_cost_fn)(uintptr_t)lathe_model_at(model, count))(args, &cost);
     entry->flops = cost.flops;
     entry->bytes = cost.bytes;
     entry->weight_bytes = cost.weight_bytes;
@@ -114,11 +111,11 @@ int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn 
   } else {
     int64_t tasks = job.parts < session->workers ? job.parts : session->workers;
     if (session->host(session->host_context, work_in_host, &job, (int32_t)tasks) != 0) {
-      return fault_in(kernel, LATHE_FAULT_HOST);
+      return lathe_fault_in(kernel, LATHE_FAULT_HOST);
     }
   }
   if (session->record_room) {
-    record(session, &job, begin);
+    lathe_session_record(session, kernel, args, (uint32_t)job.parts, begin, lathe_now_ns());
   }
   return atomic_load_explicit(&job.fault, memory_order_relaxed);
 }
@@ -126,8 +123,7 @@ int32_t lathe_session_parallel_for(void *context, int32_t kernel, lathe_task_fn 
 /* -- Faults
  * -------------------------------------------------------------------------------------------------- */
 
-/* Writes `in node "a"` or `in nodes "a", "b", ...`. */
-static const char *format_nodes(char *text, size_t size, const char *nodes) {
+const char *lathe_format_nodes(char *text, size_t size, const char *nodes) {
   size_t at = (size_t)snprintf(text, size, strchr(nodes, '\n') ? "in nodes " : "in node ");
   for (const char *from = nodes; *from && at < size;) {
     size_t length = strcspn(from, "\n");
@@ -146,11 +142,11 @@ lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t num
   uint32_t kernels = model->table->kernel_count;
   if (session->laid_out && kernel < kernels) {
     nodes = lathe_model_at(model, lathe_model_kernels(model)[kernel].nodes);
-    format_nodes(place, sizeof place, nodes);
+    lathe_format_nodes(place, sizeof place, nodes);
   } else if (session->laid_out && kernel - kernels < lathe_table_place_count(model->table)) {
     const struct lathe_place_info *places = lathe_model_at(model, model->table->places);
     nodes = lathe_model_at(model, places[kernel - kernels].nodes);
-    format_nodes(place, sizeof place, nodes);
+    lathe_format_nodes(place, sizeof place, nodes);
   }
   switch (fault) {
   case LATHE_FAULT_INDEX:
@@ -195,6 +191,15 @@ lathe_error_code lathe_session_prepare(lathe_session_t *session) {
   return code;
 }
 
+int32_t lathe_session_call(const lathe_session_t *session, const struct lathe_call *call) {
+  const lathe_model_t *model = session->model;
+  lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
+  uint32_t before = lathe_enter_float_state();
+  int32_t fault = run(call);
+  lathe_leave_float_state(before);
+  return fault;
+}
+
 lathe_error_code lathe_session_run(lathe_session_t *session) {
   lathe_error_code code = lathe_session_prepare(session);
   if (code) {
@@ -228,10 +233,10 @@ lathe_error_code lathe_session_run(lathe_session_t *session) {
                             .reserve = lathe_session_reserve,
                             .loop_limit = session->loop_limit,
                             .service = lathe_session_serve};
-  lathe_run_fn run = (lathe_run_fn)(uintptr_t)lathe_model_at(model, model->variant->run);
-  uint32_t before = lathe_enter_float_state();
-  int32_t fault = run(&call);
-  lathe_leave_float_state(before);
+  if (session->cuda) {
+    return lathe_cuda_run(session, &call);
+  }
+  int32_t fault = lathe_session_call(session, &call);
   if (fault) {
     code = lathe_session_fault(session, fault);
     if (code == LATHE_ERROR_MEMORY) {

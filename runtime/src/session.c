@@ -2,9 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* Making and closing sessions, and what they tell. */
-#include "session.h"
-
 #include "cpu.h"
+#include "cuda.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +106,10 @@ lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_
                       "model \"%s\" was opened for inspection, it has no variant for this processor",
                       (const char *)lathe_model_at(model, model->table->name));
   }
+  if (lathe_variant_is_cuda(model->variant) && !model->cuda) {
+    return lathe_fail(LATHE_ERROR_DEVICE, "model \"%s\" was opened for inspection, it is not on its device",
+                      (const char *)lathe_model_at(model, model->table->name));
+  }
   lathe_allocator allocator =
       options.allocator ? lathe_allocator_or_default(options.allocator) : model->allocator;
   lathe_session_t measure;
@@ -129,6 +132,13 @@ lathe_error_code lathe_session_create(lathe_model_t *model, const lathe_session_
   session->loop_limit = options.loop_limit;
   session->inputs_dirty = session->places_dirty = true;
   lathe_model_retain(model);
+  if (model->cuda) {
+    session->workers = 1; /* the device's own do the work */
+    if ((code = lathe_cuda_session_create(session, options.device_flags))) {
+      lathe_session_close(session);
+      return code;
+    }
+  }
   if (!session->host && session->workers > 1 &&
       (code = lathe_pool_create(session->workers - 1, options.spin_ns, &allocator, &session->pool))) {
     lathe_session_close(session);
@@ -146,6 +156,7 @@ void lathe_session_close(lathe_session_t *session) {
   for (uint32_t i = 0; i < session->model->table->input_count; ++i) {
     lathe_session_release_owner(&session->inputs[i]);
   }
+  lathe_cuda_session_close(session);
   lathe_allocator allocator = session->allocator;
   lathe_release(&allocator, session->arena.data, session->arena.bytes);
   lathe_release(&allocator, session->results.data, session->results.bytes);
@@ -191,10 +202,7 @@ const int64_t *lathe_session_symbols(const lathe_session_t *session) {
   return session && session->laid_out ? session->symbols : NULL;
 }
 
-uint64_t lathe_session_memory(const lathe_session_t *session) {
-  if (!session) {
-    return 0;
-  }
+uint64_t lathe_session_host_memory(const lathe_session_t *session) {
   const struct lathe_texts *texts = &session->texts;
   uint64_t bytes = session->arena.bytes + session->results.bytes + session->copies.bytes +
                    texts->entries.bytes + texts->index.bytes + texts->chunk_bytes;
@@ -205,6 +213,10 @@ uint64_t lathe_session_memory(const lathe_session_t *session) {
     bytes += session->outputs[i].own.bytes;
   }
   return bytes;
+}
+
+uint64_t lathe_session_memory(const lathe_session_t *session) {
+  return session ? lathe_session_host_memory(session) + lathe_cuda_session_memory(session) : 0;
 }
 
 /* -- Profile

@@ -16,6 +16,7 @@ struct lathe_bound_input {
   uint64_t bytes;
   uint64_t copy_offset; /* into lathe_session.copies */
   bool bound, copied;
+  bool on_device; /* `data` is an address there */
 };
 
 enum lathe_output_place { LATHE_OUTPUT_OWN = 0, LATHE_OUTPUT_TENSOR, LATHE_OUTPUT_MEMORY };
@@ -28,8 +29,11 @@ struct lathe_bound_output {
   uint64_t bytes;          /* of the last layout; of what a run asked for, where its shape depends on data */
   enum lathe_output_place place;
   bool from_run;           /* the shape depends on data */
+  bool on_device;          /* `data` is an address there */
   struct lathe_buffer own; /* what the session holds for it then */
 };
+
+struct lathe_cuda_session;
 
 struct lathe_session {
   lathe_model_t *model;
@@ -62,6 +66,7 @@ struct lathe_session {
   lathe_error_code reserve_error; /* why the last lathe_session_reserve gave nothing */
   bool dims_from_run;             /* of any output */
   struct lathe_texts texts;
+  struct lathe_cuda_session *cuda; /* of a variant "cuda", or null */
 
   uint64_t run;
   lathe_profile_record *records;
@@ -75,6 +80,10 @@ const char *lathe_format_dims(char *text, size_t size, const int64_t *dims, uint
 lathe_error_code lathe_session_resolve(lathe_session_t *session);
 /* Sets the pointers that a run works on and takes memory for them. */
 lathe_error_code lathe_session_place(lathe_session_t *session);
+/* Writes `in node "a"` or `in nodes "a", "b", ...`. */
+const char *lathe_format_nodes(char *text, size_t size, const char *nodes);
+/* Bytes of the host's memory that the session holds. */
+uint64_t lathe_session_host_memory(const lathe_session_t *session);
 /* Makes a buffer hold `bytes`, the first `keep` as before. `what` is for messages. */
 lathe_error_code lathe_session_grow(lathe_session_t *session, struct lathe_buffer *buffer, uint64_t bytes,
                                     uint64_t keep, const char *what);
@@ -100,6 +109,15 @@ void lathe_session_begin_texts(lathe_session_t *session);
 int64_t lathe_session_add_run_text(void *context, const char *text, size_t count);
 const char *lathe_session_run_text(void *context, int64_t number, size_t *count);
 void lathe_session_release_texts(lathe_session_t *session);
+/* The number of a fault in a kernel. */
+static inline int32_t lathe_fault_in(int32_t kernel, int32_t fault) {
+  return fault | (int32_t)((uint32_t)kernel << 8);
+}
+/* Runs the host program; 0, or a fault and its place. */
+int32_t lathe_session_call(const lathe_session_t *session, const struct lathe_call *call);
+/* Adds an execution of a kernel to the profile. */
+void lathe_session_record(lathe_session_t *session, int32_t kernel, const void *args, uint32_t parts,
+                          int64_t begin_ns, int64_t end_ns);
 /* Turns the number that compiled code returned into an error. */
 lathe_error_code lathe_session_fault(const lathe_session_t *session, int32_t number);
 

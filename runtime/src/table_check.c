@@ -141,6 +141,76 @@ static bool check_kernels(struct walk *walk) {
   return true;
 }
 
+/* What the driver follows without knowing where the image ends. */
+static bool check_image(struct walk *walk, const struct lathe_image_info *info) {
+  uint64_t room;
+  if (!memchr(info->target, 0, sizeof info->target)) {
+    return fail(walk, "the name of a device image has no end");
+  }
+  const unsigned char *image = reach(walk, info->image, LATHE_SECTION_CONSTANTS, 8, &room);
+  if (!image || info->bytes == 0 || info->bytes > room) {
+    return fail(walk, "a device image lies outside its constants");
+  }
+  if (lathe_image_is_ptx(info)) {
+    return image[info->bytes - 1] == 0 || fail(walk, "the text of a device image has no end");
+  }
+  Elf64_Ehdr ehdr;
+  if (info->bytes < sizeof ehdr || memcmp(image, ELFMAG, SELFMAG) != 0) {
+    return fail(walk, "a device image is no ELF file");
+  }
+  memcpy(&ehdr, image, sizeof ehdr);
+  uint64_t segments = ehdr.e_phnum * (uint64_t)ehdr.e_phentsize;
+  uint64_t sections = ehdr.e_shnum * (uint64_t)ehdr.e_shentsize;
+  return (lathe_elf_inside(ehdr.e_phoff, segments, info->bytes) &&
+          lathe_elf_inside(ehdr.e_shoff, sections, info->bytes)) ||
+         fail(walk, "the headers of a device image end outside of it");
+}
+
+static bool check_images(struct walk *walk) {
+  enum { MAX_IMAGES = 64 };
+  const struct lathe_table *table = walk->table;
+  uint32_t count = lathe_table_image_count(table);
+  const struct lathe_image_info *images =
+      count && count <= MAX_IMAGES ? array(walk, table->images, count, sizeof *images, 4) : NULL;
+  if (count && !images) {
+    return fail(walk, "its list of device images lies outside its constants");
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!check_image(walk, &images[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Bounds that hold on every device. */
+static bool check_device_kernels(struct walk *walk) {
+  enum { MAX_THREADS = 1024, MAX_SHARED_BYTES = 227 << 10, MAX_REGISTERS = 255, MAX_PARAMETERS = 500 };
+  const struct lathe_table *table = walk->table;
+  if (!lathe_table_has_device_kernels(table)) {
+    return true;
+  }
+  const struct lathe_device_kernel_info *kernels =
+      array(walk, table->device_kernels, table->kernel_count, sizeof *kernels, 4);
+  if (!kernels) {
+    return fail(walk, "its list of device kernels lies outside its constants");
+  }
+  for (uint32_t i = 0; i < table->kernel_count; ++i) {
+    if (kernels[i].entry == 0) {
+      continue;
+    }
+    if (!check_string(walk, kernels[i].entry)) {
+      return false;
+    }
+    if (kernels[i].threads == 0 || kernels[i].threads > MAX_THREADS ||
+        kernels[i].shared_bytes > MAX_SHARED_BYTES || kernels[i].registers > MAX_REGISTERS ||
+        kernels[i].parameters > MAX_PARAMETERS) {
+      return fail(walk, "a device kernel wants what no device has");
+    }
+  }
+  return true;
+}
+
 static bool check_variants(struct walk *walk) {
   const struct lathe_table *table = walk->table;
   const struct lathe_variant_info *variants =
@@ -154,6 +224,10 @@ static bool check_variants(struct walk *walk) {
   for (uint32_t i = 0; i < table->variant_count; ++i) {
     if (!memchr(variants[i].isa, 0, sizeof variants[i].isa)) {
       return fail(walk, "the name of a variant has no end");
+    }
+    if (lathe_variant_is_cuda(&variants[i]) &&
+        (lathe_table_image_count(table) == 0 || !lathe_table_has_device_kernels(table))) {
+      return fail(walk, "a variant for a device has no device images or kernels");
     }
     const struct lathe_artifact_target *target = walk->bounds ? &walk->bounds->header->targets[i] : NULL;
     if (target &&
@@ -254,7 +328,8 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
     return "its table has another magic number";
   }
   if (table->abi_major != LATHE_ABI_MAJOR || table->abi_minor > LATHE_ABI_MINOR ||
-      table->bytes < (table->abi_minor >= 3   ? sizeof *table
+      table->bytes < (table->abi_minor >= 4   ? sizeof *table
+                      : table->abi_minor == 3 ? LATHE_TABLE_BYTES_1_3
                       : table->abi_minor == 2 ? LATHE_TABLE_BYTES_1_2
                                               : LATHE_TABLE_MIN_BYTES)) {
     return "its table is of another runtime ABI";
@@ -270,7 +345,8 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
       check_values(&walk, table->inputs, table->input_count, /*input=*/true, seen) &&
       check_values(&walk, table->outputs, table->output_count, /*input=*/false, seen) &&
       check_symbols(&walk, seen) && check_kernels(&walk) && check_places(&walk) && check_variants(&walk) &&
-      check_texts(&walk) && check_services(&walk) && check_metadata(&walk)) {
+      check_texts(&walk) && check_services(&walk) && check_metadata(&walk) && check_images(&walk) &&
+      check_device_kernels(&walk)) {
     return NULL;
   }
   return walk.why;

@@ -10,7 +10,7 @@ namespace lathe::test {
 
 namespace {
 /// Tables lie near the functions: their distance must fit 32 bits.
-alignas(64) char storage[1 << 20];
+alignas(64) char storage[8 << 20];
 size_t used = 0;
 
 char *take(size_t bytes) {
@@ -23,6 +23,8 @@ char *take(size_t bytes) {
   return result;
 }
 
+} // namespace
+
 struct Writer {
   char *base;
   int32_t offset(const void *at) const { return int32_t(static_cast<const char *>(at) - base); }
@@ -34,7 +36,6 @@ struct Writer {
     return offset(reinterpret_cast<const void *>(f));
   }
 };
-} // namespace
 
 TestModel &TestModel::symbol(const char *name, int64_t min, int64_t max) {
   symbols.push_back({name, min, max});
@@ -49,7 +50,24 @@ TestModel &TestModel::output(const char *name, uint32_t dtype, std::vector<int64
   return *this;
 }
 TestModel &TestModel::kernel(const char *name, const char *nodes) {
-  kernels.emplace_back(name, nodes);
+  kernels.push_back({name, nodes, "", 0, 0, 0});
+  return *this;
+}
+TestModel &TestModel::onDevice(const char *entry, uint32_t threads, uint32_t sharedBytes,
+                               uint32_t parameters) {
+  Kernel &kernel = kernels.back();
+  kernel.entry = entry;
+  kernel.threads = threads;
+  kernel.sharedBytes = sharedBytes;
+  kernel.parameters = parameters;
+  return *this;
+}
+TestModel &TestModel::image(const char *target, std::string bytes) {
+  images.emplace_back(target, std::move(bytes));
+  return *this;
+}
+TestModel &TestModel::variants(std::vector<std::string> names) {
+  isas = std::move(names);
   return *this;
 }
 TestModel &TestModel::slots(uint32_t count) {
@@ -111,7 +129,10 @@ lathe_table *TestModel::build() {
   table->kernel_count = uint32_t(kernels.size());
   table->kernels = writer.offset(kernelInfos);
   for (size_t i = 0; i < kernels.size(); ++i) {
-    kernelInfos[i] = {writer.string(kernels[i].first), writer.string(kernels[i].second), 0, 0};
+    kernelInfos[i] = {writer.string(kernels[i].name), writer.string(kernels[i].nodes), 0, 0};
+  }
+  if (!images.empty()) {
+    writeDevice(*table, writer);
   }
   auto *placeInfos = reinterpret_cast<lathe_place_info *>(take(places.size() * sizeof(lathe_place_info)));
   table->place_count = uint32_t(places.size());
@@ -134,11 +155,34 @@ lathe_table *TestModel::build() {
                        uint32_t(services[i].argument.size()), services[i].operands};
   }
   table->buffer_count = bufferCount;
-  auto *variant = reinterpret_cast<lathe_variant_info *>(take(sizeof(lathe_variant_info)));
-  table->variant_count = 1;
-  table->variants = writer.offset(variant);
-  *variant = {"any", 0, writer.function(layout), writer.function(run)};
+  auto *variants = reinterpret_cast<lathe_variant_info *>(take(isas.size() * sizeof(lathe_variant_info)));
+  table->variant_count = uint32_t(isas.size());
+  table->variants = writer.offset(variants);
+  for (size_t i = 0; i < isas.size(); ++i) {
+    variants[i] = {"", 0, writer.function(layout), writer.function(run)};
+    isas[i].copy(variants[i].isa, sizeof variants[i].isa - 1);
+  }
   return table;
+}
+
+void TestModel::writeDevice(lathe_table &table, const Writer &writer) const {
+  auto *imageInfos = reinterpret_cast<lathe_image_info *>(take(images.size() * sizeof(lathe_image_info)));
+  table.image_count = uint32_t(images.size());
+  table.images = writer.offset(imageInfos);
+  for (size_t i = 0; i < images.size(); ++i) {
+    const auto &[target, bytes] = images[i];
+    imageInfos[i] = {"", writer.offset(memcpy(take(bytes.size()), bytes.data(), bytes.size())),
+                     uint32_t(bytes.size())};
+    target.copy(imageInfos[i].target, sizeof imageInfos[i].target - 1);
+  }
+  auto *infos =
+      reinterpret_cast<lathe_device_kernel_info *>(take(kernels.size() * sizeof(lathe_device_kernel_info)));
+  table.device_kernels = writer.offset(infos);
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    const Kernel &kernel = kernels[i];
+    infos[i] = {kernel.entry.empty() ? 0 : writer.string(kernel.entry), kernel.threads, kernel.sharedBytes, 0,
+                kernel.parameters};
+  }
 }
 
 lathe_model_t *TestModel::open() {

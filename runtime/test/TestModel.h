@@ -12,6 +12,8 @@
 
 namespace lathe::test {
 
+struct Writer;
+
 /// A table written by hand around functions of the test, as the compiler would emit it. Symbols are numbered
 /// from 0; in dims they stand as ~number.
 class TestModel {
@@ -27,6 +29,11 @@ public:
   TestModel &place(const char *nodes);
   TestModel &text(std::string bytes);
   TestModel &service(const char *name, const char *argument, uint32_t operands);
+  /// How the last kernel is launched on a device.
+  TestModel &onDevice(const char *entry, uint32_t threads, uint32_t sharedBytes, uint32_t parameters);
+  TestModel &image(const char *target, std::string bytes);
+  /// The names of the variants, which all do the same; "any" if nothing is said.
+  TestModel &variants(std::vector<std::string> names);
 
   /// The table; it stays valid to the end of the process.
   lathe_table *build();
@@ -34,6 +41,8 @@ public:
   lathe_model_t *open();
 
 private:
+  void writeDevice(lathe_table &table, const Writer &writer) const;
+
   struct Value {
     std::string name;
     uint32_t dtype;
@@ -47,7 +56,13 @@ private:
   lathe_run_fn run;
   std::vector<Symbol> symbols;
   std::vector<Value> inputs, outputs;
-  std::vector<std::pair<std::string, std::string>> kernels;
+  struct Kernel {
+    std::string name, nodes, entry;
+    uint32_t threads, sharedBytes, parameters;
+  };
+  std::vector<Kernel> kernels;
+  std::vector<std::pair<std::string, std::string>> images;
+  std::vector<std::string> isas = {"any"};
   std::vector<std::string> places, texts;
   struct Service {
     std::string name, argument;

@@ -20,7 +20,7 @@ using namespace lathe::test;
 static const Bytes &seed(size_t index) {
   static const std::vector<Bytes> seeds = [] {
     std::vector<Bytes> seeds;
-    for (const char *name : {"tiny", "import", "ifunc", "tls", "text_relocation", "run_path"}) {
+    for (const char *name : {"tiny", "device", "import", "ifunc", "tls", "text_relocation", "run_path"}) {
       seeds.push_back(sealTiny(name));
     }
     return seeds;

@@ -42,6 +42,14 @@ void lathe::addSessionOptions(Arguments &arguments, SessionOptions &options) {
                     return Error::success();
                   });
   arguments.number("--threads", "N", "0: one per core (default)", options.threads, 0, 4096);
+  arguments.value("--device", "N",
+                  "run on this device of the CUDA driver (default 0 where kernels run on one)",
+                  [&](StringRef text) -> Error {
+                    int64_t number = 0;
+                    Error error = Arguments::parseNumber("--device", text, 0, 1023, number);
+                    options.device = unsigned(number);
+                    return error;
+                  });
   arguments.value("--check", "full|lazy|off", "when the weights' checksums are compared (default full)",
                   [&](StringRef text) -> Error {
                     if (text != "full" && text != "lazy" && text != "off") {
@@ -84,6 +92,8 @@ static ErrorCode codeOf(lathe_error_code code) {
     return ErrorCode::E0704;
   case LATHE_ERROR_COMPONENT:
     return ErrorCode::E0005;
+  case LATHE_ERROR_DEVICE:
+    return ErrorCode::E0604;
   default:
     return ErrorCode::E0900;
   }
@@ -373,14 +383,22 @@ Expected<std::unique_ptr<Session>> Session::open(const SessionOptions &options) 
   result->path = options.model;
   lathe_open_options open = LATHE_OPEN_OPTIONS;
   open.check = options.check;
+  open.device = options.device.value_or(0);
   if (lathe_open(options.model.c_str(), &open, &result->modelHandle) != LATHE_OK) {
     return runtimeError(options.model);
   }
   lathe_session_options session = LATHE_SESSION_OPTIONS;
   session.threads = options.threads;
   session.profile_records = options.profileRecords;
-  if (lathe_model_get_info(result->modelHandle, &result->modelInfo) != LATHE_OK ||
-      lathe_session_create(result->modelHandle, &session, &result->session) != LATHE_OK) {
+  if (lathe_model_get_info(result->modelHandle, &result->modelInfo) != LATHE_OK) {
+    return runtimeError(options.model);
+  }
+  if (options.device && StringRef(result->modelInfo.variant) != "cuda") {
+    return modelError(ErrorCode::E0604, "--device=" + Twine(*options.device) + ": the variant " +
+                                            result->modelInfo.variant + " runs on the processor")
+        .file(options.model);
+  }
+  if (lathe_session_create(result->modelHandle, &session, &result->session) != LATHE_OK) {
     return runtimeError(options.model);
   }
   if (Error error = result->readInputs(options)) {

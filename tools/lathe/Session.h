@@ -27,6 +27,8 @@ struct SessionOptions {
   std::vector<ShapeOption> shapes;
   unsigned threads = 0;
   unsigned profileRecords = 0;
+  /// Which device to run on, if it has to be one.
+  std::optional<unsigned> device;
   /// Full, lazy or off.
   lathe_weight_check check = LATHE_CHECK_FULL;
 };

@@ -14,6 +14,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,31 @@ struct ValueDescription {
   std::vector<int64_t> dims;
 };
 
+/// How a kernel is launched on a device: lathe_device_kernel_info.
+struct DeviceKernel {
+  /// Of the function in every image.
+  std::string entry;
+  unsigned threads = 0, sharedBytes = 0, registers = 0;
+  /// Values of 8 bytes: an address for each input and result, then the sizes.
+  unsigned parameters = 0;
+};
+
+/// Kernels for a device, compiled: lathe_image_info.
+struct DeviceImage {
+  /// "sm_90a", "compute_80" or "emulator".
+  std::string target;
+  /// A cubin, PTX with its NUL, or a shared object.
+  std::string bytes;
+};
+
 struct KernelDescription {
   std::string name;
   /// The ONNX nodes it computes, one a line; of a layer's kernel those of its first instance.
   std::string nodes;
   /// In how many equal blocks of the model it stands.
   unsigned layers = 1;
+  /// Where it runs on a device.
+  std::optional<DeviceKernel> device = std::nullopt;
 };
 
 /// A function of a component of the runtime, and what the model says about a use of it.
@@ -57,6 +77,8 @@ struct ModelDescription {
   /// What elements of tensors of strings stand for.
   std::vector<std::string> texts;
   std::vector<ServiceDescription> services;
+  /// Best first.
+  std::vector<DeviceImage> images;
   std::vector<std::pair<std::string, std::string>> metadata;
 
   /// `lathe_model_<symbolId>`.

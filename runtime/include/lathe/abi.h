@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define LATHE_ABI_MAJOR 1
-#define LATHE_ABI_MINOR 3
+#define LATHE_ABI_MINOR 4
 #define LATHE_TABLE_MAGIC "LATHETBL"
 
 /* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
@@ -67,7 +67,8 @@ enum lathe_fault {
 };
 
 /* What one run works on. All tensors are dense, row-major and aligned to their element; arena and weights are
- * aligned to 64 bytes. */
+ * aligned to 64 bytes. In a variant "cuda", inputs, outputs, arena and weights are addresses on the device,
+ * which host code hands on and does not follow; see struct lathe_device_kernel_info for its parallel_for. */
 struct lathe_call {
   const int64_t *symbols;    /* [symbol_count] */
   const int64_t *slots;      /* [slot_count], as layout() wrote them */
@@ -158,7 +159,7 @@ struct lathe_kernel_info {
 
 /* One compiled form of the whole model, best first. */
 struct lathe_variant_info {
-  char isa[16];          /* "x86-64-v4", "x86-64-v3", "native" */
+  char isa[16];          /* "x86-64-v4", "x86-64-v3", "native"; "cuda": its kernels run on a device */
   uint64_t cpu_features; /* enum lathe_cpu_feature; all of them must be present */
   int32_t layout, run;   /* offsets of a lathe_layout_fn and a lathe_run_fn */
 };
@@ -214,6 +215,26 @@ struct lathe_service_info {
   uint32_t operand_count;
 };
 
+/* Kernels for a device, compiled. It lies in the constants. Since ABI 1.4. */
+struct lathe_image_info {
+  char target[16]; /* "sm_90a" and the like: a cubin. "compute_80": PTX, which ends with a NUL. "emulator": an
+                      x86-64 shared object for the tests' driver */
+  int32_t image;   /* aligned to 8 bytes */
+  uint32_t bytes;  /* of PTX with the NUL */
+};
+
+/* How a kernel is launched in a variant "cuda": parallel_for gets a null task, the number of blocks as
+ * `count` and a grain of 0; `args` holds `parameters` values of 8 bytes, addresses on the device and then
+ * sizes. The function has these parameters and one more, the address on the device of an int32_t that is 0
+ * before the run and in which it leaves a lathe_fault. Since ABI 1.4. */
+struct lathe_device_kernel_info {
+  int32_t entry;         /* the function's NUL-terminated name in every image; 0: it has none */
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* of a block, dynamic */
+  uint32_t registers;    /* of a thread; 0: not known */
+  uint32_t parameters;
+};
+
 /* Counts and offsets of the arrays described above; an offset of 0 is an empty array. */
 struct lathe_table {
   char magic[8];
@@ -232,7 +253,9 @@ struct lathe_table {
   int32_t texts;
   uint32_t service_count;
   int32_t services;
-  uint32_t reserved;
+  /* Since ABI 1.4: the same. */
+  uint32_t image_count;           /* 0 in tables of ABI 1.3 */
+  int32_t images, device_kernels; /* of the latter kernel_count, or an offset of 0 */
 };
 
 #endif

@@ -2,21 +2,22 @@
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
 /* The table of a model that adds its weights to its input: y[B, 4] = x[B, 4] + w[4]. WEIGHT_BYTES and MODEL_ID come
- * from the command line; with LINKED the weights are not a placeholder but bytes. */
+ * from the command line. With CUDA it runs on a device, and nowhere else. */
         .section .rodata.table, "a", @progbits
         .p2align 3
         .globl MODEL_NAME
 MODEL_NAME:
 table:
         .ascii "LATHETBL"
-        .short 1, 3
-        .long 120
+        .short 1, 4
+        .long 128
         .quad MODEL_ID
         .quad WEIGHT_BYTES
         .long graph - table
         .long 1, 1, 1, 1, 1, 2, 1
         .long inputs - table, outputs - table, symbols - table, kernels - table, variants - table, metadata - table
-        .long 0, 0, 0, 0, 0, 0, 0, 0
+        .long 0, 0, 0, 0, 0, 0, 0
+        .long 2, images - table, device_kernels - table
 symbols:
         .long symbol_b - table, 0
         .quad 0, 1000
@@ -26,7 +27,11 @@ variants:
         .ascii "x86-64-v9\0\0\0\0\0\0\0"
         .quad 1 << 62
         .long tiny_layout - table, tiny_run - table
+#if defined(CUDA)
+        .ascii "cuda\0\0\0\0\0\0\0\0\0\0\0\0"
+#else
         .ascii "any\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#endif
         .quad 0
         .long tiny_layout - table, tiny_run - table
 inputs:
@@ -37,6 +42,19 @@ kernels:
         .long kernel_add - table, node_add - table, tiny_cost - table, 0
 metadata:
         .long key - table, value - table
+images:
+        .ascii "compute_80\0\0\0\0\0\0"
+        .long ptx - table, ptx_end - ptx
+        .ascii "sm_90a\0\0\0\0\0\0\0\0\0\0"
+        .long cubin - table, 64
+device_kernels:
+        .long kernel_add - table, 128, 0, 16, 4
+        .p2align 3
+ptx:    .asciz ".version 8.0"
+ptx_end:
+        .p2align 3
+cubin:  .ascii "\177ELF\2\1\1"
+        .zero 57
 graph:  .asciz "tiny"
 symbol_b: .asciz "B"
 name_x: .asciz "x"

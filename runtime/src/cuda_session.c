@@ -1,0 +1,385 @@
+/* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
+
+/* Runs on a device: where everything lies there, copies, launches. */
+#include "cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* -- Create and close
+ * ---------------------------------------------------------------------------------------- */
+
+static size_t block_bytes(const struct lathe_table *table) {
+  return sizeof(struct lathe_cuda_session) +
+         (table->input_count + table->output_count) * sizeof(lathe_cu_address) +
+         table->kernel_count * sizeof(int32_t);
+}
+
+static lathe_error_code make_stream(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_model *model = session->model->cuda;
+  int result = model->driver->stream_create(&cuda->stream, 0);
+  if (!result && session->record_room) {
+    (void)((result = model->driver->event_create(&cuda->begin, 0)) ||
+           (result = model->driver->event_create(&cuda->end, 0)));
+  }
+  if (result) {
+    return lathe_cuda_fail(model->driver, result, "", "no stream on device %u, %s", model->ordinal,
+                           model->device_name);
+  }
+  return lathe_cuda_grow(session->model, &cuda->faults,
+                         session->model->table->kernel_count * sizeof(int32_t) + 4, "a session");
+}
+
+lathe_error_code lathe_cuda_session_create(lathe_session_t *session, uint64_t flags) {
+  const struct lathe_table *table = session->model->table;
+  size_t bytes = block_bytes(table);
+  struct lathe_cuda_session *cuda =
+      lathe_allocate(&session->allocator, bytes, _Alignof(struct lathe_cuda_session));
+  if (!cuda) {
+    return lathe_fail(LATHE_ERROR_MEMORY, "no memory for a session (%zu bytes)", bytes);
+  }
+  memset(cuda, 0, bytes);
+  cuda->bytes = bytes;
+  cuda->flags = flags;
+  cuda->input_addresses = (lathe_cu_address *)(cuda + 1);
+  cuda->output_addresses = cuda->input_addresses + table->input_count;
+  cuda->fault_words = (int32_t *)(cuda->output_addresses + table->output_count);
+  session->cuda = cuda;
+  lathe_error_code code = lathe_cuda_enter(session->model);
+  if (!code) {
+    code = make_stream(session);
+    lathe_cuda_leave(session->model);
+  }
+  return code;
+}
+
+void lathe_cuda_session_close(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  if (!cuda) {
+    return;
+  }
+  const struct lathe_cuda_model *model = session->model->cuda;
+  const struct lathe_cuda_buffer *buffers[] = {&cuda->arena, &cuda->values, &cuda->faults};
+  /* A device that failed gives errors here; there is nothing left to do about them. */
+  if (model->driver->context_push(model->context) == LATHE_CU_SUCCESS) {
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i) {
+      if (buffers[i]->address) {
+        model->driver->release(buffers[i]->address);
+      }
+    }
+    if (cuda->begin) {
+      model->driver->event_destroy(cuda->begin);
+    }
+    if (cuda->end) {
+      model->driver->event_destroy(cuda->end);
+    }
+    if (cuda->stream) {
+      model->driver->stream_destroy(cuda->stream);
+    }
+    lathe_cuda_leave(session->model);
+  }
+  session->cuda = NULL;
+  lathe_release(&session->allocator, cuda, cuda->bytes);
+}
+
+uint64_t lathe_cuda_session_memory(const lathe_session_t *session) {
+  const struct lathe_cuda_session *cuda = session->cuda;
+  return cuda ? cuda->arena.bytes + cuda->values.bytes + cuda->faults.bytes : 0;
+}
+
+/* -- Places
+ * -------------------------------------------------------------------------------------------------- */
+
+lathe_error_code lathe_cuda_locate(const lathe_session_t *session, const char *what, const char *name,
+                                   const void *data, bool *on_device) {
+  *on_device = false;
+  if (!session->cuda || !data) {
+    return LATHE_OK;
+  }
+  const struct lathe_cuda_model *cuda = session->model->cuda;
+  lathe_error_code code = lathe_cuda_enter(session->model);
+  if (code) {
+    return code;
+  }
+  unsigned type = 0, device = 0;
+  int attributes[] = {LATHE_CU_POINTER_MEMORY_TYPE, LATHE_CU_POINTER_DEVICE};
+  void *values[] = {&type, &device};
+  int result = cuda->driver->pointer_attributes(2, attributes, values, (uintptr_t)data);
+  if (result) {
+    code = lathe_cuda_fail(cuda->driver, result, "", "%s \"%s\": the CUDA driver does not tell where it lies",
+                           what, name);
+  } else if (type == LATHE_CU_MEMORY_DEVICE) {
+    *on_device = true;
+    code = device == cuda->ordinal
+               ? LATHE_OK
+               : lathe_fail(LATHE_ERROR_ARGUMENT, "%s \"%s\" lies on device %u, but the model on device %u",
+                            what, name, device, cuda->ordinal);
+  }
+  lathe_cuda_leave(session->model);
+  return code;
+}
+
+/* The next piece of a buffer that begins at `base`. */
+static lathe_cu_address take(lathe_cu_address base, uint64_t *at, uint64_t bytes) {
+  const uint64_t alignment = 256; /* of the driver's own allocations */
+  lathe_cu_address piece = base + *at;
+  *at += (bytes + alignment - 1) / alignment * alignment;
+  return piece;
+}
+
+/* Gives every input and output its address, with pieces from `base` on, and returns the bytes of all. */
+static uint64_t place_values(lathe_session_t *session, lathe_cu_address base) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_table *table = session->model->table;
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < table->input_count; ++i) {
+    const struct lathe_bound_input *input = &session->inputs[i];
+    cuda->input_addresses[i] = input->on_device ? (uintptr_t)input->data : take(base, &at, input->bytes);
+  }
+  for (uint32_t i = 0; i < table->output_count; ++i) {
+    const struct lathe_bound_output *output = &session->outputs[i];
+    cuda->output_addresses[i] = output->on_device ? (uintptr_t)output->data : take(base, &at, output->bytes);
+  }
+  return at;
+}
+
+lathe_error_code lathe_cuda_place(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  for (uint32_t i = 0; i < session->model->table->output_count; ++i) {
+    if (session->outputs[i].from_run) {
+      return lathe_fail(LATHE_ERROR_INTERNAL, "the shape of an output depends on data, which no code for a "
+                                              "device gives");
+    }
+  }
+  lathe_error_code code = lathe_cuda_enter(session->model);
+  if (code) {
+    return code;
+  }
+  /* A byte at least, so that no address is null. */
+  uint64_t values = place_values(session, 0);
+  if (!(code =
+            lathe_cuda_grow(session->model, &cuda->arena, (uint64_t)session->arena_bytes + 1, "the arena"))) {
+    code = lathe_cuda_grow(session->model, &cuda->values, values + 1, "inputs and outputs");
+  }
+  lathe_cuda_leave(session->model);
+  if (!code) {
+    place_values(session, cuda->values.address);
+  }
+  return code;
+}
+
+/* -- Launches
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Waits for a launch, and keeps how long it took if a profile is taken. */
+static int wait_for_launch(lathe_session_t *session, int32_t kernel, const void *args, int64_t begin_ns) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_driver *driver = session->model->cuda->driver;
+  int result = cuda->end ? driver->event_record(cuda->end, cuda->stream) : LATHE_CU_SUCCESS;
+  float milliseconds = 0;
+  if (result || (result = driver->stream_wait(cuda->stream)) || !cuda->end ||
+      (result = driver->event_elapsed(&milliseconds, cuda->begin, cuda->end))) {
+    return result;
+  }
+  lathe_session_record(session, kernel, args, /*parts=*/1, begin_ns,
+                       begin_ns + (int64_t)((double)milliseconds * 1e6));
+  return LATHE_CU_SUCCESS;
+}
+
+/* What a launch hands to its kernel: the host program's arguments and where to leave a fault. */
+struct parameters {
+  uint64_t values[501]; /* the table was checked */
+  size_t bytes;
+  void *extra[5]; /* as the driver wants it */
+};
+
+static void set_parameters(struct parameters *parameters, const void *args, uint32_t count,
+                           lathe_cu_address fault) {
+  memcpy(parameters->values, args, count * sizeof(uint64_t));
+  parameters->values[count] = fault;
+  parameters->bytes = (count + 1) * sizeof(uint64_t);
+  parameters->extra[0] = LATHE_CU_PARAMETERS;
+  parameters->extra[1] = parameters->values;
+  parameters->extra[2] = LATHE_CU_PARAMETER_BYTES;
+  parameters->extra[3] = &parameters->bytes;
+  parameters->extra[4] = LATHE_CU_PARAMETERS_END;
+}
+
+/* Makes a failure the thread's last error, with the kernel and its nodes. */
+static lathe_error_code fail_in_kernel(const lathe_session_t *session, int result, uint32_t kernel,
+                                       const char *what, int64_t blocks) {
+  const lathe_model_t *model = session->model;
+  const struct lathe_device_kernel_info *info = lathe_cuda_kernel(model, kernel);
+  const char *nodes = lathe_model_at(model, lathe_model_kernels(model)[kernel].nodes);
+  char place[400];
+  return lathe_cuda_fail(model->cuda->driver, result, nodes,
+                         "kernel \"%s\" %s %s on device %u, %s, with %lld blocks of %u threads and %u bytes "
+                         "of shared memory",
+                         (const char *)lathe_model_at(model, lathe_model_kernels(model)[kernel].name),
+                         lathe_format_nodes(place, sizeof place, nodes), what, model->cuda->ordinal,
+                         model->cuda->device_name, (long long)blocks, info->threads, info->shared_bytes);
+}
+
+static lathe_error_code launch(lathe_session_t *session, int32_t kernel, const void *args, int64_t blocks) {
+  const lathe_model_t *model = session->model;
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_driver *driver = model->cuda->driver;
+  lathe_cu_function function =
+      (uint32_t)kernel < model->table->kernel_count ? model->cuda->functions[kernel] : NULL;
+  if (!function || blocks > INT32_MAX) {
+    return lathe_fail(LATHE_ERROR_INTERNAL,
+                      "compiled code launches %lld blocks of kernel %d, which no device can",
+                      (long long)blocks, (int)kernel);
+  }
+  const struct lathe_device_kernel_info *info = lathe_cuda_kernel(model, (uint32_t)kernel);
+  struct parameters parameters;
+  set_parameters(&parameters, args, info->parameters,
+                 cuda->faults.address + (uint32_t)kernel * sizeof(int32_t));
+  int64_t begin_ns = cuda->begin ? lathe_now_ns() : 0;
+  int result = cuda->begin ? driver->event_record(cuda->begin, cuda->stream) : LATHE_CU_SUCCESS;
+  if (result || (result = driver->launch(function, (unsigned)blocks, 1, 1, info->threads, 1, 1,
+                                         info->shared_bytes, cuda->stream, NULL, parameters.extra))) {
+    return fail_in_kernel(session, result, (uint32_t)kernel, "cannot be launched", blocks);
+  }
+  if ((cuda->end || (cuda->flags & LATHE_DEVICE_WAIT)) &&
+      (result = wait_for_launch(session, kernel, args, begin_ns))) {
+    return fail_in_kernel(session, result, (uint32_t)kernel, "failed", blocks);
+  }
+  return LATHE_OK;
+}
+
+/* The lathe_parallel_for_fn of sessions on a device. */
+static int32_t parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
+                            int64_t count, int64_t grain) {
+  lathe_session_t *session = context;
+  if (count <= 0) {
+    return LATHE_FAULT_NONE;
+  }
+  if (session->deadline_ns && lathe_now_ns() > session->deadline_ns) {
+    return lathe_fault_in(kernel, LATHE_FAULT_DEADLINE);
+  }
+  session->cuda->error = launch(session, kernel, args, count);
+  return session->cuda->error ? lathe_fault_in(kernel, LATHE_FAULT_HOST) : LATHE_FAULT_NONE;
+}
+
+/* The compiler refuses what would ask for memory in a run. */
+static void *reserve(void *context, int64_t buffer, int64_t bytes, int64_t keep) {
+  lathe_session_t *session = context;
+  session->reserve_error =
+      lathe_fail(LATHE_ERROR_INTERNAL, "compiled code for a device asks for %lld bytes", (long long)bytes);
+  return NULL;
+}
+
+static int32_t serve(void *context, int64_t service, const void *const *pointers, const int64_t *counts) {
+  lathe_fail(LATHE_ERROR_INTERNAL, "compiled code for a device calls service %lld", (long long)service);
+  return LATHE_FAULT_SERVICE;
+}
+
+/* -- Run
+ * ----------------------------------------------------------------------------------------------------- */
+
+static lathe_error_code copy_in(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const lathe_model_t *model = session->model;
+  const struct lathe_cuda_driver *driver = model->cuda->driver;
+  int result = driver->fill_async(cuda->faults.address, 0, model->table->kernel_count + 1, cuda->stream);
+  if (result) {
+    return lathe_cuda_fail(driver, result, "", "a run on device %u, %s, cannot begin", model->cuda->ordinal,
+                           model->cuda->device_name);
+  }
+  for (uint32_t i = 0; i < model->table->input_count; ++i) {
+    const struct lathe_bound_input *input = &session->inputs[i];
+    if (!input->on_device && input->bytes &&
+        (result = driver->copy_in_async(cuda->input_addresses[i], session->input_pointers[i], input->bytes,
+                                        cuda->stream))) {
+      return lathe_cuda_fail(driver, result, "", "input \"%s\" cannot be copied to device %u, %s",
+                             (const char *)lathe_model_at(model, lathe_model_inputs(model)[i].name),
+                             model->cuda->ordinal, model->cuda->device_name);
+    }
+  }
+  return LATHE_OK;
+}
+
+static int copy_out(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const lathe_model_t *model = session->model;
+  const struct lathe_cuda_driver *driver = model->cuda->driver;
+  uint64_t fault_bytes = model->table->kernel_count * sizeof(int32_t);
+  int result =
+      fault_bytes ? driver->copy_out_async(cuda->fault_words, cuda->faults.address, fault_bytes, cuda->stream)
+                  : LATHE_CU_SUCCESS;
+  for (uint32_t i = 0; !result && i < model->table->output_count; ++i) {
+    const struct lathe_bound_output *output = &session->outputs[i];
+    if (!output->on_device && output->bytes) {
+      result = driver->copy_out_async(session->output_pointers[i], cuda->output_addresses[i], output->bytes,
+                                      cuda->stream);
+    }
+  }
+  return result;
+}
+
+/* What the kernels left, or 0. */
+static int32_t device_fault(const lathe_session_t *session) {
+  for (uint32_t i = 0; i < session->model->table->kernel_count; ++i) {
+    if (session->cuda->fault_words[i]) {
+      return lathe_fault_in((int32_t)i, session->cuda->fault_words[i] & 255);
+    }
+  }
+  return LATHE_FAULT_NONE;
+}
+
+/* Until the stream is empty: the caller's memory is not touched afterwards, whatever went wrong. */
+static lathe_error_code run_and_wait(lathe_session_t *session, const struct lathe_call *call,
+                                     int32_t *fault) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_model *device = session->model->cuda;
+  cuda->error = LATHE_OK;
+  lathe_error_code code = copy_in(session);
+  if (!code) {
+    *fault = lathe_session_call(session, call);
+    code = cuda->error;
+  }
+  int result = !code && !*fault ? copy_out(session) : LATHE_CU_SUCCESS;
+  int waited = device->driver->stream_wait(cuda->stream);
+  result = result ? result : waited;
+  if (!result || code) {
+    return code;
+  }
+  /* Launches do not wait, so that what went wrong in a kernel is told by what comes after it. */
+  return lathe_cuda_fail(device->driver, result, "",
+                         "device %u, %s, failed in a run of model \"%s\" (a session with LATHE_DEVICE_WAIT "
+                         "tells in which kernel)",
+                         device->ordinal, device->device_name,
+                         (const char *)lathe_model_at(session->model, session->model->table->name));
+}
+
+lathe_error_code lathe_cuda_run(lathe_session_t *session, struct lathe_call *call) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  lathe_error_code code = lathe_cuda_upload(session->model);
+  if (code || (code = lathe_cuda_enter(session->model))) {
+    return code;
+  }
+  call->inputs = (const void *const *)cuda->input_addresses;
+  call->outputs = (void *const *)cuda->output_addresses;
+  call->arena = (void *)cuda->arena.address;
+  call->weights = (const uint8_t *)session->model->cuda->weights;
+  call->parallel_for = parallel_for;
+  call->reserve = reserve;
+  call->service = serve;
+  int32_t fault = LATHE_FAULT_NONE;
+  code = run_and_wait(session, call, &fault);
+  lathe_cuda_leave(session->model);
+  if (code) {
+    return code;
+  }
+  if (fault || (fault = device_fault(session))) {
+    return lathe_session_fault(session, fault);
+  }
+  if (session->deadline_ns && lathe_now_ns() > session->deadline_ns) {
+    return lathe_fail(LATHE_ERROR_DEADLINE, "the run took longer than its timeout of %lld us",
+                      (long long)(session->timeout_ns / 1000));
+  }
+  return LATHE_OK;
+}
