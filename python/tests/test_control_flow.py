@@ -124,6 +124,47 @@ def test_if_that_is_known_when_it_is_compiled_may_differ_in_rank(tmp_path):
     compare(proto, compile_model(proto, tmp_path), {"x": floats(3, 1)})
 
 
+@pytest.mark.parametrize("c", [True, False])
+def test_what_reads_a_result_of_either_rank_moves_into_the_branches(tmp_path, c):
+    """A row or a matrix, read by two nodes one behind the other and by one within another If; a node between them that
+    does not depend on it; and a result that others read, too."""
+    proto = choice([node("Relu", ["w"], ["t0"]), node("Exp", ["w"], ["t1"])],
+                   [node("Neg", ["x"], ["e0"]), node("Abs", ["w"], ["e1"])],
+                   [value("x", FLOAT, "N", 4), value("d", BOOL)],
+                   [value("y", FLOAT, "N", 4), value("z", FLOAT, 4), value("v", FLOAT, None, None)], ["r", "z"], w=floats(4))
+    inner = {"then_branch": graph("then", [node("Mul", ["s", "r"], ["a"])], [], ["a"]),
+             "else_branch": graph("else", [node("Sub", ["s", "r"], ["b"])], [], ["b"])}
+    proto.graph.node.extend([node("Add", ["x", "w"], ["k"]), node("Mul", ["r", "r"], ["q"]), node("Add", ["q", "k"], ["s"]),
+                             node("If", ["d"], ["v"], **inner), node("Add", ["s", "z"], ["y"])])
+    compiled = compile_model(proto, tmp_path)
+    for d in [True, False]:
+        compare(proto, compiled, {"c": np.array(c), "d": np.array(d), "x": floats(3, 4)})
+
+
+@pytest.mark.parametrize("c", [True, False])
+@pytest.mark.parametrize("d", [True, False])
+def test_a_result_of_either_rank_of_an_inner_if(tmp_path, c, d):
+    """The outer branch hands it on, so that what reads it moves into that first."""
+    inner = {"then_branch": graph("then", [node("ReduceSum", ["x"], ["a"], keepdims=0)], [], ["a"]),
+             "else_branch": graph("else", [node("Neg", ["x"], ["b"])], [], ["b"])}
+    proto = choice([node("If", ["d"], ["t0"], **inner)], [node("Exp", ["x"], ["e0"])],
+                   [value("x", FLOAT, "N", 4), value("d", BOOL)], [value("y", FLOAT, "N", 4)], ["r"])
+    proto.graph.node.append(node("Add", ["r", "x"], ["y"]))
+    compare(proto, compile_model(proto, tmp_path), {"c": np.array(c), "d": np.array(d), "x": floats(3, 4)}, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_result_of_either_rank_in_a_loop(tmp_path, n):
+    branches = {"then_branch": graph("then", [node("Identity", ["one"], ["a"])], [], ["a"]),
+                "else_branch": graph("else", [node("Neg", ["x"], ["b"])], [], ["b"])}
+    body = graph("body", [node("Greater", ["i", "zero"], ["c"]), node("If", ["c"], ["r"], **branches),
+                          node("Add", ["s", "r"], ["next"]), node("Identity", ["go"], ["on"])],
+                 [value("i", INT64), value("go", BOOL), value("s", FLOAT, "N", 4)], ["on", "next"])
+    proto = model([node("Loop", ["n", "", "x"], ["y"], body=body)], [value("n", INT64), value("x", FLOAT, "N", 4)],
+                  [value("y", FLOAT, "N", 4)], one=np.float32(1), zero=np.array(0))
+    compare(proto, compile_model(proto, tmp_path), {"n": np.array(n), "x": floats(3, 4)})
+
+
 def test_if_of_branches_of_other_rank_is_refused_with_words(tmp_path):
     proto = choice([node("Identity", ["x"], ["t0"])], [node("ReduceSum", ["x"], ["e0"], keepdims=0)],
                    [value("x", FLOAT, 4)], ["y"], ["y"])

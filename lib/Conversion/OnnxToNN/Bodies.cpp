@@ -15,6 +15,9 @@ using namespace lathe::onnx;
 /// The most conversions of bodies.
 static constexpr size_t kMaxBodies = 10000;
 
+/// The most nodes that move into the branches of others: each is there twice then.
+static constexpr size_t kMaxMovedNodes = 10000;
+
 LegalValue *Conversion::find(Value value) {
   for (auto &scope : llvm::reverse(scopes)) {
     auto known = scope.find(value);
@@ -50,18 +53,19 @@ FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<Le
   }
   Location outer = body.getParentOp()->getLoc();
   size_t problems = countProblems();
-  for (Operation &op : block) {
+  for (Operation *op = &block.front(), *next; op && !growth; op = getNext(op, next)) {
+    next = op->getNextNode();
     if (auto node = dyn_cast<NodeOp>(op)) {
       convertNode(node);
     } else if (isa<arith::ConstantOp, nn::WeightUseOp>(op) &&
-               isa<RankedTensorType>(op.getResult(0).getType())) {
-      bindTensor(*builder.clone(op), op.getResult(0));
+               isa<RankedTensorType>(op->getResult(0).getType())) {
+      bindTensor(*builder.clone(*op), op->getResult(0));
     } else if (auto strings = dyn_cast<ConstantOp>(op)) {
       bindStrings(strings);
     }
   }
   SmallVector<LegalValue> results;
-  bool ok = problems == countProblems();
+  bool ok = problems == countProblems() && !growth;
   for (Value yielded : block.getTerminator()->getOperands()) {
     LegalValue *value = ok ? find(yielded) : nullptr;
     if (ok && !value && !problems) {
@@ -115,6 +119,24 @@ FailureOr<SmallVector<LegalValue>> Conversion::tryConvert(Region &body, ArrayRef
     main.getContext()->getDiagEngine().emit(std::move(diagnostic));
   }
   return results;
+}
+
+bool Conversion::growBranches(Operation *choice, ArrayRef<unsigned> results) {
+  std::optional<BranchGrowth> planned = planGrowth(cast<NodeOp>(choice), results);
+  if (!planned || (movedNodes += planned->countNodes()) > kMaxMovedNodes) {
+    return false;
+  }
+  growth = std::move(planned);
+  return true;
+}
+
+Operation *Conversion::getNext(Operation *op, Operation *next) {
+  if (!growth || growth->choice != op) {
+    return next;
+  }
+  next = lathe::onnx::growBranches(*growth, [&](Operation *old) { abandon(old); });
+  growth.reset();
+  return next;
 }
 
 void Conversion::abandon(Operation *op) {

@@ -34,9 +34,11 @@ public:
 private:
   /// `misfit` is set if the branch does not fit the shapes around it.
   LogicalResult convertBranch(Region &body, unsigned number, std::string &misfit);
-  /// If the branches give other ranks, and the model says that a result has that of one of them, says of the
-  /// other in its entry of `misfits` that it does not fit.
-  bool chooseByRank(MutableArrayRef<std::string> misfits);
+  /// The results of which the branches give other ranks.
+  SmallVector<unsigned> findOtherRanks();
+  /// If the model says that one of `results`, of which the branches give other ranks, has that of one of
+  /// them, says of the other in its entry of `misfits` that it does not fit.
+  bool chooseByRank(ArrayRef<unsigned> results, MutableArrayRef<std::string> misfits);
   /// The other branch does not fit, so that the condition must be `wanted`.
   LogicalResult convertOnly(Region &body, bool wanted, StringRef misfit);
   /// Takes results apart that are sequences or optionals in a branch: into an open sequence's tensors, and
@@ -95,21 +97,32 @@ LogicalResult IfConverter::convertBranch(Region &body, unsigned number, std::str
   return success();
 }
 
-bool IfConverter::chooseByRank(MutableArrayRef<std::string> misfits) {
-  auto rankOf = [&](const LegalValue &value) -> std::optional<int64_t> {
-    if (value.scalars) {
-      return int64_t(value.scalars->shape.size());
+static std::optional<int64_t> getRank(const LegalValue &value) {
+  if (value.scalars) {
+    return int64_t(value.scalars->shape.size());
+  }
+  return value.isNumeric() && value.tensor ? std::optional(nn::getRank(value.tensor)) : std::nullopt;
+}
+
+SmallVector<unsigned> IfConverter::findOtherRanks() {
+  SmallVector<unsigned> found;
+  for (auto [i, thenValue, elseValue] : llvm::enumerate(branches[0], branches[1])) {
+    std::optional<int64_t> thenRank = getRank(thenValue), elseRank = getRank(elseValue);
+    if (thenRank && elseRank && thenRank != elseRank) {
+      found.push_back(i);
     }
-    return value.isNumeric() && value.tensor ? std::optional(nn::getRank(value.tensor)) : std::nullopt;
-  };
-  for (unsigned i = 0; i < c.node.op->getNumResults(); ++i) {
-    std::optional<int64_t> ranks[] = {rankOf(branches[0][i]), rankOf(branches[1][i])};
+  }
+  return found;
+}
+
+bool IfConverter::chooseByRank(ArrayRef<unsigned> results, MutableArrayRef<std::string> misfits) {
+  for (unsigned i : results) {
     std::optional<int64_t> declared = c.declaredRank(i);
     for (unsigned number : {0u, 1u}) {
-      if (declared && ranks[0] && ranks[1] && ranks[0] != ranks[1] && ranks[1 - number] == declared) {
-        misfits[number] =
-            llvm::formatv("result {0} has {1} dimensions, the model says {2}", i, *ranks[number], *declared)
-                .str();
+      if (declared && getRank(branches[1 - number][i]) == declared) {
+        misfits[number] = llvm::formatv("result {0} has {1} dimensions, the model says {2}", i,
+                                        *getRank(branches[number][i]), *declared)
+                              .str();
         return true;
       }
     }
@@ -367,9 +380,13 @@ LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
     OpBuilder::InsertionGuard guard(c.b);
     size_t mark = c.sizes.enterBody();
     for (unsigned number : {0u, 1u}) {
-      fits[number] = succeeded(convertBranch(*bodies[number], number, misfits[number]));
+      fits[number] =
+          !c.bodies->isGrowing() && succeeded(convertBranch(*bodies[number], number, misfits[number]));
     }
-    bool ok = fits[0] && fits[1] && !chooseByRank(misfits) && succeeded(takeApart());
+    SmallVector<unsigned> otherRanks = fits[0] && fits[1] ? findOtherRanks() : SmallVector<unsigned>();
+    bool ok = fits[0] && fits[1] && !chooseByRank(otherRanks, misfits) &&
+              (otherRanks.empty() || !c.bodies->growBranches(c.node.op, otherRanks)) &&
+              succeeded(takeApart());
     for (unsigned i = 0; ok && i < branches[0].size(); ++i) {
       ok = succeeded(joinResult(i));
     }
@@ -381,6 +398,9 @@ LogicalResult IfConverter::convert(Region &thenBody, Region &elseBody) {
     if (choice) {
       c.bodies->abandon(choice);
     }
+  }
+  if (c.bodies->isGrowing()) {
+    return failure();
   }
   if (!misfits[0].empty() && !misfits[1].empty()) {
     return c.error("E0307", "neither branch fits; then: " + misfits[0] + "; else: " + misfits[1]);

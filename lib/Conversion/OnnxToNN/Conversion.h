@@ -7,6 +7,7 @@
 #ifndef LATHE_CONVERSION_ONNXTONN_CONVERSION_H
 #define LATHE_CONVERSION_ONNXTONN_CONVERSION_H
 
+#include "BranchGrowth.h"
 #include "Strings.h"
 
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
@@ -32,12 +33,17 @@ public:
   llvm::FailureOr<llvm::SmallVector<LegalValue>>
   tryConvert(mlir::Region &body, llvm::ArrayRef<LegalValue> arguments, std::string &misfit) override;
   void abandon(mlir::Operation *op) override;
+  bool growBranches(mlir::Operation *choice, llvm::ArrayRef<unsigned> results) override;
+  bool isGrowing() const override { return growth.has_value(); }
   /// Within a body, what is made of an outer value stays there.
   LegalValue *find(mlir::Value value) override;
 
 private:
   /// Converts a node at the builder's insertion point.
   void convertNode(NodeOp node);
+  /// The op to be converted after `op`, for which that has been tried: `next`, or what stands in the place of
+  /// both if branches of `op` had to grow.
+  mlir::Operation *getNext(mlir::Operation *op, mlir::Operation *next);
   /// The results of a node, of which the legal forms of its operands are known. Nothing after an error.
   std::optional<llvm::SmallVector<LegalValue>> legalize(NodeOp node, const LegalizerRegistry::Entry &entry,
                                                         llvm::SmallVector<LegalValue *> inputs);
@@ -83,6 +89,9 @@ private:
   std::deque<llvm::DenseMap<mlir::Value, LegalValue>> scopes;
   llvm::SmallVector<mlir::Operation *> abandoned;
   size_t convertedBodies = 0;
+  /// The branches that are to grow before anything else is converted, and how many nodes moved into others.
+  std::optional<BranchGrowth> growth;
+  size_t movedNodes = 0;
   Texts texts;
   /// To every unsupported operator (as a user reads it) the names of its nodes; and single forms.
   std::map<std::string, llvm::SmallVector<std::string>> unknownOps;

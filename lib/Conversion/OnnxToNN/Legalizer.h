@@ -95,6 +95,12 @@ public:
   virtual LegalValue *find(mlir::Value value) = 0;
   /// Takes an op with regions out of the function. It lives on for a while: others remember what is in it.
   virtual void abandon(mlir::Operation *op) = 0;
+  /// The branches of `choice`, an `If`, give `results` of another rank each: once its legalizer has failed,
+  /// what reads them moves into the branches (BranchGrowth.h), and it is legalized again. False where that
+  /// cannot be done.
+  virtual bool growBranches(mlir::Operation *choice, llvm::ArrayRef<unsigned> results) = 0;
+  /// Whether that is about to happen, and all that is legalized now is legalized again.
+  virtual bool isGrowing() const = 0;
 };
 
 /// The legalization of one node. Errors are sticky: after the first one, accessors return harmless values and

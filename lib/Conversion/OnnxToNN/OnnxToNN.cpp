@@ -4,6 +4,7 @@
 #include "Arguments.h"
 #include "Complex.h"
 #include "Conversion.h"
+#include "OpenLists.h"
 #include "Results.h"
 #include "Windows.h"
 
@@ -136,6 +137,9 @@ Conversion::legalize(NodeOp node, const LegalizerRegistry::Entry &entry, SmallVe
   Block::iterator point = builder.getInsertionPoint();
   Operation *before = point == block->begin() ? nullptr : &*std::prev(point);
   bool ok = !context.hasFailed() && succeeded(entry.legalize(context)) && !context.hasFailed();
+  if (growth) {
+    return std::nullopt;
+  }
   if (!ok) {
     if (context.unsupportedReason().empty()) {
       ++errors;
@@ -280,8 +284,8 @@ LogicalResult Conversion::run() {
       value = splitParts(context, argument);
     }
   }
-  SmallVector<Operation *> ops = llvm::map_to_vector(main.front(), [](Operation &op) { return &op; });
-  for (Operation *op : ops) {
+  for (Operation *op = &main.front().front(), *next; op; op = getNext(op, next)) {
+    next = op->getNextNode();
     if (auto node = dyn_cast<NodeOp>(op)) {
       builder.setInsertionPoint(node);
       convertNode(node);
@@ -373,8 +377,11 @@ struct OnnxToNNPass : lathe::impl::OnnxToNNPassBase<OnnxToNNPass> {
       return signalPassFailure();
     }
     SmallVector<std::string> options(shapes.begin(), shapes.end());
-    expandComplexWeights(getOperation());
-    if (failed(convertArguments(main, options)) || failed(Conversion(main, registry).run())) {
+    auto convert = [&](func::FuncOp main, ArrayRef<std::string> options) {
+      expandComplexWeights(main->getParentOfType<ModuleOp>());
+      return failure(failed(convertArguments(main, options)) || failed(Conversion(main, registry).run()));
+    };
+    if (failed(convertWithOpenLists(main, options, convert))) {
       signalPassFailure();
     }
   }

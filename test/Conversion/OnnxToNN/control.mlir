@@ -95,3 +95,26 @@ func.func @main(%c: tensor<i1> {lathe.name = "c"}, %x: tensor<2x4xf32> {lathe.na
   }
   return %y : tensor<*xf32>
 }
+
+// -----
+
+// A result that is a row or a matrix: the sum that reads it is in both branches.
+// CHECK-LABEL: func.func @main
+// CHECK:         nn.if %{{.*}} -> tensor<?x4xf32>, index {
+// CHECK:           nn.binary add
+// CHECK:         } else {
+// CHECK:           nn.unary neg
+// CHECK:           nn.binary add
+// CHECK:         }
+// CHECK-NOT:     nn.binary
+func.func @main(%c: tensor<i1> {lathe.name = "c"}, %w: tensor<4xf32> {lathe.name = "w"},
+                %x: tensor<?x4xf32> {lathe.name = "x", lathe.dims = ["N", ""]}) -> (tensor<*xf32> {lathe.name = "y"}) {
+  %r = onnx.node "If"(%c) version 17 {} outputs ["r"] subgraphs ["then_branch", "else_branch"] : (tensor<i1>) -> tensor<*xf32> {
+    onnx.yield %w : tensor<4xf32>
+  }, {
+    %b = onnx.node "Neg"(%x) version 17 {} outputs ["b"] : (tensor<?x4xf32>) -> tensor<*xf32>
+    onnx.yield %b : tensor<*xf32>
+  }
+  %y = onnx.node "Add"(%x, %r) version 17 {} outputs ["y"] : (tensor<?x4xf32>, tensor<*xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}

@@ -52,6 +52,7 @@ func.func @main(%a: tensor<?x3xf32> {lathe.name = "a"}, %split: tensor<i64> {lat
 
 // -----
 
+// expected-remark @+3 {{the model is supported with one of the options --shape=split=1}}
 // expected-error @+2 {{[E0308] 1 node is not supported}}
 // expected-note @+1 {{SplitToSequence "y": a tensor is split along another dimension than the first in an unknown number of parts}}
 func.func @main(%a: tensor<?x3xf32> {lathe.name = "a"}, %split: tensor<?xi64> {lathe.name = "split"})
