@@ -215,7 +215,9 @@ typedef int32_t (*lathe_host_parallel_for_fn)(void *context, void (*task)(void *
 
 /* How a variant "cuda" uses its device. */
 enum lathe_device_flags {
-  LATHE_DEVICE_WAIT = 1 /* for each kernel before the next, so that an error of the device names the kernel */
+  LATHE_DEVICE_WAIT = 1, /* for each kernel before the next: an error of the device then names the kernel */
+  LATHE_DEVICE_NO_GRAPHS = 2 /* launch kernels one by one. Otherwise the launches of a shape's second run
+                                become a CUDA graph, which further runs of it replay */
 };
 
 typedef struct lathe_session_options {

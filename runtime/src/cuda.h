@@ -29,8 +29,21 @@ struct lathe_cuda_buffer {
   uint64_t bytes;
 };
 
+/* The launches of a run, to be replayed where everything is as it was then. */
+struct lathe_cuda_graph {
+  uint64_t *key;            /* the symbols, and where arena, inputs and outputs are; of its first run */
+  lathe_cu_graph_exec exec; /* null: there was one run */
+  uint64_t last_run;        /* 0: none */
+};
+
+/* How many shapes of a session are kept so. */
+enum { LATHE_CUDA_GRAPHS = 8 };
+
 struct lathe_cuda_session {
   lathe_cu_stream stream;
+  struct lathe_cuda_graph graphs[LATHE_CUDA_GRAPHS];
+  lathe_cu_graph recorded;  /* what launches go into; null: to the stream */
+  lathe_cu_graph_node last; /* of them */
   struct lathe_cuda_buffer arena;
   struct lathe_cuda_buffer values; /* inputs and outputs that the host has in its own memory */
   struct lathe_cuda_buffer faults; /* int32_t[kernel_count] */
@@ -72,7 +85,16 @@ lathe_error_code lathe_cuda_locate(const lathe_session_t *session, const char *w
                                    const void *data, bool *on_device);
 /* Gives everything that a run works on its place on the device. */
 lathe_error_code lathe_cuda_place(lathe_session_t *session);
-/* Runs the host program: copies inputs, launches, copies outputs, waits. */
+/* The words of a graph's key. */
+static inline size_t lathe_cuda_key_count(const struct lathe_table *table) {
+  return (size_t)table->symbol_count + 1 + table->input_count + table->output_count;
+}
+/* Has the kernels of a run launched, by the host program or as they were when everything was as it is now.
+ * Waits for none, except with LATHE_DEVICE_WAIT and when a profile is taken. `fault` gets what the program
+ * returned. */
+lathe_error_code lathe_cuda_execute(lathe_session_t *session, struct lathe_call *call, int32_t *fault);
+void lathe_cuda_release_graphs(lathe_session_t *session);
+/* Copies inputs, launches, copies outputs, waits. */
 lathe_error_code lathe_cuda_run(lathe_session_t *session, struct lathe_call *call);
 /* Bytes on the device. */
 uint64_t lathe_cuda_session_memory(const lathe_session_t *session);

@@ -87,6 +87,15 @@ enum {
     (lathe_cu_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,        \
      unsigned block_y, unsigned block_z, unsigned shared_bytes, lathe_cu_stream stream, void **parameters,   \
      void **extra))                                                                                          \
+  F(graph_create, cuGraphCreate, (lathe_cu_graph * graph, unsigned flags))                                   \
+  F(graph_destroy, cuGraphDestroy, (lathe_cu_graph graph))                                                   \
+  F(graph_add_kernel, cuGraphAddKernelNode_v2,                                                               \
+    (lathe_cu_graph_node * node, lathe_cu_graph graph, const lathe_cu_graph_node *dependencies,              \
+     size_t dependency_count, const struct lathe_cu_kernel_node *kernel))                                    \
+  F(graph_instantiate, cuGraphInstantiateWithFlags,                                                          \
+    (lathe_cu_graph_exec * exec, lathe_cu_graph graph, unsigned long long flags))                            \
+  F(graph_launch, cuGraphLaunch, (lathe_cu_graph_exec exec, lathe_cu_stream stream))                         \
+  F(graph_exec_destroy, cuGraphExecDestroy, (lathe_cu_graph_exec exec))                                      \
   F(event_create, cuEventCreate, (lathe_cu_event * event, unsigned flags))                                   \
   F(event_destroy, cuEventDestroy_v2, (lathe_cu_event event))                                                \
   F(event_record, cuEventRecord, (lathe_cu_event event, lathe_cu_stream stream))                             \

@@ -1,7 +1,7 @@
 /* Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
 
-/* Runs on a device: where everything lies there, copies, launches. */
+/* Runs on a device: where everything lies there, and copies. */
 #include "cuda.h"
 
 #include <stdio.h>
@@ -13,6 +13,7 @@
 static size_t block_bytes(const struct lathe_table *table) {
   return sizeof(struct lathe_cuda_session) +
          (table->input_count + table->output_count) * sizeof(lathe_cu_address) +
+         LATHE_CUDA_GRAPHS * lathe_cuda_key_count(table) * sizeof(uint64_t) +
          table->kernel_count * sizeof(int32_t);
 }
 
@@ -45,7 +46,11 @@ lathe_error_code lathe_cuda_session_create(lathe_session_t *session, uint64_t fl
   cuda->flags = flags;
   cuda->input_addresses = (lathe_cu_address *)(cuda + 1);
   cuda->output_addresses = cuda->input_addresses + table->input_count;
-  cuda->fault_words = (int32_t *)(cuda->output_addresses + table->output_count);
+  uint64_t *keys = cuda->output_addresses + table->output_count;
+  for (uint32_t i = 0; i < LATHE_CUDA_GRAPHS; ++i, keys += lathe_cuda_key_count(table)) {
+    cuda->graphs[i].key = keys;
+  }
+  cuda->fault_words = (int32_t *)keys;
   session->cuda = cuda;
   lathe_error_code code = lathe_cuda_enter(session->model);
   if (!code) {
@@ -69,6 +74,7 @@ void lathe_cuda_session_close(lathe_session_t *session) {
         model->driver->release(buffers[i]->address);
       }
     }
+    lathe_cuda_release_graphs(session);
     if (cuda->begin) {
       model->driver->event_destroy(cuda->begin);
     }
@@ -170,113 +176,6 @@ lathe_error_code lathe_cuda_place(lathe_session_t *session) {
   return code;
 }
 
-/* -- Launches
- * ------------------------------------------------------------------------------------------------ */
-
-/* Waits for a launch, and keeps how long it took if a profile is taken. */
-static int wait_for_launch(lathe_session_t *session, int32_t kernel, const void *args, int64_t begin_ns) {
-  struct lathe_cuda_session *cuda = session->cuda;
-  const struct lathe_cuda_driver *driver = session->model->cuda->driver;
-  int result = cuda->end ? driver->event_record(cuda->end, cuda->stream) : LATHE_CU_SUCCESS;
-  float milliseconds = 0;
-  if (result || (result = driver->stream_wait(cuda->stream)) || !cuda->end ||
-      (result = driver->event_elapsed(&milliseconds, cuda->begin, cuda->end))) {
-    return result;
-  }
-  lathe_session_record(session, kernel, args, /*parts=*/1, begin_ns,
-                       begin_ns + (int64_t)((double)milliseconds * 1e6));
-  return LATHE_CU_SUCCESS;
-}
-
-/* What a launch hands to its kernel: the host program's arguments and where to leave a fault. */
-struct parameters {
-  uint64_t values[501]; /* the table was checked */
-  size_t bytes;
-  void *extra[5]; /* as the driver wants it */
-};
-
-static void set_parameters(struct parameters *parameters, const void *args, uint32_t count,
-                           lathe_cu_address fault) {
-  memcpy(parameters->values, args, count * sizeof(uint64_t));
-  parameters->values[count] = fault;
-  parameters->bytes = (count + 1) * sizeof(uint64_t);
-  parameters->extra[0] = LATHE_CU_PARAMETERS;
-  parameters->extra[1] = parameters->values;
-  parameters->extra[2] = LATHE_CU_PARAMETER_BYTES;
-  parameters->extra[3] = &parameters->bytes;
-  parameters->extra[4] = LATHE_CU_PARAMETERS_END;
-}
-
-/* Makes a failure the thread's last error, with the kernel and its nodes. */
-static lathe_error_code fail_in_kernel(const lathe_session_t *session, int result, uint32_t kernel,
-                                       const char *what, int64_t blocks) {
-  const lathe_model_t *model = session->model;
-  const struct lathe_device_kernel_info *info = lathe_cuda_kernel(model, kernel);
-  const char *nodes = lathe_model_at(model, lathe_model_kernels(model)[kernel].nodes);
-  char place[400];
-  return lathe_cuda_fail(model->cuda->driver, result, nodes,
-                         "kernel \"%s\" %s %s on device %u, %s, with %lld blocks of %u threads and %u bytes "
-                         "of shared memory",
-                         (const char *)lathe_model_at(model, lathe_model_kernels(model)[kernel].name),
-                         lathe_format_nodes(place, sizeof place, nodes), what, model->cuda->ordinal,
-                         model->cuda->device_name, (long long)blocks, info->threads, info->shared_bytes);
-}
-
-static lathe_error_code launch(lathe_session_t *session, int32_t kernel, const void *args, int64_t blocks) {
-  const lathe_model_t *model = session->model;
-  struct lathe_cuda_session *cuda = session->cuda;
-  const struct lathe_cuda_driver *driver = model->cuda->driver;
-  lathe_cu_function function =
-      (uint32_t)kernel < model->table->kernel_count ? model->cuda->functions[kernel] : NULL;
-  if (!function || blocks > INT32_MAX) {
-    return lathe_fail(LATHE_ERROR_INTERNAL,
-                      "compiled code launches %lld blocks of kernel %d, which no device can",
-                      (long long)blocks, (int)kernel);
-  }
-  const struct lathe_device_kernel_info *info = lathe_cuda_kernel(model, (uint32_t)kernel);
-  struct parameters parameters;
-  set_parameters(&parameters, args, info->parameters,
-                 cuda->faults.address + (uint32_t)kernel * sizeof(int32_t));
-  int64_t begin_ns = cuda->begin ? lathe_now_ns() : 0;
-  int result = cuda->begin ? driver->event_record(cuda->begin, cuda->stream) : LATHE_CU_SUCCESS;
-  if (result || (result = driver->launch(function, (unsigned)blocks, 1, 1, info->threads, 1, 1,
-                                         info->shared_bytes, cuda->stream, NULL, parameters.extra))) {
-    return fail_in_kernel(session, result, (uint32_t)kernel, "cannot be launched", blocks);
-  }
-  if ((cuda->end || (cuda->flags & LATHE_DEVICE_WAIT)) &&
-      (result = wait_for_launch(session, kernel, args, begin_ns))) {
-    return fail_in_kernel(session, result, (uint32_t)kernel, "failed", blocks);
-  }
-  return LATHE_OK;
-}
-
-/* The lathe_parallel_for_fn of sessions on a device. */
-static int32_t parallel_for(void *context, int32_t kernel, lathe_task_fn task, const void *args,
-                            int64_t count, int64_t grain) {
-  lathe_session_t *session = context;
-  if (count <= 0) {
-    return LATHE_FAULT_NONE;
-  }
-  if (session->deadline_ns && lathe_now_ns() > session->deadline_ns) {
-    return lathe_fault_in(kernel, LATHE_FAULT_DEADLINE);
-  }
-  session->cuda->error = launch(session, kernel, args, count);
-  return session->cuda->error ? lathe_fault_in(kernel, LATHE_FAULT_HOST) : LATHE_FAULT_NONE;
-}
-
-/* The compiler refuses what would ask for memory in a run. */
-static void *reserve(void *context, int64_t buffer, int64_t bytes, int64_t keep) {
-  lathe_session_t *session = context;
-  session->reserve_error =
-      lathe_fail(LATHE_ERROR_INTERNAL, "compiled code for a device asks for %lld bytes", (long long)bytes);
-  return NULL;
-}
-
-static int32_t serve(void *context, int64_t service, const void *const *pointers, const int64_t *counts) {
-  lathe_fail(LATHE_ERROR_INTERNAL, "compiled code for a device calls service %lld", (long long)service);
-  return LATHE_FAULT_SERVICE;
-}
-
 /* -- Run
  * ----------------------------------------------------------------------------------------------------- */
 
@@ -331,15 +230,12 @@ static int32_t device_fault(const lathe_session_t *session) {
 }
 
 /* Until the stream is empty: the caller's memory is not touched afterwards, whatever went wrong. */
-static lathe_error_code run_and_wait(lathe_session_t *session, const struct lathe_call *call,
-                                     int32_t *fault) {
+static lathe_error_code run_and_wait(lathe_session_t *session, struct lathe_call *call, int32_t *fault) {
   struct lathe_cuda_session *cuda = session->cuda;
   const struct lathe_cuda_model *device = session->model->cuda;
-  cuda->error = LATHE_OK;
   lathe_error_code code = copy_in(session);
   if (!code) {
-    *fault = lathe_session_call(session, call);
-    code = cuda->error;
+    code = lathe_cuda_execute(session, call, fault);
   }
   int result = !code && !*fault ? copy_out(session) : LATHE_CU_SUCCESS;
   int waited = device->driver->stream_wait(cuda->stream);
@@ -365,9 +261,6 @@ lathe_error_code lathe_cuda_run(lathe_session_t *session, struct lathe_call *cal
   call->outputs = (void *const *)cuda->output_addresses;
   call->arena = (void *)cuda->arena.address;
   call->weights = (const uint8_t *)session->model->cuda->weights;
-  call->parallel_for = parallel_for;
-  call->reserve = reserve;
-  call->service = serve;
   int32_t fault = LATHE_FAULT_NONE;
   code = run_and_wait(session, call, &fault);
   lathe_cuda_leave(session->model);
