@@ -224,8 +224,9 @@ typedef struct lathe_session_options {
   size_t struct_size;
   uint32_t threads;         /* the calling one and threads-1 others; 1 starts none; 0: one per core */
   uint32_t profile_records; /* room for so many lathe_profile_records; 0: no profile */
-  int64_t timeout_ns;       /* of each run, looked at between parts of kernels; 0: none */
-  int64_t spin_ns;          /* how long idle workers spin before they sleep; negative: the default, 100 us */
+  int64_t timeout_ns; /* of each run, looked at between parts of kernels, on a device between launches and
+                         at the end; 0: none */
+  int64_t spin_ns;    /* how long idle workers spin before they sleep; negative: the default, 100 us */
   const lathe_allocator *allocator; /* null: the model's. Copied. */
   lathe_host_parallel_for_fn
       parallel_for; /* null: own threads. Otherwise `threads` is the most tasks at a time. */

@@ -454,11 +454,11 @@ void expectProduct(const Number *c, int depth) {
   }
 }
 
+/// Of a number up to 8.
 uint16_t toHalf(int value) {
-  auto number = static_cast<_Float16>(value);
-  uint16_t bits;
-  memcpy(&bits, &number, sizeof bits);
-  return bits;
+  int exponent = 0;
+  double fraction = std::frexp(std::abs(value), &exponent);
+  return uint16_t(value ? (value < 0) << 15 | (exponent + 14) << 10 | (int(fraction * 2048) - 1024) : 0);
 }
 uint32_t toBits(float value) {
   uint32_t bits;

@@ -9,6 +9,7 @@
 #include "Functions.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 using namespace lathe::emu;
@@ -78,9 +79,11 @@ struct Half {
   using Bits = uint16_t;
   using Sum = double;
   static double value(Bits bits) {
-    _Float16 number;
-    memcpy(&number, &bits, sizeof number);
-    return double(number);
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double number = exponent == 31 ? (fraction ? NAN : INFINITY)
+                    : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
+                                   : std::ldexp(fraction, -24);
+    return bits >> 15 ? -number : number;
   }
 };
 struct Brain {
