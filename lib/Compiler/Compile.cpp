@@ -32,6 +32,7 @@
 #include "lathe/Support/Text.h"
 
 #include "mlir/IR/AsmState.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
@@ -48,6 +49,25 @@ using namespace mlir;
 using namespace lathe;
 using llvm::Error;
 using llvm::Expected;
+
+/// Ends the name of every function that has a body, intrinsics and C functions have none, with `suffix`: all
+/// uses in one pass over the module.
+static void addSuffix(ModuleOp module, StringRef suffix) {
+  llvm::DenseMap<StringAttr, FlatSymbolRefAttr> renamed;
+  for (auto function : module.getOps<LLVM::LLVMFuncOp>()) {
+    if (!function.isExternal()) {
+      StringAttr name = function.getSymNameAttr();
+      function.setSymName((name.getValue() + suffix).str());
+      renamed[name] = FlatSymbolRefAttr::get(function);
+    }
+  }
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](FlatSymbolRefAttr use) -> std::optional<Attribute> {
+    auto found = renamed.find(use.getAttr());
+    return found == renamed.end() ? use : found->second;
+  });
+  replacer.recursivelyReplaceElementsIn(module);
+}
 
 namespace {
 
@@ -304,20 +324,10 @@ private:
       if (!usesMatrices) {
         target.cpuFeatures = target.cpuFeaturesWithoutMatrices();
       }
-      SmallVector<LLVM::LLVMFuncOp> functions(variant->getOps<LLVM::LLVMFuncOp>());
-      for (LLVM::LLVMFuncOp function : functions) {
+      for (auto function : variant->getOps<LLVM::LLVMFuncOp>()) {
         setTargetAttributes(function, target);
-        // What an entry point calls once belongs into it; intrinsics and C functions keep their names.
-        if (function.isExternal()) {
-          continue;
-        }
-        std::string renamed = (function.getName() + "." + Twine(index)).str();
-        if (failed(
-                SymbolTable::replaceAllSymbolUses(function, StringAttr::get(&context, renamed), *variant))) {
-          return modelError(ErrorCode::E0901, "cannot rename " + function.getName());
-        }
-        function.setName(renamed);
       }
+      addSuffix(*variant, ("." + Twine(index)).str());
       variants.push_back({target, (codegen::kRunName + "." + Twine(index)).str(),
                           (codegen::kLayoutName + "." + Twine(index)).str(), ("." + Twine(index)).str()});
       if (!all) {
