@@ -25,6 +25,11 @@ mlir::Value matmul(LegalizeContext &c, mlir::Value lhs, mlir::Value rhs, const Z
 mlir::Value convolve(LegalizeContext &c, mlir::Value x, mlir::Value filter,
                      const ZeroPoints *zeros = nullptr);
 
+/// Exact sums of a product of matrices as f32, times the scales of both, plus the bias, operand `bias`, which
+/// may be beyond the operands.
+mlir::Value dequantizeSums(LegalizeContext &c, mlir::Value sums, mlir::Value lhsScale, mlir::Value rhsScale,
+                           unsigned bias);
+
 /// Where the operands of a product of integers are that stand for floats.
 struct IntegerProduct {
   unsigned lhs, rhs, lhsScale, rhsScale, lhsZero, rhsZero, bias;

@@ -237,8 +237,8 @@ static LogicalResult legalizeQLinearConv(LegalizeContext &c) {
   return c.set(toChannelsSecond(c, sums));
 }
 
-/// Exact sums of a product of matrices as f32, times the scales of both, plus the bias, operand `bias`.
-static Value dequantizeSums(LegalizeContext &c, Value sums, Value lhsScale, Value rhsScale, unsigned bias) {
+Value lathe::onnx::dequantizeSums(LegalizeContext &c, Value sums, Value lhsScale, Value rhsScale,
+                                  unsigned bias) {
   Type f32 = c.b.getF32Type();
   Value real = c.mul(c.cast(sums, f32), c.mul(c.cast(lhsScale, f32), c.cast(rhsScale, f32)));
   return c.has(bias) ? c.add(real, c.cast(c.operand(bias), f32)) : real;

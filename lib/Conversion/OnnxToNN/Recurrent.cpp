@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// RNN, GRU and LSTM: one product of all inputs with their weights, and the recurrence as one op.
+/// RNN, GRU and LSTM: one product of all inputs with their weights, and the recurrence as one op. Also
+/// com.microsoft's LSTM whose weights are integers of 8 bits.
 
-#include "Legalizer.h"
+#include "Products.h"
+#include "Quantize.h"
 
 #include "lathe/Dialect/NN/IR/NNRecurrent.h"
 
@@ -26,19 +28,27 @@ struct Activations {
 /// One node while it is legalized.
 class Recurrent {
 public:
-  Recurrent(LegalizeContext &c, RecurrentKind kind)
-      : c(c), kind(kind), gates(kind == RecurrentKind::RNN   ? 1
-                                : kind == RecurrentKind::GRU ? 3
-                                                             : 4) {}
+  /// With `hasBytes` weights are integers [D, I, G H] and [D, H, G H], with scales and zero points from
+  /// operand 8 on.
+  Recurrent(LegalizeContext &c, RecurrentKind kind, bool hasBytes = false)
+      : c(c), kind(kind), hasBytes(hasBytes), gates(kind == RecurrentKind::RNN   ? 1
+                                                    : kind == RecurrentKind::GRU ? 3
+                                                                                 : 4) {}
   LogicalResult legalize();
 
 private:
   LogicalResult readDirections();
   LogicalResult checkShapes();
+  LogicalResult checkTypes();
   LogicalResult readActivations();
   std::optional<SmallVector<float>> readFloats(StringRef name);
   /// The product of all inputs with the weights, and the biases: [T, B, D, G H].
   Value buildProducts();
+  /// The same of `x` and weights, [T, B, D G H].
+  Value multiplyWeights(Value x);
+  Value multiplyBytes(Value x);
+  /// Operand `i`, one number for a direction or for each column of its weights, as [D, G H].
+  Value forColumns(unsigned i);
   /// Part [from, from + count) of dimension 1 of the biases.
   Value biasPart(int64_t from, int64_t count) {
     return c.slice(c.operand(3), 1, c.b.getIndexAttr(from), c.b.getIndexAttr(count));
@@ -48,6 +58,7 @@ private:
 
   LegalizeContext &c;
   RecurrentKind kind;
+  bool hasBytes;
   int64_t gates, units = 0;
   bool batchFirst = false, linearBeforeReset = false;
   SmallVector<bool> reverse;
@@ -92,7 +103,7 @@ LogicalResult Recurrent::checkShapes() {
   // The number of units is an attribute, or follows from any of the weights.
   std::optional<int64_t> size = c.intAttr("hidden_size");
   if (!size) {
-    size = getConstantIntValue(c.shapeOf(2)[2]);
+    size = getConstantIntValue(c.shapeOf(2)[hasBytes ? 1 : 2]);
   }
   if (!size) {
     return c.unsupported("a hidden size that is not known");
@@ -113,11 +124,23 @@ LogicalResult Recurrent::checkShapes() {
     }
     return success();
   };
-  int64_t any = ShapedType::kDynamic;
-  return failure(failed(check(1, {directions, gates * units, any})) ||
-                 failed(check(2, {directions, gates * units, units})) ||
-                 (c.has(3) && failed(check(3, {directions, 2 * gates * units}))) ||
-                 (c.has(7) && failed(check(7, {directions, 3 * units}))));
+  int64_t any = ShapedType::kDynamic, columns = gates * units;
+  if (hasBytes) {
+    for (unsigned i : {8u, 9u, 10u, 11u}) {
+      if (c.has(i) && c.rank(i) != 1 && c.rank(i) != 2) {
+        return c.error("E0307",
+                       llvm::formatv("input {0} has {1} dimensions, must have 1 or 2", i, c.rank(i)).str());
+      }
+      if (c.has(i) && failed(c.rank(i) == 1 ? check(i, {directions}) : check(i, {directions, columns}))) {
+        return failure();
+      }
+    }
+  }
+  return failure(
+      failed(hasBytes ? check(1, {directions, any, columns}) : check(1, {directions, columns, any})) ||
+      failed(hasBytes ? check(2, {directions, units, columns}) : check(2, {directions, columns, units})) ||
+      (c.has(3) && failed(check(3, {directions, 2 * gates * units}))) ||
+      (c.has(7) && failed(check(7, {directions, 3 * units}))));
 }
 
 std::optional<SmallVector<float>> Recurrent::readFloats(StringRef name) {
@@ -208,12 +231,38 @@ LogicalResult Recurrent::readActivations() {
   return success();
 }
 
+Value Recurrent::forColumns(unsigned i) {
+  Value list = c.operand(i);
+  Sizes dims{c.b.getIndexAttr(reverse.size()), c.b.getIndexAttr(gates * units)};
+  return c.rank(i) == 2 ? list : c.expand(c.reshape(list, {dims[0], c.one()}), dims);
+}
+
+Value Recurrent::multiplyWeights(Value x) {
+  Size columns = c.b.getIndexAttr(reverse.size() * gates * units);
+  Value weights = c.reshape(c.operand(1), {columns, c.shapeOf(1)[2]});
+  return nn::buildMatMul(c.b, c.loc, x, c.transpose(weights, {1, 0}));
+}
+
+Value Recurrent::multiplyBytes(Value x) {
+  Size columns = c.b.getIndexAttr(reverse.size() * gates * units);
+  Value weights = c.reshape(c.transpose(c.operand(1), {1, 0, 2}), {c.shapeOf(1)[1], columns});
+  DynamicQuantization rows = quantizeDynamically(c, x);
+  ZeroPoints zeros{rows.quantization.zero, c.has(9) ? c.reshape(forColumns(9), {columns}) : Value()};
+  Value sums = matmul(c, rows.stored, weights, &zeros);
+  if (!sums || c.hasFailed()) {
+    return {};
+  }
+  return dequantizeSums(c, sums, rows.quantization.scale, c.reshape(forColumns(8), {columns}), /*bias=*/~0u);
+}
+
 Value Recurrent::buildProducts() {
   Value x = batchFirst ? c.transpose(c.operand(0), {1, 0, 2}) : c.operand(0);
   int64_t directions = reverse.size(), width = gates * units;
-  Sizes dims = c.shapeOf(x), weightDims = c.shapeOf(1);
-  Value weights = c.reshape(c.operand(1), {c.b.getIndexAttr(directions * width), weightDims[2]});
-  Value products = nn::buildMatMul(c.b, c.loc, x, c.transpose(weights, {1, 0}));
+  Sizes dims = c.shapeOf(x);
+  Value products = hasBytes ? multiplyBytes(x) : multiplyWeights(x);
+  if (!products) {
+    return {};
+  }
   if (c.has(3)) {
     Value bias = biasPart(0, width), recurrent = biasPart(width, width);
     if (linearBeforeReset) {
@@ -228,27 +277,63 @@ Value Recurrent::buildProducts() {
   return c.reshape(products, {dims[0], dims[1], c.b.getIndexAttr(directions), c.b.getIndexAttr(width)});
 }
 
-LogicalResult Recurrent::legalize() {
-  linearBeforeReset = kind == RecurrentKind::GRU && c.intAttr("linear_before_reset", 0) != 0;
-  if (failed(readDirections()) || failed(checkShapes()) || failed(readActivations())) {
-    return failure();
-  }
+LogicalResult Recurrent::checkTypes() {
   Type type = c.elementType(0);
   for (unsigned i : {1u, 2u, 3u, 5u, 6u, 7u}) {
-    if (c.has(i) && c.elementType(i) != type) {
+    bool isByte = hasBytes && i <= 2;
+    if (isByte && !c.elementType(i).isInteger(8)) {
+      return c.error("E0306",
+                     llvm::formatv("input {0} has elements of type {1}, must have integers of 8 bits", i,
+                                   c.elementType(i))
+                         .str());
+    }
+    if (!isByte && c.has(i) && c.elementType(i) != type) {
       return c.error("E0306",
                      llvm::formatv("input {0} has elements of type {1}, must have those of input 0, {2}", i,
                                    c.elementType(i), type)
                          .str());
     }
   }
+  for (unsigned weights : {1u, 2u}) {
+    unsigned scale = 6 + 2 * weights, zero = scale + 1;
+    if (!hasBytes) {
+      break;
+    }
+    if (!c.has(scale) || c.elementType(scale) != type) {
+      return c.error("E0306",
+                     llvm::formatv("input {0}, the scale of input {1}, must have elements of type {2}", scale,
+                                   weights, type)
+                         .str());
+    }
+    if (c.has(zero) && c.elementType(zero) != c.elementType(weights)) {
+      return c.error("E0306", llvm::formatv("a zero point of {0} stands beside {1}", c.elementType(zero),
+                                            c.elementType(weights))
+                                  .str());
+    }
+  }
+  return success();
+}
+
+LogicalResult Recurrent::legalize() {
+  linearBeforeReset = kind == RecurrentKind::GRU && c.intAttr("linear_before_reset", 0) != 0;
+  if (failed(readDirections()) || failed(checkShapes()) || failed(readActivations())) {
+    return failure();
+  }
+  if (failed(checkTypes())) {
+    return failure();
+  }
+  Type type = c.elementType(0);
   Value products = buildProducts();
   if (c.hasFailed()) {
     return failure();
   }
   int64_t directions = reverse.size();
-  Value weights = c.reshape(
-      c.operand(2), {c.b.getIndexAttr(directions), c.b.getIndexAttr(gates * units), c.b.getIndexAttr(units)});
+  Size count = c.b.getIndexAttr(directions), columns = c.b.getIndexAttr(gates * units),
+       rows = c.b.getIndexAttr(units);
+  Value weights = hasBytes ? c.reshape(c.operand(2), {count, rows, columns})
+                           : c.transpose(c.reshape(c.operand(2), {count, columns, rows}), {0, 2, 1});
+  Value scales = hasBytes ? forColumns(10) : Value();
+  Value zeros = hasBytes && c.has(11) && !matchPattern(c.operand(11), m_Zero()) ? forColumns(11) : Value();
   bool isLSTM = kind == RecurrentKind::LSTM;
   Value recurrentBias = linearBeforeReset && c.has(3) ? biasPart(5 * units, units) : Value();
   auto unit = [&](bool set) { return set ? c.b.getUnitAttr() : UnitAttr(); };
@@ -256,13 +341,12 @@ LogicalResult Recurrent::legalize() {
   Type computed = type.isF64() ? type : c.b.getF32Type();
   auto op = nn::createInferred<nn::RecurrentOp>(
       c.b, c.loc, ArrayRef<Type>{type, type, type, computed},
-      nn::RecurrentKindAttr::get(c.b.getContext(), kind), products, c.transpose(weights, {0, 2, 1}),
-      recurrentBias, c.operandOrNull(4), swapState(c.operandOrNull(5)),
-      isLSTM ? swapState(c.operandOrNull(6)) : Value(), isLSTM ? c.operandOrNull(7) : Value(),
-      c.b.getDenseBoolArrayAttr(reverse), c.b.getArrayAttr(activations.names),
-      c.b.getDenseF32ArrayAttr(activations.alpha), c.b.getDenseF32ArrayAttr(activations.beta),
-      clip ? c.b.getF32FloatAttr(*clip) : FloatAttr(), unit(isLSTM && c.intAttr("input_forget", 0) != 0),
-      unit(linearBeforeReset));
+      nn::RecurrentKindAttr::get(c.b.getContext(), kind), products, weights, recurrentBias,
+      c.operandOrNull(4), swapState(c.operandOrNull(5)), isLSTM ? swapState(c.operandOrNull(6)) : Value(),
+      isLSTM ? c.operandOrNull(7) : Value(), scales, zeros, c.b.getDenseBoolArrayAttr(reverse),
+      c.b.getArrayAttr(activations.names), c.b.getDenseF32ArrayAttr(activations.alpha),
+      c.b.getDenseF32ArrayAttr(activations.beta), clip ? c.b.getF32FloatAttr(*clip) : FloatAttr(),
+      unit(isLSTM && c.intAttr("input_forget", 0) != 0), unit(linearBeforeReset));
   if (c.isUsed(0)) {
     Value states = op.getStates();
     (void)c.set(0, batchFirst ? c.transpose(states, {2, 0, 1, 3}) : states);
@@ -280,4 +364,8 @@ void lathe::onnx::registerRecurrent(LegalizerRegistry &registry) {
   registry.add("RNN", 3, 6, [](LegalizeContext &c) { return Recurrent(c, RecurrentKind::RNN).legalize(); });
   registry.add("GRU", 3, 6, [](LegalizeContext &c) { return Recurrent(c, RecurrentKind::GRU).legalize(); });
   registry.add("LSTM", 3, 8, [](LegalizeContext &c) { return Recurrent(c, RecurrentKind::LSTM).legalize(); });
+  registry.add(
+      "DynamicQuantizeLSTM", 3, 12,
+      [](LegalizeContext &c) { return Recurrent(c, RecurrentKind::LSTM, /*hasBytes=*/true).legalize(); },
+      kMicrosoft);
 }

@@ -44,3 +44,38 @@ func.func @unknown_activation(%p: tensor<?x?x1x8xf32>, %r: tensor<1x8x8xf32>) {
     -> (tensor<?x1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x8xf32>)
   return
 }
+
+// -----
+
+// CHECK-LABEL: func @weights_of_8_bits
+// CHECK:         nn.recurrent lstm %{{.*}}, %{{.*}} weight_scales(%{{.*}}) weight_zeros(%{{.*}}) reverse([false])
+func.func @weights_of_8_bits(%p: tensor<?x?x1x32xf32>, %r: tensor<1x8x32xui8>, %s: tensor<1x32xf32>,
+                             %z: tensor<1x32xui8>) -> tensor<?x1x?x8xf32> {
+  %y, %h, %c, %g = nn.recurrent lstm %p, %r weight_scales(%s) weight_zeros(%z) reverse([false])
+    activations(["sigmoid", "tanh", "tanh"]) alpha([0.0, 0.0, 0.0]) beta([0.0, 0.0, 0.0])
+    : (tensor<?x?x1x32xf32>, tensor<1x8x32xui8>, tensor<1x32xf32>, tensor<1x32xui8>)
+    -> (tensor<?x1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x41xf32>)
+  return %y : tensor<?x1x?x8xf32>
+}
+
+// -----
+
+func.func @zero_points_without_scales(%p: tensor<?x?x1x32xf32>, %r: tensor<1x8x32xi8>, %z: tensor<1x32xi8>) {
+  // expected-error@+1 {{expects weight_zeros only beside weight_scales}}
+  %y, %h, %c, %g = nn.recurrent lstm %p, %r weight_zeros(%z) reverse([false])
+    activations(["sigmoid", "tanh", "tanh"]) alpha([0.0, 0.0, 0.0]) beta([0.0, 0.0, 0.0])
+    : (tensor<?x?x1x32xf32>, tensor<1x8x32xi8>, tensor<1x32xi8>)
+    -> (tensor<?x1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x32xf32>)
+  return
+}
+
+// -----
+
+func.func @scales_of_floats(%p: tensor<?x?x1x32xf32>, %r: tensor<1x8x32xf32>, %s: tensor<1x32xf32>) {
+  // expected-error@+1 {{expects weights of 8 bits beside weight_scales, but they are}}
+  %y, %h, %c, %g = nn.recurrent lstm %p, %r weight_scales(%s) reverse([false])
+    activations(["sigmoid", "tanh", "tanh"]) alpha([0.0, 0.0, 0.0]) beta([0.0, 0.0, 0.0])
+    : (tensor<?x?x1x32xf32>, tensor<1x8x32xf32>, tensor<1x32xf32>)
+    -> (tensor<?x1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x8xf32>, tensor<1x?x41xf32>)
+  return
+}

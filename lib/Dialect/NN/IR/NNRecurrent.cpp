@@ -80,10 +80,12 @@ LogicalResult RecurrentOp::verify() {
     Value tensor;
     SmallVector<int64_t> shape;
   };
-  for (const Optional &operand : {Optional{"recurrent_bias", getRecurrentBias(), {directions, units}},
-                                  Optional{"initial_h", getInitialH(), {directions, batch, units}},
-                                  Optional{"initial_c", getInitialC(), {directions, batch, units}},
-                                  Optional{"peepholes", getPeepholes(), {directions, 3 * units}}}) {
+  for (const Optional &operand :
+       {Optional{"recurrent_bias", getRecurrentBias(), {directions, units}},
+        Optional{"initial_h", getInitialH(), {directions, batch, units}},
+        Optional{"initial_c", getInitialC(), {directions, batch, units}},
+        Optional{"peepholes", getPeepholes(), {directions, 3 * units}},
+        Optional{"weight_scales", getWeightScales(), {directions, gates * units}}}) {
     if (operand.tensor &&
         (failed(verifySameElements(*this, operand.name, operand.tensor, "products", getProducts())) ||
          failed(verifyShape(*this, operand.name, operand.tensor, operand.shape)))) {
@@ -94,7 +96,22 @@ LogicalResult RecurrentOp::verify() {
                        failed(verifyShape(*this, "lengths", getLengths(), {batch})))) {
     return failure();
   }
-  if (failed(verifySameElements(*this, "weights", getWeights(), "products", getProducts()))) {
+  if (!getWeightScales()) {
+    if (getWeightZeros()) {
+      return emitOpError() << "expects weight_zeros only beside weight_scales";
+    }
+    if (failed(verifySameElements(*this, "weights", getWeights(), "products", getProducts()))) {
+      return failure();
+    }
+    return verifyResultShapes(*this);
+  }
+  if (!getElementType(getWeights()).isInteger(8)) {
+    return emitOpError() << "expects weights of 8 bits beside weight_scales, but they are "
+                         << getWeights().getType();
+  }
+  if (getWeightZeros() &&
+      (failed(verifySameElements(*this, "weight_zeros", getWeightZeros(), "weights", getWeights())) ||
+       failed(verifyShape(*this, "weight_zeros", getWeightZeros(), {directions, gates * units})))) {
     return failure();
   }
   return verifyResultShapes(*this);
@@ -107,10 +124,13 @@ FailureOr<SmallVector<Dims>> RecurrentOp::inferDims(OpBuilder &builder, ArrayRef
   }
   OpFoldResult directions = builder.getIndexAttr(getReverse().size());
   Dims state{directions, products[1], weights[1]};
-  return SmallVector<Dims>{{products[0], directions, products[1], weights[1]},
-                           state,
-                           state,
-                           {directions, products[1], weights[2]}};
+  OpFoldResult step = weights[2];
+  if (getWeightScales()) {
+    step =
+        addSizes(builder, getLoc(), addSizes(builder, getLoc(), step, weights[1]), builder.getIndexAttr(1));
+  }
+  return SmallVector<Dims>{
+      {products[0], directions, products[1], weights[1]}, state, state, {directions, products[1], step}};
 }
 
 OpFoldResult RecurrentOp::getPartCount(OpBuilder &builder, ArrayRef<Dims> operandDims, ArrayRef<Dims>) {

@@ -84,6 +84,8 @@ public:
     initialH = take(op.getInitialH());
     initialC = take(op.getInitialC());
     peepholes = take(op.getPeepholes());
+    weightScales = take(op.getWeightScales());
+    weightZeros = take(op.getWeightZeros());
     steps = b.size(products, 0);
   }
 
@@ -94,10 +96,16 @@ private:
   /// `width` elements from memory in the type of the computation, one scalar for one.
   Value load(Value memory, ArrayRef<Value> at, int64_t width);
   void store(Value value, Value memory, ArrayRef<Value> at, int64_t width);
+  /// The same of weights of 8 bits, less their zero points.
+  Value loadWeights(Value unit, Value column, int64_t width);
+  /// A scalar as a vector of `width` elements; itself for one.
+  Value repeat(Value scalar, int64_t width);
   /// Calls `body` with columns of [begin, end) and how many to do there at once: up to `vectors` vectors, the
   /// rest one by one.
   void forColumns(int64_t begin, int64_t end, int64_t vectors,
                   function_ref<void(Value column, int64_t width, int64_t count)> body);
+  /// Writes source[row] as integers of 8 bits, less their zero point, and their scale behind the row's gates.
+  void quantizeState(Value row, Value source);
   /// gates[row, begin..end) = init + source[row] * weights for `count` rows from `row` on.
   void multiply(Value row, int64_t count, Value source, int64_t begin, int64_t end,
                 function_ref<Value(Value row, Value column, int64_t width)> init);
@@ -144,7 +152,7 @@ private:
   LoopBuilder b;
   RecurrentOp op;
   Value products, weights, states, lastH, lastC, gates;
-  Value recurrentBias, lengths, initialH, initialC, peepholes;
+  Value recurrentBias, lengths, initialH, initialC, peepholes, weightScales, weightZeros;
   int64_t number;
   Value d, steps;
   Type element, computed;
@@ -161,6 +169,50 @@ Value Direction::load(Value memory, ArrayRef<Value> at, int64_t width) {
   Value vector =
       vector::LoadOp::create(b.builder(), b.location(), VectorType::get(width, stored), memory, at);
   return b.toFloat(vector, computed);
+}
+
+Value Direction::loadWeights(Value unit, Value column, int64_t width) {
+  if (!weightScales) {
+    return load(weights, {d, unit, column}, width);
+  }
+  bool isUnsigned = reference::elementOf(op.getWeights()).isUnsignedInteger();
+  auto loadBytes = [&](Value memory, ArrayRef<Value> at) {
+    Type byte = cast<MemRefType>(memory.getType()).getElementType();
+    Value bytes = width == 1 ? b.load(memory, at)
+                             : vector::LoadOp::create(b.builder(), b.location(), VectorType::get(width, byte),
+                                                      memory, at);
+    return b.signedToFloat(isUnsigned ? b.extendUnsigned(bytes, b.builder().getI32Type()) : bytes, computed);
+  };
+  Value factor = loadBytes(weights, {d, unit, column});
+  return weightZeros ? b.sub(factor, loadBytes(weightZeros, {d, column})) : factor;
+}
+
+Value Direction::repeat(Value scalar, int64_t width) {
+  return width == 1 ? scalar
+                    : vector::BroadcastOp::create(b.builder(), b.location(),
+                                                  VectorType::get(width, scalar.getType()), scalar);
+}
+
+void Direction::quantizeState(Value row, Value source) {
+  Value none = b.zero(computed);
+  Values range = b.loop(b.index(0), b.index(units), {none, none}, [&](Value k, ValueRange extremes) {
+    Value x = load(source, {d, row, k}, 1);
+    return Values{b.select(b.compare(CmpF::OLT, x, extremes[0]), x, extremes[0]),
+                  b.select(b.compare(CmpF::OGT, x, extremes[1]), x, extremes[1])};
+  });
+  constexpr double kLargest = 255;
+  Value width = b.sub(range[1], range[0]);
+  Value scale = b.select(b.compare(CmpF::OEQ, width, 0.0), b.real(computed, 1),
+                         b.div(width, b.real(computed, kLargest)));
+  Value zero = b.roundEven(b.div(b.neg(range[0]), scale));
+  int64_t gateColumns = op.getGateCount() * units;
+  forColumns(0, units, 1, [&](Value unit, int64_t width, int64_t) {
+    Value offset = repeat(zero, width);
+    Value rounded = b.roundEven(b.div(load(source, {d, row, unit}, width), repeat(scale, width)));
+    rounded = b.clampBelow(b.clampAbove(b.add(rounded, offset), kLargest), 0);
+    store(b.sub(rounded, offset), gates, {d, row, b.add(unit, b.index(gateColumns))}, width);
+  });
+  store(scale, gates, {d, row, b.index(gateColumns + units)}, 1);
 }
 
 void Direction::store(Value value, Value memory, ArrayRef<Value> at, int64_t width) {
@@ -189,6 +241,7 @@ void Direction::forColumns(int64_t begin, int64_t end, int64_t vectors,
 
 void Direction::multiply(Value row, int64_t count, Value source, int64_t begin, int64_t end,
                          function_ref<Value(Value, Value, int64_t)> init) {
+  int64_t firstState = weightScales ? op.getGateCount() * units : 0;
   forColumns(begin, end, count == 1 ? kVectors : 1, [&](Value column, int64_t width, int64_t vectors) {
     Values rows, columns, sums;
     for (int64_t r = 0; r < count; ++r) {
@@ -199,20 +252,17 @@ void Direction::multiply(Value row, int64_t count, Value source, int64_t begin, 
     }
     for (Value r : rows) {
       for (Value c : columns) {
-        sums.push_back(init(r, c, width));
+        Type type = width == 1 ? computed : VectorType::get(width, computed);
+        sums.push_back(weightScales ? b.zero(type) : init(r, c, width));
       }
     }
     sums = b.loop(b.index(0), b.index(units), sums, [&](Value k, ValueRange carried) {
       Values factors, next;
       for (Value c : columns) {
-        factors.push_back(load(weights, {d, k, c}, width));
+        factors.push_back(loadWeights(k, c, width));
       }
       for (Value r : rows) {
-        Value state = load(source, {d, r, k}, 1);
-        if (width > 1) {
-          state =
-              vector::BroadcastOp::create(b.builder(), b.location(), VectorType::get(width, computed), state);
-        }
+        Value state = repeat(load(source, {d, r, b.add(k, b.index(firstState))}, 1), width);
         for (Value factor : factors) {
           next.push_back(b.fma(state, factor, carried[next.size()]));
         }
@@ -221,7 +271,13 @@ void Direction::multiply(Value row, int64_t count, Value source, int64_t begin, 
     });
     for (auto [r, rowIndex] : llvm::enumerate(rows)) {
       for (auto [c, columnIndex] : llvm::enumerate(columns)) {
-        store(sums[r * columns.size() + c], gates, {d, rowIndex, columnIndex}, width);
+        Value sum = sums[r * columns.size() + c];
+        if (weightScales) {
+          Value scale = load(gates, {d, rowIndex, b.index(firstState + units)}, 1);
+          scale = b.mul(repeat(scale, width), load(weightScales, {d, columnIndex}, width));
+          sum = b.fma(sum, scale, init(rowIndex, columnIndex, width));
+        }
+        store(sum, gates, {d, rowIndex, columnIndex}, width);
       }
     }
   });
@@ -229,6 +285,10 @@ void Direction::multiply(Value row, int64_t count, Value source, int64_t begin, 
 
 void Direction::multiplyAll(Value begin, Value end, Value source, int64_t from, int64_t to,
                             function_ref<Value(Value, Value, int64_t)> init) {
+  if (weightScales) {
+    b.loop(begin, end, [&](Value row) { quantizeState(row, source); });
+    source = gates;
+  }
   Value rest = begin;
   if (cast<MemRefType>(lastH.getType()).getDimSize(1) != 1) {
     Value size = b.index(kRows), blocks = b.floorDiv(b.sub(end, begin), size);

@@ -29,6 +29,11 @@ def NN_RecurrentOp
     are clipped to [-clip, clip] first, what `lstm` takes the last function of is not (as all runtimes do). The results are the states h of all steps [T, D, B, H], the last h and
     the last c [D, B, H], and `gates`, which is memory for a step. But for `lstm`, `last_c` is such memory, too.
 
+    With `weight_scales` [D, G H], `weights` are integers of 8 bits, from which `weight_zeros` [D, G H], of their type, are
+    subtracted first. What they multiply is rounded to integers of 8 bits in every step, each sequence over its own range
+    as DynamicQuantizeLinear does; `gates` is longer by H + 1 numbers, for these integers and their scale. Sums are exact
+    while they are below 2^24, as those of up to 514 units are.
+
     ```mlir
     %y, %h, %c, %g = nn.recurrent lstm %p, %r reverse([false]) activations(["sigmoid", "tanh", "tanh"])
       alpha([0.0, 0.0, 0.0]) beta([0.0, 0.0, 0.0])
@@ -39,7 +44,8 @@ def NN_RecurrentOp
   let arguments = (ins NN_RecurrentKind:$kind, AnyRankedTensor:$products, AnyRankedTensor:$weights,
                        Optional<AnyRankedTensor>:$recurrent_bias, Optional<AnyRankedTensor>:$lengths,
                        Optional<AnyRankedTensor>:$initial_h, Optional<AnyRankedTensor>:$initial_c,
-                       Optional<AnyRankedTensor>:$peepholes, DenseBoolArrayAttr:$reverse, StrArrayAttr:$activations,
+                       Optional<AnyRankedTensor>:$peepholes, Optional<AnyRankedTensor>:$weight_scales,
+                       Optional<AnyRankedTensor>:$weight_zeros, DenseBoolArrayAttr:$reverse, StrArrayAttr:$activations,
                        DenseF32ArrayAttr:$alpha, DenseF32ArrayAttr:$beta, OptionalAttr<F32Attr>:$clip,
                        UnitAttr:$input_forget, UnitAttr:$linear_before_reset);
   let results = (outs AnyRankedTensor:$states, AnyRankedTensor:$last_h, AnyRankedTensor:$last_c,
@@ -47,6 +53,7 @@ def NN_RecurrentOp
   let assemblyFormat = [{
     $kind $products `,` $weights (`recurrent_bias` `(` $recurrent_bias^ `)`)? (`lengths` `(` $lengths^ `)`)?
     (`initial_h` `(` $initial_h^ `)`)? (`initial_c` `(` $initial_c^ `)`)? (`peepholes` `(` $peepholes^ `)`)?
+    (`weight_scales` `(` $weight_scales^ `)`)? (`weight_zeros` `(` $weight_zeros^ `)`)?
     `reverse` `(` $reverse `)` `activations` `(` $activations `)` `alpha` `(` $alpha `)` `beta` `(` $beta `)`
     (`clip` `(` $clip^ `)`)? (`input_forget` $input_forget^)? (`linear_before_reset` $linear_before_reset^)?
     attr-dict `:` functional-type(operands, results)
