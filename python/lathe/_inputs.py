@@ -26,11 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def gather(arguments: argparse.Namespace, tensors: list[TensorInfo],
-           symbols: dict[str, tuple[int, int]]) -> dict[str, Array]:
+           symbols: dict[str, tuple[int, int]], open_size: int = 16) -> dict[str, Array]:
     """Every input's array by name.
 
     tensors: TensorInfo of each input; symbols: bounds by name. What no file gives is random: floats in [-1, 1),
-    integers 0 or 1, and 1 where the name says mask.
+    integers 0 or 1, and 1 where the name says mask. Dimensions that nothing gives are 1 if they are the first or called
+    batch, else `open_size`, within their bounds.
     """
     arrays = {}
     if arguments.inputs:
@@ -42,7 +43,7 @@ def gather(arguments: argparse.Namespace, tensors: list[TensorInfo],
     for name in arrays:
         if name not in known:
             raise ModelError("E0701", f"the model has no input {name!r}; its inputs are {', '.join(sorted(known))}")
-    sizes = _sizes(arguments.shape, tensors, symbols)
+    sizes = _sizes(arguments.shape, tensors, symbols, open_size)
     random = np.random.default_rng(arguments.seed)
     for tensor in tensors:
         if tensor.name not in arrays:
@@ -79,15 +80,15 @@ def _read(path: str) -> Any:
 
 
 def _sizes(options: list[str], tensors: list[TensorInfo],
-           symbols: dict[str, tuple[int, int]]) -> dict[Any, int]:
-    """Sizes of symbols by name, and of unnamed dimensions by (input, axis): what --shape gives, or small ones."""
+           symbols: dict[str, tuple[int, int]], open_size: int) -> dict[Any, int]:
+    """Sizes of symbols by name, and of unnamed dimensions by (input, axis): what --shape gives, or 1 or `open_size`."""
     sizes = {}
     for tensor in tensors:
         for axis, size in enumerate(tensor.shape):
             if isinstance(size, str):
                 low, high = symbols.get(size, (1, sys.maxsize))
                 key = (tensor.name, axis) if size == "?" else size
-                sizes[key] = min(max(1 if axis == 0 or "batch" in size.lower() else 16, low), high)
+                sizes[key] = min(max(1 if axis == 0 or "batch" in size.lower() else open_size, low), high)
     by_name = {tensor.name: tensor for tensor in tensors}
     for option in options:
         name, _, text = option.partition("=")

@@ -120,6 +120,31 @@ def test_verify_says_what_input_is_unknown(tmp_path, tiny_onnx):
     assert done.stdout == ""
 
 
+def folds(path, size):
+    """A model whose open dimension must be a multiple of `size`."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"], name="/fold")
+    onnx.save(model([node], [value("x", TensorProto.FLOAT, 1, "N")], [value("y", TensorProto.FLOAT, "M", size)],
+                    shape=np.array([-1, size])), path)
+    return path
+
+
+def test_verify_finds_sizes_that_the_reference_runs_with(tmp_path):
+    done = run("verify", folds(tmp_path / "m.onnx", 20), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "open dimensions of 16; they are 320" in done.stderr
+    assert json.loads(done.stdout)["passed"]
+
+
+def test_verify_says_which_sizes_the_reference_refuses(tmp_path):
+    done = run("verify", folds(tmp_path / "m.onnx", 7))
+    assert done.returncode == 3
+    assert "error[E0704]" in done.stderr and "nor with open dimensions of 64, 320, 512" in done.stderr
+    assert "--shape" in done.stderr and done.stdout == ""
+    given = run("verify", tmp_path / "m.onnx", "--shape=N=16")
+    assert given.returncode == 3 and "open dimensions" not in given.stderr
+    assert run("verify", tmp_path / "m.onnx", "--shape=N=14").returncode == 0
+
+
 @pytest.mark.parametrize("ours,reference,largest", [
     ([1.0, 2.0], [1.0, 2.5], 0.5),
     ([1.0, np.nan], [1.0, np.nan], 0.0),
