@@ -61,6 +61,7 @@ _PROTOTYPES = {
     "lathe_model_metadata": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
     "lathe_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
     "lathe_session_bind_input": [c_void_p, c_size_t, POINTER(Tensor)],
+    "lathe_session_bind_input_dlpack": [c_void_p, c_size_t, c_void_p],
     "lathe_session_bind_output": [c_void_p, c_size_t, POINTER(Tensor)],
     "lathe_session_unbind_output": [c_void_p, c_size_t],
     "lathe_session_prepare": [c_void_p],

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import _dlpack
 from . import _runtime as rt
 from .errors import ModelError
 
@@ -245,8 +246,9 @@ class Model:
         *arguments : mapping, optional
             One mapping from names to tensors, for names that are no Python identifiers.
         **inputs : array_like
-            A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place. Strings may be
-            arrays of any string type, or lists; maps are dictionaries.
+            A tensor for every input: numpy arrays and anything with ``__dlpack__`` are read in place, on a CUDA device,
+            too, where the model's code is for one. Strings may be arrays of any string type, or lists; maps are
+            dictionaries.
 
         Returns
         -------
@@ -302,6 +304,10 @@ class Model:
             raise ModelError("E0701", f"input {missing[0]!r} is missing")
         for name, value in inputs.items():
             number = self._numbers[name]
+            if _dlpack.is_on_device(value):
+                _dlpack.bind(session.handle, number, value)
+                session.bound.pop(number, None)
+                continue
             if self._types[number] == _STRING:
                 value = session.add_texts(value)
             array = _to_array(value, self.inputs[number])

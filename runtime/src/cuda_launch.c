@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* -- Launches
- * ------------------------------------------------------------------------------------------------ */
+/* -- Launches ---------------------------------------------------------------------------------- */
 
 /* Waits for a launch, and keeps how long it took if a profile is taken. */
 static int wait_for_launch(lathe_session_t *session, int32_t kernel, const void *args, int64_t begin_ns) {
@@ -137,8 +136,7 @@ static int32_t serve(void *context, int64_t service, const void *const *pointers
   return LATHE_FAULT_SERVICE;
 }
 
-/* -- Graphs
- * -------------------------------------------------------------------------------------------------- */
+/* -- Graphs ------------------------------------------------------------------------------------ */
 
 /* The graph of a run in which everything is as it is now. Where there was no such run, the one that was not
  * run for the longest time begins anew; `found` says which. */

@@ -10,8 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* -- Devices
- * ------------------------------------------------------------------------------------------------- */
+/* -- Devices ----------------------------------------------------------------------------------- */
 
 struct device {
   const struct lathe_cuda_driver *driver;
@@ -54,8 +53,7 @@ static lathe_error_code find_device(uint64_t ordinal, struct device *device) {
   return LATHE_OK;
 }
 
-/* -- Images
- * -------------------------------------------------------------------------------------------------- */
+/* -- Images ------------------------------------------------------------------------------------ */
 
 /* How good an image is for a device; 0: it cannot run there. Code for exactly this architecture, then code
  * for an older one of the same generation, then what the driver has to compile. */
@@ -193,8 +191,7 @@ static lathe_error_code find_functions(lathe_model_t *model) {
   return LATHE_OK;
 }
 
-/* -- Weights
- * ------------------------------------------------------------------------------------------------- */
+/* -- Weights ----------------------------------------------------------------------------------- */
 
 /* A piece of the file at a time, and what was copied leaves our memory: it is in the file. */
 static lathe_error_code copy_weights(lathe_model_t *model, lathe_cu_address to) {
@@ -252,8 +249,7 @@ lathe_error_code lathe_cuda_upload(lathe_model_t *model) {
   return code;
 }
 
-/* -- Contexts and memory
- * ------------------------------------------------------------------------------------- */
+/* -- Contexts and memory ----------------------------------------------------------------------- */
 
 lathe_error_code lathe_cuda_enter(const lathe_model_t *model) {
   const struct lathe_cuda_model *cuda = model->cuda;
@@ -292,8 +288,7 @@ lathe_error_code lathe_cuda_grow(const lathe_model_t *model, struct lathe_cuda_b
   return LATHE_OK;
 }
 
-/* -- Open and close
- * ------------------------------------------------------------------------------------------ */
+/* -- Open and close ---------------------------------------------------------------------------- */
 
 static lathe_error_code load_kernels(lathe_model_t *model, const struct device *device) {
   lathe_error_code code = lathe_cuda_enter(model);

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* -- Create and close
- * ---------------------------------------------------------------------------------------- */
+/* -- Create and close -------------------------------------------------------------------------- */
 
 static size_t block_bytes(const struct lathe_table *table) {
   return sizeof(struct lathe_cuda_session) +
@@ -95,8 +94,7 @@ uint64_t lathe_cuda_session_memory(const lathe_session_t *session) {
   return cuda ? cuda->arena.bytes + cuda->values.bytes + cuda->faults.bytes : 0;
 }
 
-/* -- Places
- * -------------------------------------------------------------------------------------------------- */
+/* -- Places ------------------------------------------------------------------------------------ */
 
 lathe_error_code lathe_cuda_locate(const lathe_session_t *session, const char *what, const char *name,
                                    const void *data, bool *on_device) {
@@ -176,8 +174,7 @@ lathe_error_code lathe_cuda_place(lathe_session_t *session) {
   return code;
 }
 
-/* -- Run
- * ----------------------------------------------------------------------------------------------------- */
+/* -- Run --------------------------------------------------------------------------------------- */
 
 static lathe_error_code copy_in(lathe_session_t *session) {
   struct lathe_cuda_session *cuda = session->cuda;
