@@ -1,7 +1,7 @@
 // Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CPU/PassTarget.h"
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
 
@@ -41,9 +41,8 @@ struct CheckKernels : codegen::impl::CheckKernelsPassBase<CheckKernels> {
     if (!getOperation()->hasAttr(kernel::KernelDialect::kRootAttr)) {
       return;
     }
-    llvm::Expected<cpu::TargetSpec> spec = cpu::resolveTarget(target);
-    if (!spec) {
-      getOperation().emitError() << llvm::toString(spec.takeError());
+    FailureOr<cpu::TargetSpec> spec = cpu::resolvePassTarget(getOperation(), target);
+    if (failed(spec)) {
       return signalPassFailure();
     }
     bool failed = false;

@@ -6,6 +6,7 @@
 
 #include "BlockMatMul.h"
 #include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/CPU/PassTarget.h"
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
@@ -138,9 +139,8 @@ struct EmitCPUKernels : codegen::impl::EmitCPUKernelsPassBase<EmitCPUKernels> {
   using EmitCPUKernelsPassBase::EmitCPUKernelsPassBase;
 
   void runOnOperation() override {
-    llvm::Expected<TargetSpec> spec = resolveTarget(target);
-    if (!spec) {
-      getOperation().emitError() << llvm::toString(spec.takeError());
+    FailureOr<TargetSpec> spec = resolvePassTarget(getOperation(), target);
+    if (failed(spec)) {
       return signalPassFailure();
     }
     SmallVector<func::FuncOp> kernels;

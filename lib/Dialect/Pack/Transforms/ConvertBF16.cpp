@@ -7,7 +7,7 @@
 /// otherwise one kernel rounds the tensor once, for all products that read it. Attention is two products with
 /// a softmax in between, and rounds its result.
 
-#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CPU/PassTarget.h"
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
@@ -327,9 +327,8 @@ struct ConvertBF16 : pack::impl::ConvertBF16PassBase<ConvertBF16> {
   using ConvertBF16PassBase::ConvertBF16PassBase;
 
   void runOnOperation() override {
-    llvm::Expected<cpu::TargetSpec> spec = cpu::resolveTarget(target);
-    if (!spec) {
-      getOperation().emitError() << llvm::toString(spec.takeError());
+    FailureOr<cpu::TargetSpec> spec = cpu::resolvePassTarget(getOperation(), target);
+    if (failed(spec)) {
       return signalPassFailure();
     }
     Converter(getOperation(), *spec, force).run(all);
