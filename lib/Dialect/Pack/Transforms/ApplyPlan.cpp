@@ -10,6 +10,7 @@
 #include "PlanLayers.h"
 #include "PlanSparsity.h"
 #include "PlanStats.h"
+#include "PlanWishes.h"
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
@@ -39,32 +40,21 @@ class PlanApplier {
 public:
   PlanApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
       : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan),
-        stats(stats), statistics(module, plan, stats), refused(refused) {}
+        stats(stats), statistics(module, plan, stats), wishes(symbols, kPass, refused), refused(refused) {}
 
   LogicalResult run();
 
 private:
-  /// What an op's weight is to be stored in, and the entry that says so; no entry: the default.
-  struct Wish {
-    StringRef format;
-    const PlanEntry *entry = nullptr;
-  };
-
   LogicalResult readFormats();
   LogicalResult readFormat(StringRef text, StringRef position);
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
   void applyToAttention(nn::AttentionOp op);
-  /// What all of these names want; failure if they do not agree, which is a remark.
-  FailureOr<Wish> agree(Operation *op, nn::WeightOp weight, ArrayRef<std::string> names, StringRef kind,
-                        const llvm::StringMap<const PlanEntry *> &entries);
   /// Whether the format can hold the weight; else, an error for an entry and a remark for a default.
-  bool fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
+  bool fits(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format,
             LogicalResult &result);
   /// Asks for the format, and sets what else it has to know; or says why not.
-  LogicalResult request(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format);
-  /// Says why an op, or no op if it is null, does not ask for what the plan says of its weight.
-  void refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason);
+  LogicalResult request(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format);
   void remarkUnfolded(Operation *op);
   void remarkUnused();
 
@@ -74,6 +64,7 @@ private:
   const Plan &plan;
   const Stats *stats;
   StatsApplier statistics;
+  PlanWishes wishes;
   std::vector<RefusedRequest> *refused;
   llvm::StringMap<FormatAttrInterface> formats;
   llvm::StringMap<const PlanEntry *> weightEntries, nodeEntries;
@@ -125,56 +116,7 @@ LogicalResult PlanApplier::readFormats() {
 // Weights and nodes
 //===----------------------------------------------------------------------===//
 
-void PlanApplier::refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason) {
-  nn::remarkMissed(op, kPass, reason);
-  if (!refused) {
-    return;
-  }
-  RefusedRequest &request = refused->emplace_back();
-  request.requested = requested.str();
-  request.reason = reason.str();
-  for (NodeOrigin &origin : originsOf(op->getLoc())) {
-    request.nodes.push_back(std::move(origin.name));
-  }
-  RankedTensorType type = weight.getTensorType();
-  request.bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
-  llvm::raw_string_ostream(request.became) << type.getElementType();
-  for (nn::WeightOp source : getSources(weight, symbols)) {
-    request.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
-    request.symbols.push_back(source.getSymName().str());
-  }
-}
-
-FailureOr<PlanApplier::Wish> PlanApplier::agree(Operation *op, nn::WeightOp weight,
-                                                ArrayRef<std::string> names, StringRef kind,
-                                                const llvm::StringMap<const PlanEntry *> &entries) {
-  std::optional<Wish> common;
-  StringRef commonName;
-  bool hasEntry = false;
-  for (const std::string &name : names) {
-    const PlanEntry *entry = entries.lookup(name);
-    if (entry && entry->format.empty()) {
-      entry = nullptr; // it speaks of zeros alone
-    }
-    hasEntry |= entry != nullptr;
-    Wish wish{entry ? StringRef(entry->format) : StringRef(plan.format), entry};
-    if (common && common->format != wish.format) {
-      auto text = [](StringRef format) { return format.empty() ? "as it is" : ("as " + format).str(); };
-      refuse(op, weight, (text(common->format) + ", " + text(wish.format)),
-             "the " + kind + "s " + quoteText(commonName) + " and " + quoteText(name) +
-                 " have become one, of which the first is to be stored " + text(common->format) +
-                 ", the second " + text(wish.format));
-      return failure();
-    }
-    if (!common || wish.entry) {
-      common = wish;
-      commonName = name;
-    }
-  }
-  return hasEntry ? *common : Wish();
-}
-
-bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, FormatAttrInterface format,
+bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format,
                        LogicalResult &result) {
   std::string reason;
   {
@@ -189,20 +131,16 @@ bool PlanApplier::fits(Operation *op, nn::WeightOp weight, const Wish &wish, For
   if (wish.entry) {
     result = emitError(placeOf(plan, wish.entry->position, op->getLoc()))
              << "[E0807] the weight " << quoteText(weight.getOnnxName().value_or(weight.getSymName()))
-             << " cannot be stored as " << wish.format << ": " << reason;
+             << " cannot be stored as " << wish.text << ": " << reason;
   } else {
-    refuse(op, weight, wish.format, "not stored as " + wish.format + ": " + reason);
+    wishes.refuse(op, weight, wish.text, "not stored as " + wish.text + ": " + reason);
   }
   return false;
 }
 
-static SmallVector<std::string> namesOf(ArrayRef<nn::WeightOp> weights) {
-  return llvm::map_to_vector(weights, [](nn::WeightOp w) { return w.getOnnxName().value_or("").str(); });
-}
-
-LogicalResult PlanApplier::request(Operation *op, nn::WeightOp weight, const Wish &wish,
+LogicalResult PlanApplier::request(Operation *op, nn::WeightOp weight, const PlanWish &wish,
                                    FormatAttrInterface format) {
-  auto entries = llvm::map_to_vector(namesOf(getSources(weight, symbols)),
+  auto entries = llvm::map_to_vector(getSourceNames(weight, symbols),
                                      [&](const std::string &name) { return weightEntries.lookup(name); });
   Location place = wish.entry ? placeOf(plan, wish.entry->position, op->getLoc()) : op->getLoc();
   FailureOr<std::string> reason = statistics.apply(op, weight, entries, format, place);
@@ -212,13 +150,13 @@ LogicalResult PlanApplier::request(Operation *op, nn::WeightOp weight, const Wis
   if (reason->empty()) {
     op->setAttr(PackDialect::kFormatAttr, format);
   } else {
-    refuse(op, weight, wish.format, "not stored as " + wish.format + ": " + *reason);
+    wishes.refuse(op, weight, wish.text, "not stored as " + wish.text + ": " + *reason);
   }
   return success();
 }
 
 LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
-  SmallVector<std::string> sources = namesOf(getSources(weight, symbols)), nodes;
+  SmallVector<std::string> sources = getSourceNames(weight, symbols), nodes;
   // A product that was several has their nodes; those of other operators have become part of it.
   std::vector<NodeOrigin> origins = originsOf(op->getLoc());
   for (const NodeOrigin &origin : origins) {
@@ -226,8 +164,12 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
       nodes.push_back(origin.name);
     }
   }
-  FailureOr<Wish> byWeight = agree(op, weight, sources, "weight", weightEntries);
-  FailureOr<Wish> byNode = agree(op, weight, nodes, "node", nodeEntries);
+  PlanSubject subject{&PlanEntry::format, plan.format, "as"};
+  auto findIn = [](const llvm::StringMap<const PlanEntry *> &entries) {
+    return [&entries](StringRef name) { return entries.lookup(name); };
+  };
+  FailureOr<PlanWish> byWeight = wishes.agree(op, weight, subject, sources, "weight", findIn(weightEntries));
+  FailureOr<PlanWish> byNode = wishes.agree(op, weight, subject, nodes, "node", findIn(nodeEntries));
   for (auto [names, entries] : {std::pair(&sources, &weightEntries), std::pair(&nodes, &nodeEntries)}) {
     for (const std::string &name : *names) {
       used.insert(entries->lookup(name));
@@ -243,26 +185,26 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
            << quoteText(nodeEntry->name) << " is to be stored as both " << weightEntry->format << " and "
            << nodeEntry->format;
   }
-  Wish wish = nodeEntry ? *byNode : weightEntry ? *byWeight : Wish();
+  PlanWish wish = nodeEntry ? *byNode : weightEntry ? *byWeight : PlanWish();
   auto layer = skipped.find(op);
-  if (wish.entry && wish.format != keptFormat && layer != skipped.end()) {
+  if (wish.entry && wish.text != keptFormat && layer != skipped.end()) {
     return emitError(placeOf(plan, wish.entry->position, op->getLoc()))
-           << "[E0805] " << quoteText(wish.entry->name) << " is to be stored as " << wish.format
+           << "[E0805] " << quoteText(wish.entry->name) << " is to be stored as " << wish.text
            << ", but it is in layer " << layer->second << ", which is left out";
   }
   if (layer != skipped.end()) {
     return success();
   }
-  SmallVector<Wish, 2> wishes{wish};
+  SmallVector<PlanWish, 2> inTurn{wish};
   if (!wish.entry && isProduct(op)) {
     // What is stored in no format can still be computed in another type.
-    wishes = {Wish{plan.format}, Wish{plan.math}};
+    inTurn = {PlanWish{plan.format}, PlanWish{plan.math}};
   }
-  for (const Wish &next : wishes) {
-    if (next.format.empty() || next.format == keptFormat) {
+  for (const PlanWish &next : inTurn) {
+    if (next.text.empty() || next.text == keptFormat) {
       continue;
     }
-    FormatAttrInterface format = formats.lookup(next.format);
+    FormatAttrInterface format = formats.lookup(next.text);
     LogicalResult result = success();
     if (fits(op, weight, next, format, result)) {
       return request(op, weight, next, format);
@@ -297,9 +239,9 @@ void PlanApplier::remarkUnfolded(Operation *op) {
   auto use = dyn_cast_or_null<nn::WeightUseOp>(source);
   auto weight = use ? symbols.lookup<nn::WeightOp>(use.getWeight()) : nn::WeightOp();
   if (weight && !plan.format.empty() && plan.format != keptFormat) {
-    refuse(op, weight, plan.format,
-           "not stored as " + plan.format + ": its weight is not folded, but read through " +
-               last->getName().getStringRef());
+    wishes.refuse(op, weight, plan.format,
+                  "not stored as " + plan.format + ": its weight is not folded, but read through " +
+                      last->getName().getStringRef());
   }
 }
 

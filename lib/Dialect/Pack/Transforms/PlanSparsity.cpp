@@ -6,6 +6,8 @@
 
 #include "PlanSparsity.h"
 
+#include "PlanWishes.h"
+
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
@@ -14,7 +16,6 @@
 #include "lathe/Support/Text.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/SetVector.h"
 
 #include <cmath>
 
@@ -29,16 +30,11 @@ namespace {
 class SparsityApplier {
 public:
   SparsityApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
-      : module(module), symbols(module), plan(plan), stats(stats), refused(refused) {}
+      : module(module), symbols(module), plan(plan), stats(stats), wishes(symbols, kPass, refused) {}
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
 
 private:
-  /// What entries of these names want; nothing of those that have none. Names that want nothing get the
-  /// default.
-  llvm::SetVector<StringRef> getWishes(ArrayRef<std::string> names, ArrayRef<PlanEntry> entries);
-  void refuse(Operation *op, nn::WeightOp weight, ArrayRef<StringRef> wishes);
-
   /// A weight of the norms of what the rows of `weight` are multiplied with; null if they are not known.
   FlatSymbolRefAttr getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
                              ArrayRef<std::string> nodes);
@@ -47,46 +43,10 @@ private:
   SymbolTable symbols;
   const Plan &plan;
   const Stats *stats;
-  std::vector<RefusedRequest> *refused;
+  PlanWishes wishes;
 };
 
 } // namespace
-
-llvm::SetVector<StringRef> SparsityApplier::getWishes(ArrayRef<std::string> names,
-                                                      ArrayRef<PlanEntry> entries) {
-  llvm::SetVector<StringRef> wishes;
-  bool hasEntry = false;
-  for (const std::string &name : names) {
-    const auto *entry =
-        llvm::find_if(entries, [&](const PlanEntry &e) { return e.name == name && !e.sparsity.empty(); });
-    hasEntry |= entry != entries.end();
-    wishes.insert(entry == entries.end() ? StringRef(plan.sparsity) : StringRef(entry->sparsity));
-  }
-  return hasEntry ? wishes : llvm::SetVector<StringRef>();
-}
-
-void SparsityApplier::refuse(Operation *op, nn::WeightOp weight, ArrayRef<StringRef> wishes) {
-  auto text = [](StringRef wish) { return wish.empty() || wish == keptFormat ? StringRef("all") : wish; };
-  std::string reason =
-      "weights that have become one are to keep " + text(wishes[0]).str() + " and " + text(wishes[1]).str();
-  nn::remarkMissed(op, kPass, reason);
-  if (!refused) {
-    return;
-  }
-  RefusedRequest &request = refused->emplace_back();
-  request.requested = (wishes[0].empty() ? wishes[1] : wishes[0]).str();
-  request.reason = reason;
-  for (NodeOrigin &origin : originsOf(op->getLoc())) {
-    request.nodes.push_back(std::move(origin.name));
-  }
-  RankedTensorType type = weight.getTensorType();
-  request.bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
-  llvm::raw_string_ostream(request.became) << type.getElementType();
-  for (nn::WeightOp source : getSources(weight, symbols)) {
-    request.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
-    request.symbols.push_back(source.getSymName().str());
-  }
-}
 
 FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
                                             ArrayRef<std::string> nodes) {
@@ -115,30 +75,31 @@ FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight, 
 }
 
 LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
-  std::vector<std::string> sources, nodes;
-  for (nn::WeightOp source : getSources(weight, symbols)) {
-    sources.push_back(source.getOnnxName().value_or("").str());
-  }
+  SmallVector<std::string> sources = getSourceNames(weight, symbols), nodes;
   std::vector<NodeOrigin> origins = originsOf(op->getLoc());
   for (NodeOrigin &origin : origins) {
     if (origin.opType == origins.front().opType) {
       nodes.push_back(origin.name);
     }
   }
-  llvm::SetVector<StringRef> byNode = getWishes(nodes, plan.nodes),
-                             byWeight = getWishes(sources, plan.weights);
-  for (const llvm::SetVector<StringRef> &wishes : {byNode, byWeight}) {
-    if (wishes.size() > 1) {
-      refuse(op, weight, wishes.getArrayRef());
-      return success();
-    }
+  PlanSubject subject{&PlanEntry::sparsity, plan.sparsity, "pruned to"};
+  auto findIn = [](ArrayRef<PlanEntry> entries) {
+    return [entries](StringRef name) {
+      const auto *entry = llvm::find_if(entries, [&](const PlanEntry &e) { return e.name == name; });
+      return entry == entries.end() ? nullptr : entry;
+    };
+  };
+  FailureOr<PlanWish> byNode = wishes.agree(op, weight, subject, nodes, "node", findIn(plan.nodes));
+  FailureOr<PlanWish> byWeight = wishes.agree(op, weight, subject, sources, "weight", findIn(plan.weights));
+  if (failed(byNode) || failed(byWeight)) {
+    return success();
   }
-  if (!byNode.empty() && !byWeight.empty() && byNode[0] != byWeight[0]) {
+  if (byNode->entry && byWeight->entry && byNode->text != byWeight->text) {
     return op->emitError() << "[E0805] the weight " << quoteText(sources.front()) << " of node "
-                           << quoteText(nodes.front()) << " is to become both " << byWeight[0] << " and "
-                           << byNode[0];
+                           << quoteText(nodes.front()) << " is to become both " << byWeight->text << " and "
+                           << byNode->text;
   }
-  StringRef wish = !byNode.empty() ? byNode[0] : !byWeight.empty() ? byWeight[0] : StringRef(plan.sparsity);
+  StringRef wish = byNode->entry ? byNode->text : byWeight->entry ? byWeight->text : StringRef(plan.sparsity);
   if (wish.empty() || wish == keptFormat) {
     return success();
   }

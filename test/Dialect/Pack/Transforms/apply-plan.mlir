@@ -1,6 +1,7 @@
 // RUN: split-file %s %t
 // RUN: lathe-opt %t/weights.mlir --pack-apply-plan=plan=%t/weights.json --verify-diagnostics | FileCheck %t/weights.mlir
 // RUN: lathe-opt %t/joined.mlir --pack-apply-plan=plan=%t/joined.json --verify-diagnostics | FileCheck %t/joined.mlir
+// RUN: lathe-opt %t/sparse.mlir --pack-apply-plan=plan=%t/sparse.json --verify-diagnostics | FileCheck %t/sparse.mlir
 // RUN: lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/layers.json | FileCheck %t/layers.mlir
 // RUN: lathe-opt %t/layers.mlir --pack-apply-plan=plan=%t/speedup.json | FileCheck %t/layers.mlir --check-prefix=SPEEDUP
 // RUN: lathe-opt %t/static.mlir --pack-apply-plan=plan=%t/static.json --verify-diagnostics | FileCheck %t/static.mlir
@@ -181,6 +182,39 @@ func.func @different(%x: tensor<?x64xf32>) -> (tensor<?x16xf32>, tensor<?x16xf32
   // expected-remark @+1 {{[pack-apply-plan] missed: the weights "u" and "k" have become one, of which the first is to be stored as it is, the second as bf16}}
   %1 = nn.matmul %x, %v : tensor<?x64xf32>, tensor<64x16xf32> -> tensor<?x16xf32>
   return %0, %1 : tensor<?x16xf32>, tensor<?x16xf32>
+}
+
+//--- sparse.json
+{"version": 1, "defaults": {"sparsity": "unstructured:90%"},
+ "weights": {"k": {"sparsity": "block:75%"}, "u": {"format": "bf16"}}, "nodes": {"/last": {"sparsity": "block:50%"}}}
+//--- sparse.mlir
+nn.weight private @k : tensor<64x8xf32> = dense<1.0> {onnx_name = "k"}
+nn.weight private @v : tensor<64x8xf32> = dense<1.0> {onnx_name = "v"}
+nn.weight private @u : tensor<64x8xf32> = dense<1.0> {onnx_name = "u"}
+nn.weight private @kv : tensor<64x16xf32> computed {
+  %0 = nn.weight_use @k : tensor<64x8xf32>
+  %1 = nn.weight_use @v : tensor<64x8xf32>
+  %2 = nn.concat %0, %1 axis(1) : tensor<64x8xf32>, tensor<64x8xf32> -> tensor<64x16xf32>
+  nn.yield %2 : tensor<64x16xf32>
+}
+// An entry of a weight, the default beside an entry that speaks of a format, and the entry of a node.
+// CHECK-LABEL: func @sparse
+// CHECK:         nn.matmul %{{.*}} {pack.sparsity = #pack.sparsity<block, zeros = 750>}
+// CHECK:         nn.matmul %{{.*}} {pack.format = #pack.bf16, pack.sparsity = #pack.sparsity<unstructured, zeros = 900>}
+// CHECK:         nn.matmul %{{.*}} {pack.sparsity = #pack.sparsity<block, zeros = 500>}
+// CHECK:         nn.matmul
+// CHECK-NOT:     pack.sparsity
+func.func @sparse(%x: tensor<?x64xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x16xf32>) {
+  %k = nn.weight_use @k : tensor<64x8xf32>
+  %0 = nn.matmul %x, %k : tensor<?x64xf32>, tensor<64x8xf32> -> tensor<?x8xf32>
+  %u = nn.weight_use @u : tensor<64x8xf32>
+  %1 = nn.matmul %x, %u : tensor<?x64xf32>, tensor<64x8xf32> -> tensor<?x8xf32>
+  %v = nn.weight_use @v : tensor<64x8xf32>
+  %2 = nn.matmul %x, %v : tensor<?x64xf32>, tensor<64x8xf32> -> tensor<?x8xf32> loc("/last")
+  %kv = nn.weight_use @kv : tensor<64x16xf32>
+  // expected-remark @+1 {{[pack-prune-weights] missed: the weights "k" and "v" have become one, of which the first is to be stored pruned to block:75%, the second pruned to unstructured:90%}}
+  %3 = nn.matmul %x, %kv : tensor<?x64xf32>, tensor<64x16xf32> -> tensor<?x16xf32>
+  return %0, %1, %2, %3 : tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x16xf32>
 }
 
 //--- layers.json
