@@ -8,8 +8,8 @@
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
 #include "lathe/Dialect/NN/Transforms/Passes.h"
 #include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
+#include "lathe/Dialect/Pack/Transforms/ByLatencies.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
-#include "lathe/Dialect/Pack/Transforms/RefuseSlow.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Affine/Transforms/Passes.h"
@@ -107,7 +107,7 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   prune.target = options.target;
   prune.find = options.optLevel > 0;
   prune.force = options.force;
-  passes.prefer(pack::createPruneWeightsPass(prune));
+  passes.prefer(pack::createPruneWeightsPass(options.latencies, prune));
   passes.prefer(pack::createQuantizeInt8Pass({options.force}));
   // What is computed in bf16 is stored so; the rest of what asks for it may still be stored.
   pack::ConvertBF16PassOptions bf16;

@@ -15,8 +15,11 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/xxhash.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
+#include <tuple>
 
 using namespace llvm;
 using namespace lathe;
@@ -25,7 +28,8 @@ using namespace lathe;
 // What it says
 //===----------------------------------------------------------------------===//
 
-static double distance(const LatencyEntry &entry, std::optional<int64_t> rows, int64_t depth,
+/// How far a measured shape is from another: factors count, whichever is the larger.
+static double distance(const LatencyTable::Comparison &entry, std::optional<int64_t> rows, int64_t depth,
                        int64_t columns) {
   auto between = [](int64_t a, int64_t b) {
     return std::abs(std::log2(double(std::max<int64_t>(a, 1)) / double(std::max<int64_t>(b, 1))));
@@ -34,23 +38,44 @@ static double distance(const LatencyEntry &entry, std::optional<int64_t> rows, i
          (rows ? between(entry.rows, *rows) : 0);
 }
 
+/// The value at `x` of the line through the two points, in the order of their places, that are next to it.
+static double interpolate(ArrayRef<std::pair<double, double>> points, double x) {
+  if (points.size() == 1) {
+    return points.front().second;
+  }
+  size_t above = partition_point(points, [&](const auto &point) { return point.first < x; }) - points.begin();
+  above = std::clamp<size_t>(above, 1, points.size() - 1);
+  auto [x0, y0] = points[above - 1];
+  auto [x1, y1] = points[above];
+  return std::max(y0 + (y1 - y0) * (x - x0) / (x1 - x0), 0.0);
+}
+
 std::optional<LatencyTable::Comparison> LatencyTable::compare(StringRef format, std::optional<int64_t> rows,
-                                                              int64_t depth, int64_t columns) const {
+                                                              int64_t depth, int64_t columns,
+                                                              double kept) const {
+  using Shape = std::tuple<int64_t, int64_t, int64_t>;
+  std::map<Shape, double> plain;
+  std::map<Shape, std::map<double, double>> measured; // times by the share of blocks
+  for (const LatencyEntry &entry : entries) {
+    Shape shape{entry.rows, entry.depth, entry.columns};
+    if (entry.format == plainFormat) {
+      plain.try_emplace(shape, entry.microseconds);
+    }
+    if (entry.format == format) {
+      measured[shape].try_emplace(entry.kept, entry.microseconds);
+    }
+  }
   std::optional<Comparison> best;
   double nearest = 0;
-  for (const LatencyEntry &entry : entries) {
-    if (entry.format != format) {
+  for (const auto &[shape, times] : measured) {
+    auto dense = plain.find(shape);
+    if (dense == plain.end()) {
       continue;
     }
-    auto plain = find_if(entries, [&](const LatencyEntry &e) {
-      return e.format == plainFormat && e.rows == entry.rows && e.depth == entry.depth &&
-             e.columns == entry.columns;
-    });
-    if (plain == entries.end()) {
-      continue;
-    }
-    Comparison one{entry.microseconds / plain->microseconds, entry.rows, entry.depth, entry.columns};
-    double away = distance(entry, rows, depth, columns);
+    SmallVector<std::pair<double, double>> points(times.begin(), times.end());
+    auto [ownRows, ownDepth, ownColumns] = shape;
+    Comparison one{interpolate(points, kept) / dense->second, ownRows, ownDepth, ownColumns};
+    double away = distance(one, rows, depth, columns);
     if (!best || away < nearest || (away == nearest && one.ratio < best->ratio)) {
       best = one;
       nearest = away;
@@ -97,11 +122,15 @@ std::string lathe::getLatencyCache(const LatencyOrigin &origin) {
 json::Object LatencyTable::toJSON() const {
   json::Array list;
   for (const LatencyEntry &entry : entries) {
-    list.push_back(json::Object{{"format", toUTF8(entry.format)},
-                                {"rows", entry.rows},
-                                {"depth", entry.depth},
-                                {"columns", entry.columns},
-                                {"microseconds", entry.microseconds}});
+    json::Object o{{"format", toUTF8(entry.format)},
+                   {"rows", entry.rows},
+                   {"depth", entry.depth},
+                   {"columns", entry.columns},
+                   {"microseconds", entry.microseconds}};
+    if (entry.kept != 1) {
+      o["kept"] = entry.kept;
+    }
+    list.push_back(std::move(o));
   }
   return json::Object{{"version", latenciesVersion},
                       {"processor", toUTF8(origin.processor)},
@@ -135,6 +164,12 @@ static Error parseEntry(const json::Value &value, size_t number, StringRef file,
     return fail("microseconds is no number above 0");
   }
   to.microseconds = *time;
+  if (const json::Value *kept = object->get("kept")) {
+    to.kept = kept->getAsNumber().value_or(-1);
+    if (!(to.kept >= 0 && to.kept <= 1)) {
+      return fail("kept is no number from 0 to 1");
+    }
+  }
   return Error::success();
 }
 

@@ -25,8 +25,26 @@ using namespace lathe;
 
 namespace {
 
-/// Formats in which products are computed; what is only stored is smaller in any case.
-constexpr StringLiteral formats[] = {"bf16", "int8<dynamic>", "int8<static>"};
+/// A format in which products are computed, as the table names it, and the attributes that ask for it. What
+/// is only stored is smaller in any case. Of blocks of zeros two shares are measured: others lie on a line.
+struct Measured {
+  StringLiteral format, attributes;
+  double kept = 1;
+};
+constexpr Measured formats[] = {
+    {plainFormat, ""},
+    {"bf16", "pack.format = #pack.bf16"},
+    {"int8<dynamic>", "pack.format = #pack.int8<dynamic>"},
+    {"int8<static>", "pack.format = #pack.int8<static>, pack.range = array<f32: -1.0, 1.0>"},
+    {"blocks<rows = 1, columns = 4>", "pack.sparsity = #pack.sparsity<block, zeros = 500>", 0.5},
+    {"blocks<rows = 1, columns = 4>", "pack.sparsity = #pack.sparsity<block, zeros = 900>", 0.1},
+    {"blocks<rows = 1, columns = 1>", "pack.sparsity = #pack.sparsity<unstructured, zeros = 500>", 0.5},
+    {"blocks<rows = 1, columns = 1>", "pack.sparsity = #pack.sparsity<unstructured, zeros = 900>", 0.1},
+    {"blocks<rows = 4, columns = 32>",
+     "pack.format = #pack.int8<dynamic>, pack.sparsity = #pack.sparsity<block, zeros = 500>", 0.5},
+    {"blocks<rows = 4, columns = 32>",
+     "pack.format = #pack.int8<dynamic>, pack.sparsity = #pack.sparsity<block, zeros = 900>", 0.1},
+};
 
 /// Weights as models have them, from those of small heads to those of feed-forward layers, and the rows of
 /// one token, a short and a long text, and a batch.
@@ -42,26 +60,22 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// A model of one product, whose weight is asked for in `format`.
-std::string makeModel(StringRef format, int64_t depth, int64_t columns) {
-  std::string asks;
-  if (format != plainFormat) {
-    asks = " {pack.format = #pack." + format.str();
-    asks += format == "int8<static>" ? ", pack.range = array<f32: -1.0, 1.0>}" : "}";
-  }
+/// A model of one product with these attributes.
+std::string makeModel(StringRef attributes, int64_t depth, int64_t columns) {
   return formatv(R"(nn.weight private @w : tensor<{0}x{1}xf32> = dense<0.01>
 func.func @main(%x: tensor<?x{0}xf32> {{nn.name = "x", nn.dims = ["rows", ""]})
     -> (tensor<?x{1}xf32> {{nn.name = "y"}) {{
   %w = nn.weight_use @w : tensor<{0}x{1}xf32>
-  %y = nn.matmul %x, %w{2} : tensor<?x{0}xf32>, tensor<{0}x{1}xf32> -> tensor<?x{1}xf32>
+  %y = nn.matmul %x, %w {{{2}} : tensor<?x{0}xf32>, tensor<{0}x{1}xf32> -> tensor<?x{1}xf32>
   return %y : tensor<?x{1}xf32>
 })",
-                 depth, columns, asks);
+                 depth, columns, attributes);
 }
 
 /// An artifact that is removed in the end.
 struct Compiled {
-  std::string format, path;
+  const Measured *measured;
+  std::string path;
   FileRemover remover;
 };
 
@@ -74,17 +88,17 @@ Expected<std::string> makeFile(StringRef extension) {
 }
 
 /// Compiles a model of one product. Nothing if the format is refused there.
-Expected<std::unique_ptr<Compiled>> compile(StringRef format, int64_t depth, int64_t columns) {
+Expected<std::unique_ptr<Compiled>> compile(const Measured &measured, int64_t depth, int64_t columns) {
   Expected<std::string> model = makeFile("mlir"), artifact = makeFile("so");
   if (!model || !artifact) {
     return joinErrors(model.takeError(), artifact.takeError());
   }
   FileRemover modelRemover(*model);
   auto result = std::make_unique<Compiled>();
-  result->format = format.str();
+  result->measured = &measured;
   result->path = *artifact;
   result->remover.setFile(*artifact);
-  if (Error error = writeFile(*model, makeModel(format, depth, columns))) {
+  if (Error error = writeFile(*model, makeModel(measured.attributes, depth, columns))) {
     return error;
   }
   WorkerOptions worker;
@@ -140,7 +154,8 @@ Error measureShape(ArrayRef<std::unique_ptr<Compiled>> artifacts, int64_t rows, 
   }
   shape.rows = rows;
   for (auto [artifact, time] : zip_equal(artifacts, least)) {
-    shape.format = artifact->format;
+    shape.format = artifact->measured->format.str();
+    shape.kept = artifact->measured->kept;
     shape.microseconds = time * 1e6;
     table.entries.push_back(shape);
   }
@@ -150,10 +165,8 @@ Error measureShape(ArrayRef<std::unique_ptr<Compiled>> artifacts, int64_t rows, 
 Error measure(LatencyTable &table) {
   for (auto [depth, columns] : weights) {
     std::vector<std::unique_ptr<Compiled>> artifacts;
-    SmallVector<StringRef> names{plainFormat};
-    names.append(std::begin(formats), std::end(formats));
-    for (StringRef format : names) {
-      Expected<std::unique_ptr<Compiled>> artifact = compile(format, depth, columns);
+    for (const Measured &measured : formats) {
+      Expected<std::unique_ptr<Compiled>> artifact = compile(measured, depth, columns);
       if (!artifact) {
         return artifact.takeError();
       }
@@ -174,14 +187,15 @@ Error measure(LatencyTable &table) {
 }
 
 void print(const LatencyTable &table) {
-  outs() << "rows  depth  columns  " << left_justify("format", 16) << "    us   of f32\n";
+  outs() << "rows  depth  columns  " << left_justify("format", 32) << "  kept      us   of f32\n";
   for (const LatencyEntry &entry : table.entries) {
     std::optional<LatencyTable::Comparison> compared =
-        table.compare(entry.format, entry.rows, entry.depth, entry.columns);
+        table.compare(entry.format, entry.rows, entry.depth, entry.columns, entry.kept);
     outs() << format("%4lld  %5lld  %7lld  ", (long long)entry.rows, (long long)entry.depth,
                      (long long)entry.columns)
-           << left_justify(entry.format, 16)
-           << format("%6.1f   %6.2f\n", entry.microseconds, compared ? compared->ratio : 1.0);
+           << left_justify(entry.format, 32)
+           << format("  %4.2f  %6.1f   %6.2f\n", entry.kept, entry.microseconds,
+                     compared ? compared->ratio : 1.0);
   }
 }
 

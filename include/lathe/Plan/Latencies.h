@@ -38,6 +38,8 @@ struct LatencyEntry {
   std::string format;
   int64_t rows = 0, depth = 0, columns = 0;
   double microseconds = 0;
+  /// Of formats that leave out blocks of zeros: the share of blocks that are not zero.
+  double kept = 1;
 };
 
 struct LatencyTable {
@@ -54,9 +56,9 @@ struct LatencyTable {
     int64_t rows = 0, depth = 0, columns = 0;
   };
   /// Nothing if this format was not measured. Without `rows` it is the number of rows that the format suits
-  /// best.
+  /// best. Between shares of blocks that were measured, and beyond, times lie on a line.
   std::optional<Comparison> compare(llvm::StringRef format, std::optional<int64_t> rows, int64_t depth,
-                                    int64_t columns) const;
+                                    int64_t columns, double kept = 1) const;
 
   /// Fails unless the table was measured where code for `target` runs, with this compiler.
   llvm::Error checkOrigin(const LatencyOrigin &expected) const;

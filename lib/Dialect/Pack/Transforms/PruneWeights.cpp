@@ -4,10 +4,10 @@
 /// \file
 /// Zeros in weights: those that are asked for, and those that are there.
 
-#include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CPU/PassTarget.h"
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
-#include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/ByLatencies.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -34,30 +34,53 @@ static constexpr double kWorth = 0.9;
 /// Weights of which less are zero are not looked at closely.
 static constexpr double kManyZeros = 0.4;
 
+/// The format of products of bytes, with which those in blocks of bytes are compared.
+static constexpr llvm::StringLiteral kDenseBytes = "int8<dynamic>";
+
+/// What products take where this was not measured: MiniLM's with 128 rows at 50, 75, 90 and 95 % zeros,
+/// against the dense kernel in turns, on Sapphire Rapids; of bytes, against dot products in vectors, and
+/// against matrix registers. All times are shares of that of the dense product.
+static LatencyTable makeBuiltIn(bool hasMatrices) {
+  LatencyTable table;
+  auto add = [&](StringRef format, double kept, double time) {
+    LatencyEntry &entry = table.entries.emplace_back();
+    entry.format = format.str();
+    entry.rows = 128;
+    entry.depth = entry.columns = 384;
+    entry.kept = kept;
+    entry.microseconds = time;
+  };
+  auto addLine = [&](StringRef format, double fixed, double each) {
+    add(format, 0, fixed);
+    add(format, 1, fixed + each);
+  };
+  add(plainFormat, 1, 1);
+  addLine("blocks<rows = 1, columns = 4>", 0.05, 1.05);
+  addLine("blocks<rows = 1, columns = 1>", 0.06, 1.9);
+  add(kDenseBytes, 1, 1);
+  addLine("blocks<rows = 4, columns = 32>", hasMatrices ? 0.35 : 0.08, hasMatrices ? 3.1 : 1.25);
+  return table;
+}
+
 namespace {
 
-/// What a product with blocks of a size takes of the time of the dense one: `fixed`, and `each` times the
-/// share of blocks that are not zero.
+/// Blocks of a size that products read.
 struct BlockKernel {
   int64_t rows, columns;
-  double fixed, each;
 
-  double getTime(double share) const { return fixed + each * share; }
-  std::string getName() const { return llvm::formatv("{0} x {1}", rows, columns).str(); }
+  std::string getName() const { return llvm::formatv("{0} x {1}", rows, columns); }
+  /// As tables of latencies have it.
+  std::string getFormat() const { return llvm::formatv("blocks<rows = {0}, columns = {1}>", rows, columns); }
 };
 
-/// The one table of what zeros are worth. MiniLM's products with 128 rows at 50, 75, 90 and 95 % zeros,
-/// against the dense kernel in turns, on Sapphire Rapids.
-constexpr BlockKernel kFloatBlocks = {1, 4, 0.05, 1.05}, kFloatElements = {1, 1, 0.06, 1.9};
-/// The same of bytes: against dot products in vectors, and against matrix registers.
-constexpr BlockKernel kByteBlocks = {4, 32, 0.08, 1.25}, kByteBlocksByMatrices = {4, 32, 0.35, 3.1};
+constexpr BlockKernel kFloatBlocks = {1, 4}, kFloatElements = {1, 1}, kByteBlocks = {4, 32};
 
-/// Blocks of which some share is not zero.
+/// Blocks of which some share is not zero, and what a product with them takes of the time of the dense one.
 struct Choice {
   const BlockKernel *kernel;
-  double share;
-
-  double getTime() const { return kernel->getTime(share); }
+  double time;
+  /// The time, in words.
+  std::string text;
 };
 
 /// Whether an op asks for codes of 8 bits.
@@ -68,8 +91,9 @@ bool isOnBytes(Operation *op) {
 
 class WeightPruner {
 public:
-  WeightPruner(ModuleOp module, const cpu::TargetSpec &target, bool force)
-      : module(module), symbols(module), evaluator(module), target(target), force(force) {}
+  WeightPruner(ModuleOp module, const cpu::TargetSpec &target, const LatencyTable &measured, bool force)
+      : module(module), symbols(module), evaluator(module), target(target), measured(measured),
+        builtIn(makeBuiltIn(target.hasAMXInt8)), force(force) {}
 
   void run(bool find);
 
@@ -79,11 +103,10 @@ private:
   /// Does what is asked for, or says why not.
   void doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sparsity);
   void useZeros(Operation *op, nn::WeightOp weight);
-  /// The kernels that the product may become in which blocks of some size are skipped, the largest first.
-  SmallVector<const BlockKernel *, 2> getKernels(Operation *op);
+  /// What a product takes if so many blocks are not zero.
+  Choice weigh(Operation *op, const BlockKernel &kernel, double share);
   /// Lets the op ask for its weight in blocks, of which `count` are stored.
   void requestBlocks(Operation *op, const BlockKernel &kernel, int64_t count);
-  std::string describeTime(const Choice &choice);
   nn::WeightOp getPruned(nn::WeightOp weight, SparsityAttr sparsity, FlatSymbolRefAttr norms,
                          const BlockKernel &kernel);
 
@@ -91,6 +114,8 @@ private:
   SymbolTable symbols;
   nn::Evaluator evaluator;
   const cpu::TargetSpec &target;
+  const LatencyTable &measured;
+  LatencyTable builtIn;
   bool force;
   llvm::DenseMap<std::tuple<Operation *, Attribute, Attribute>, nn::WeightOp> pruned;
 };
@@ -148,17 +173,34 @@ nn::WeightOp WeightPruner::getPruned(nn::WeightOp weight, SparsityAttr sparsity,
   return result;
 }
 
-SmallVector<const BlockKernel *, 2> WeightPruner::getKernels(Operation *op) {
-  if (isOnBytes(op)) {
-    return {target.hasAMXInt8 ? &kByteBlocksByMatrices : &kByteBlocks};
-  }
-  return {&kFloatBlocks, &kFloatElements};
+/// The kernels that a product may become in which blocks of some size are skipped, the largest first.
+static SmallVector<const BlockKernel *, 2> getKernels(Operation *op) {
+  return isOnBytes(op) ? SmallVector<const BlockKernel *, 2>{&kByteBlocks}
+                       : SmallVector<const BlockKernel *, 2>{&kFloatBlocks, &kFloatElements};
 }
 
-std::string WeightPruner::describeTime(const Choice &choice) {
-  std::string text = llvm::formatv("products take {0:f2} of the time in blocks of {1}", choice.getTime(),
-                                   choice.kernel->getName());
-  return choice.kernel == &kByteBlocksByMatrices ? text + ", without matrix registers" : text;
+Choice WeightPruner::weigh(Operation *op, const BlockKernel &kernel, double share) {
+  auto type = cast<RankedTensorType>(nn::getLogicalType(op->getOperand(1).getType()));
+  int64_t depth = type.getDimSize(0), columns = type.getDimSize(1);
+  StringRef dense = isOnBytes(op) ? StringRef(kDenseBytes) : StringRef(plainFormat);
+  std::optional<int64_t> rows = getProductRows(op);
+  // The same table, and the same shape of it, has to know both.
+  auto compare = [&](const LatencyTable &table) -> std::optional<LatencyTable::Comparison> {
+    auto found = table.compare(kernel.getFormat(), rows, depth, columns, share);
+    auto whole = found ? table.compare(dense, found->rows, found->depth, found->columns) : std::nullopt;
+    if (!whole) {
+      return std::nullopt;
+    }
+    found->ratio /= whole->ratio;
+    return found;
+  };
+  std::optional<LatencyTable::Comparison> own = compare(measured), found = own ? own : compare(builtIn);
+  std::string text =
+      llvm::formatv("products take {0:f2} of the time in blocks of {1}", found->ratio, kernel.getName());
+  if (isOnBytes(op) && target.hasAMXInt8) {
+    text += ", without matrix registers";
+  }
+  return {&kernel, found->ratio, own ? text + ", " + describeShape(*own) : text};
 }
 
 void WeightPruner::requestBlocks(Operation *op, const BlockKernel &kernel, int64_t count) {
@@ -184,10 +226,11 @@ void WeightPruner::doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sp
     return nn::remarkMissed(op, kPass, wanted + "codes of 8 bits are read in blocks only");
   }
   SmallVector<const BlockKernel *, 2> kernels = getKernels(op);
-  Choice choice{isBlock ? kernels.front() : kernels.back(), 1 - double(sparsity.getZeros()) / 1000};
-  bool pays = choice.getTime() < kWorth;
+  Choice choice =
+      weigh(op, isBlock ? *kernels.front() : *kernels.back(), 1 - double(sparsity.getZeros()) / 1000);
+  bool pays = choice.time < kWorth;
   if (!pays && !force) {
-    return nn::remarkMissed(op, kPass, wanted + describeTime(choice));
+    return nn::remarkMissed(op, kPass, wanted + choice.text);
   }
   RankedTensorType type = weight.getTensorType();
   int64_t rows = choice.kernel->rows, columns = choice.kernel->columns;
@@ -208,7 +251,7 @@ void WeightPruner::doRequest(Operation *op, nn::WeightOp weight, SparsityAttr sp
   requestBlocks(op, *choice.kernel, BlocksAttr::getRoom(kept, columnBlocks));
   nn::remarkPassed(op, kPass,
                    "pruned to " + sparsityText(sparsity) + (norms ? " by what it reads" : "") +
-                       (pays ? ": " : ", as forced: ") + describeTime(choice));
+                       (pays ? ": " : ", as forced: ") + choice.text);
 }
 
 /// The share of zeros among a sample of elements.
@@ -240,20 +283,20 @@ void WeightPruner::useZeros(Operation *op, nn::WeightOp weight) {
   for (const BlockKernel *kernel : getKernels(op)) {
     int64_t rows = llvm::divideCeil(weight.getTensorType().getDimSize(0), kernel->rows);
     int64_t columns = llvm::divideCeil(weight.getTensorType().getDimSize(1), kernel->columns);
-    Choice choice{kernel,
-                  double(countBlocks(*elements, kernel->rows, kernel->columns)) / double(rows * columns)};
-    most = std::max(most, 1 - choice.share);
-    if (!best || choice.getTime() < best->getTime()) {
-      best = choice;
+    double share = double(countBlocks(*elements, kernel->rows, kernel->columns)) / double(rows * columns);
+    Choice choice = weigh(op, *kernel, share);
+    most = std::max(most, 1 - share);
+    if (!best || choice.time < best->time) {
+      best = std::move(choice);
     }
   }
   std::string found = llvm::formatv("{0:f1} % of the weight are zeros", 100 * most);
-  if (best->getTime() >= kWorth) {
-    return nn::remarkMissed(op, kPass, found + ", which are not used: " + describeTime(*best));
+  if (best->time >= kWorth) {
+    return nn::remarkMissed(op, kPass, found + ", which are not used: " + best->text);
   }
   requestBlocks(op, *best->kernel,
                 BlocksAttr::getFor(*elements, best->kernel->rows, best->kernel->columns).getCount());
-  nn::remarkPassed(op, kPass, found + ": " + describeTime(*best));
+  nn::remarkPassed(op, kPass, found + ": " + best->text);
 }
 
 void WeightPruner::run(bool find) {
@@ -280,15 +323,27 @@ namespace {
 
 struct PruneWeightsPass : pack::impl::PruneWeightsPassBase<PruneWeightsPass> {
   using PruneWeightsPassBase::PruneWeightsPassBase;
+  PruneWeightsPass(LatencyTable table, const pack::PruneWeightsPassOptions &options)
+      : PruneWeightsPassBase(options), known(std::move(table)) {}
+  PruneWeightsPass(const PruneWeightsPass &other) : PruneWeightsPassBase(other), known(other.known) {}
 
   void runOnOperation() override {
-    llvm::Expected<cpu::TargetSpec> spec = cpu::resolveTarget(target);
-    if (!spec) {
-      getOperation().emitError() << llvm::toString(spec.takeError());
+    FailureOr<cpu::TargetSpec> spec = cpu::resolvePassTarget(getOperation(), target);
+    if (failed(spec)) {
       return signalPassFailure();
     }
-    WeightPruner(getOperation(), *spec, force).run(find);
+    if (failed(readLatencies(getOperation(), latencies, known))) {
+      return signalPassFailure();
+    }
+    WeightPruner(getOperation(), *spec, known, force).run(find);
   }
+
+  LatencyTable known;
 };
 
 } // namespace
+
+std::unique_ptr<Pass> pack::createPruneWeightsPass(LatencyTable table,
+                                                   const PruneWeightsPassOptions &options) {
+  return std::make_unique<PruneWeightsPass>(std::move(table), options);
+}

@@ -4,7 +4,7 @@
 /// \file
 /// Refuses what a table of latencies shows not to pay.
 
-#include "lathe/Dialect/Pack/Transforms/RefuseSlow.h"
+#include "lathe/Dialect/Pack/Transforms/ByLatencies.h"
 
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
@@ -29,11 +29,26 @@ static constexpr llvm::StringLiteral kPass = "pack-refuse-slow";
 /// within what measurements differ by.
 static constexpr double kLeastGain = 0.97;
 
-/// The number of rows that `op` multiplies with its weight, if it is known: the positions of a convolution.
-static std::optional<int64_t> getRows(Operation *op) {
+std::optional<int64_t> pack::getProductRows(Operation *op) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
   ArrayRef<int64_t> rows = type.getShape().drop_back();
   return ShapedType::isDynamicShape(rows) ? std::nullopt : std::optional(ShapedType::getNumElements(rows));
+}
+
+std::string pack::describeShape(const LatencyTable::Comparison &found) {
+  return llvm::formatv("as measured for {0} x {1} x {2}", found.rows, found.depth, found.columns);
+}
+
+LogicalResult pack::readLatencies(Operation *op, llvm::StringRef latencies, LatencyTable &known) {
+  if (latencies.empty() || !known.empty()) {
+    return success();
+  }
+  llvm::Expected<LatencyTable> read = LatencyTable::read(latencies);
+  if (!read) {
+    return op->emitError() << llvm::toString(read.takeError());
+  }
+  known = std::move(*read);
+  return success();
 }
 
 static void judge(Request &request, const LatencyTable &table, bool force) {
@@ -43,13 +58,13 @@ static void judge(Request &request, const LatencyTable &table, bool force) {
   }
   int64_t columns = weight.getShape().back(), depth = weight.getNumElements() / columns;
   std::string format = formatText(request.format);
-  std::optional<int64_t> rows = getRows(request.op);
+  std::optional<int64_t> rows = getProductRows(request.op);
   std::optional<LatencyTable::Comparison> found = table.compare(format, rows, depth, columns);
   if (!found || found->ratio < kLeastGain) {
     return;
   }
-  std::string measured = llvm::formatv("takes {0:f2} of the time of f32, as measured for {1} x {2} x {3}",
-                                       found->ratio, found->rows, found->depth, found->columns);
+  std::string measured =
+      llvm::formatv("takes {0:f2} of the time of f32, {1}", found->ratio, describeShape(*found));
   if (force) {
     nn::remarkPassed(request.op, kPass, "forced as " + format + ", which " + measured);
     return;
@@ -65,13 +80,8 @@ struct RefuseSlowPass : pack::impl::RefuseSlowPassBase<RefuseSlowPass> {
   RefuseSlowPass(const RefuseSlowPass &other) : RefuseSlowPassBase(other), known(other.known) {}
 
   void runOnOperation() override {
-    if (!latencies.empty() && known.empty()) {
-      llvm::Expected<LatencyTable> read = LatencyTable::read(latencies);
-      if (!read) {
-        getOperation().emitError() << llvm::toString(read.takeError());
-        return signalPassFailure();
-      }
-      known = std::move(*read);
+    if (failed(readLatencies(getOperation(), latencies, known))) {
+      return signalPassFailure();
     }
     for (Request &request : collectRequests(getOperation())) {
       judge(request, known, force);

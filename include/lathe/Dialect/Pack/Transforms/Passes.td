@@ -55,9 +55,12 @@ def PruneWeightsPass : Pass<"pack-prune-weights", "::mlir::ModuleOp"> {
 
     What is refused is a remark: matrices of more rows, or fewer elements, than products read in blocks, other ops and
     formats, and zeros so few that the product would take as long as it does (not with `force`, which is a remark, too). How
-    long it takes was measured, for blocks of every size and each share that is not zero.
+    long it takes, by the size of blocks and the share of them that is not zero, is said by the measured product whose shape
+    is nearest, in `latencies`, a table that `lathe latencies` writes; without one, or where it lacks the format, by
+    times that were measured for the release.
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
+                 Option<"latencies", "latencies", "std::string", /*default=*/"\"\"", "the table, a JSON file">,
                  Option<"find", "find", "bool", /*default=*/"true", "use the zeros that weights have">,
                  Option<"force", "force", "bool", /*default=*/"false", "prune also where products do not get faster">];
   let dependentDialects = ["::lathe::pack::PackDialect"];
