@@ -243,7 +243,9 @@ def test_what_was_refused_is_in_the_report(tmp_path):
 
 @pytest.mark.parametrize("options,formats", [
     (["--quantize=int8-dynamic"], ["int8<dynamic>", "int8<dynamic>"]), (["--math=bf16"], ["bf16", "bf16"]),
-    (["--quantize=int4<group = 16>", "--math=bf16"], ["int4<group = 16>", "bf16"])])
+    (["--quantize=int4<group = 16>", "--math=bf16"], ["int4<group = 16>", "bf16"]),
+    (["--quantize=int3", "--math=bf16"], ["codebook<int3, group = 32>", "bf16"]),
+    (["--quantize=fp8", "--math=bf16"], ["codebook<f8E4M3FN, group = 32>", "bf16"])])
 def test_formats_on_the_command_line(emitted, options, formats):
     """What does not fit the format is computed in the other type."""
     weights = emitted(*options)["weights"]

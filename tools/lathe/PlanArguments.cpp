@@ -46,10 +46,13 @@ static Error parseSkippedLayers(StringRef text, Plan &plan) {
 
 /// Short names of formats with their usual parameters.
 static constexpr std::pair<StringLiteral, StringLiteral> shortFormats[] = {
+    {"fp8", "codebook<f8E4M3FN, group = 32>"},
+    {"int3", "codebook<int3, group = 32>"},
     {"int4", "int4<group = 32>"},
     {"int8-dynamic", "int8<dynamic>"},
     {"int8-static", "int8<static>"},
     {"int8-weights", "int8<weight_only>"},
+    {"nf4", "codebook<nf4, group = 64>"},
 };
 
 /// A short name, or a format as plans write it.
@@ -64,9 +67,10 @@ static Error parseFormat(StringRef text, Plan &plan) {
 
 void PlanArguments::addTo(Arguments &arguments) {
   arguments.text("--plan", "PLAN.json", "do to weights and layers what this file says", file);
-  arguments.value("--quantize", "FORMAT",
-                  "of weights: int8-dynamic, int8-static, int8-weights, int4, or as a plan has it",
-                  [this](StringRef text) { return parseFormat(text, shorthand); });
+  arguments.value(
+      "--quantize", "FORMAT",
+      "of weights: int8-dynamic, int8-static, int8-weights, fp8, int4, nf4, int3, or as a plan has it",
+      [this](StringRef text) { return parseFormat(text, shorthand); });
   arguments.text("--stats", "STATS.npz", "what `lathe calibrate` has found of the model", stats);
   arguments.value("--ranges", "METHOD",
                   "of int8-static: minmax, percentile:P or mse (default " + defaultRanges.str() + ")",

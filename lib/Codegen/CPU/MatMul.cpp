@@ -68,7 +68,7 @@ LogicalResult MatMulEmitter::emit() {
   }
   chooseDepth();
   epilogueViews = getEpilogueViews(context, problem.result, problem.output);
-  if (packed && packed->hasWholeWords() && !evaluatesLhs && problem.batch.empty()) {
+  if (packed && packed->hasWholeUnits() && !evaluatesLhs && problem.batch.empty()) {
     MatMulGrid::Task all{{}, math().constant(0), problem.m, math().constant(0)};
     isFew = packed->prepareFewRows(builder, loc, context.target, problem.m,
                                    getLhs(all, zeroIndex(), math().constant(0)));

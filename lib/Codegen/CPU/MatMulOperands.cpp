@@ -89,7 +89,7 @@ void MatMulEmitter::chooseDepth() {
   } else if (depth) {
     // Equal blocks of whole unrolled steps, if there are such of at least half the size.
     int64_t blocks = llvm::divideCeil(*depth, limit);
-    int64_t step = packed ? packed->getWordRows() : 4 * getGroup(factors);
+    int64_t step = packed ? packed->getUnitRows() : 4 * getGroup(factors);
     for (int64_t count = blocks; count <= 2 * blocks; ++count) {
       if (*depth % (step * count) == 0) {
         blockDepth = math().constant(*depth / count);

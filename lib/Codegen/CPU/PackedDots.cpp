@@ -69,7 +69,7 @@ Value PackedPanels::splitRows(OpBuilder &builder, Location loc, OpFoldResult row
   };
   // Of codes of less than a byte, each part of a byte has a dot product of its own: rows in the order of
   // parts.
-  int64_t parts = 8 / layout.bits, wordRows = layout.wordRows();
+  int64_t parts = 8 / layout.bits, wordRows = layout.unitRows();
   SmallVector<int64_t> order;
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     int64_t within = lane % wordRows;
@@ -155,7 +155,7 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
                                           Value firstRow, OpFoldResult firstColumn) const {
   IndexMath math{builder, loc};
   int64_t span = getSpan(), spans = layout.rows / span, perGroup = layout.group / span;
-  int64_t parts = 8 / layout.bits, spanWords = span / layout.wordRows();
+  int64_t parts = 8 / layout.bits, spanWords = span / layout.unitRows();
   auto i32 = builder.getI32Type();
   auto words = VectorType::get({kLanes}, i32), floats = words.clone(builder.getF32Type());
   auto byteType = VectorType::get({4 * kLanes}, builder.getI8Type());
@@ -197,7 +197,7 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
       }
     }
     for (int64_t word = 0; word < spanWords; ++word) {
-      OpFoldResult at = getWordPlace(builder, loc, firstColumn, group, math.add(first, math.constant(word)));
+      OpFoldResult at = getUnitPlace(builder, loc, firstColumn, group, math.add(first, math.constant(word)));
       SmallVector<Value> codes;
       for (int64_t vector = 0; vector < tile.vectors; ++vector) {
         codes.push_back(loadWords(builder, loc, tile, at, vector));

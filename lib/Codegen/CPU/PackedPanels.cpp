@@ -4,6 +4,7 @@
 #include "PackedPanels.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -17,6 +18,57 @@ using pack::PanelLayout;
 static constexpr int64_t kStreamAhead = 2048;
 /// Groups of so many words are unrolled.
 static constexpr int64_t kUnrolledWords = 8;
+
+/// Code number `position` of a unit as a place in a table. What lies above its bits is left there.
+static Value buildPlace(OpBuilder &builder, Location loc, ValueRange unit, int64_t bits, int64_t position) {
+  constexpr int64_t kWordBits = 8 * PanelLayout::kWordBytes;
+  auto type = cast<VectorType>(unit.front().getType());
+  auto splat = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, APInt(kWordBits, value)));
+  };
+  int64_t word = position * bits / kWordBits, shift = position * bits % kWordBits;
+  Value place = unit[word];
+  if (shift) {
+    place = arith::ShRUIOp::create(builder, loc, place, splat(shift));
+  }
+  if (shift + bits > kWordBits) {
+    Value rest = arith::ShLIOp::create(builder, loc, unit[word + 1], splat(kWordBits - shift));
+    place = arith::OrIOp::create(builder, loc, place, rest);
+  }
+  return place;
+}
+
+/// The numbers at places of a table, of which the lowest bits count that it needs. Permutations of a vector
+/// read these bits alone; a table of two vectors is read from both.
+static Value buildLookup(OpBuilder &builder, Location loc, ArrayRef<float> table, Value place) {
+  auto words = cast<VectorType>(place.getType());
+  auto type = words.clone(builder.getF32Type());
+  int64_t lanes = type.getNumElements(), size = llvm::PowerOf2Ceil(table.size());
+  StringRef name = lanes == 16 ? "llvm.x86.avx512.permvar.sf.512" : "llvm.x86.avx2.permps";
+  auto permute = [&](int64_t first) -> Value {
+    SmallVector<float> part;
+    for (int64_t i = 0; i < lanes; ++i) {
+      // Smaller tables stand there several times; places behind the last number are never codes.
+      size_t at = first + i % size;
+      part.push_back(at < table.size() ? table[at] : 0);
+    }
+    Value numbers = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, ArrayRef(part)));
+    return LLVM::CallIntrinsicOp::create(builder, loc, type, builder.getStringAttr(name),
+                                         ValueRange{numbers, place})
+        .getResults();
+  };
+  Value number = permute(0);
+  if (size > lanes) {
+    // The bit above those that the permutation reads, as a sign.
+    auto splat = [&](int64_t value) -> Value {
+      return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(words, APInt(32, value)));
+    };
+    Value sign = arith::ShLIOp::create(builder, loc, place, splat(31 - llvm::Log2_64(lanes)));
+    Value isAbove = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, sign, splat(0));
+    number = arith::SelectOp::create(builder, loc, isAbove, permute(lanes), number);
+  }
+  return number;
+}
 
 std::optional<PackedPanels> PackedPanels::find(EmitContext &context, Value rhs) {
   auto decode = rhs.getDefiningOp<pack::DecodeOp>();
@@ -77,14 +129,14 @@ PackedPanels::Parameters PackedPanels::loadParameters(OpBuilder &builder, Locati
   return parameters;
 }
 
-OpFoldResult PackedPanels::getWordPlace(OpBuilder &builder, Location loc, OpFoldResult firstColumn,
-                                        OpFoldResult group, OpFoldResult word) const {
+OpFoldResult PackedPanels::getUnitPlace(OpBuilder &builder, Location loc, OpFoldResult firstColumn,
+                                        OpFoldResult group, OpFoldResult unit) const {
   IndexMath math{builder, loc};
   OpFoldResult place = getGroupPlace(builder, loc, firstColumn, group);
   place = math.floorDiv(math.add(place, math.constant(layout.parameterBytes())),
                         math.constant(PanelLayout::kWordBytes));
   place = math.add(place, math.rem(firstColumn, math.constant(PanelLayout::kWidth)));
-  return math.add(place, math.mul(word, math.constant(PanelLayout::kWidth)));
+  return math.add(place, math.mul(unit, math.constant(layout.unitWords() * PanelLayout::kWidth)));
 }
 
 Value PackedPanels::loadWords(OpBuilder &builder, Location loc, const RegisterTile &tile, OpFoldResult place,
@@ -93,6 +145,25 @@ Value PackedPanels::loadWords(OpBuilder &builder, Location loc, const RegisterTi
   OpFoldResult at = math.add(place, math.constant(vector * tile.lanes));
   return vector::LoadOp::create(builder, loc, VectorType::get({tile.lanes}, builder.getI32Type()), words,
                                 ValueRange{math.value(at)});
+}
+
+SmallVector<Value> PackedPanels::loadUnit(OpBuilder &builder, Location loc, const RegisterTile &tile,
+                                          OpFoldResult place, int64_t vector) const {
+  IndexMath math{builder, loc};
+  SmallVector<Value> unit;
+  for (int64_t word = 0; word < layout.unitWords(); ++word) {
+    OpFoldResult at = math.add(place, math.constant(word * PanelLayout::kWidth));
+    unit.push_back(loadWords(builder, loc, tile, at, vector));
+  }
+  return unit;
+}
+
+Value PackedPanels::buildCode(OpBuilder &builder, Location loc, ValueRange unit, int64_t position,
+                              Value zeros) const {
+  ArrayRef<float> table = format.getTable();
+  return table.empty()
+             ? format.buildCode(builder, loc, unit, position, zeros)
+             : buildLookup(builder, loc, table, buildPlace(builder, loc, unit, layout.bits, position));
 }
 
 void PackedPanels::fetchAhead(OpBuilder &builder, Location loc, const RegisterTile &tile, OpFoldResult place,
@@ -110,19 +181,19 @@ void PackedPanels::decode(OpBuilder &builder, Location loc, const MatMulTiling &
                           Value buffer) const {
   IndexMath math{builder, loc};
   RegisterTile tile = tiling.tile(/*height=*/1, tiling.vectors);
-  OpFoldResult wordRows = math.constant(layout.wordRows()), group = math.constant(layout.group);
+  OpFoldResult unitRows = math.constant(layout.unitRows()), group = math.constant(layout.group);
   bool isOneGroup = layout.group == layout.rows;
   auto body = [&](OpBuilder &, Location, Value k, ValueRange) {
     OpFoldResult row = math.add(firstDepth, k);
     OpFoldResult number = isOneGroup ? math.constant(0) : math.floorDiv(row, group);
-    OpFoldResult word = math.floorDiv(isOneGroup ? row : math.rem(row, group), wordRows);
+    OpFoldResult unit = math.floorDiv(isOneGroup ? row : math.rem(row, group), unitRows);
     Parameters parameters = loadParameters(builder, loc, tile, firstColumn, number);
-    OpFoldResult place = getWordPlace(builder, loc, firstColumn, number, word);
+    OpFoldResult place = getUnitPlace(builder, loc, firstColumn, number, unit);
     for (int64_t vector = 0; vector < tile.vectors; ++vector) {
-      Value words = loadWords(builder, loc, tile, place, vector);
-      for (int64_t position = 0; position < layout.wordRows(); ++position) {
+      SmallVector<Value> words = loadUnit(builder, loc, tile, place, vector);
+      for (int64_t position = 0; position < layout.unitRows(); ++position) {
         Value zeros = layout.hasZeros ? parameters.zeros[vector] : Value();
-        Value value = format.buildCode(builder, loc, words, position, zeros);
+        Value value = buildCode(builder, loc, words, position, zeros);
         if (layout.scales) {
           value = arith::MulFOp::create(builder, loc, value, parameters.scales[vector]);
         }
@@ -133,7 +204,7 @@ void PackedPanels::decode(OpBuilder &builder, Location loc, const MatMulTiling &
     }
     scf::YieldOp::create(builder, loc);
   };
-  scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(depth), math.value(wordRows),
+  scf::ForOp::create(builder, loc, math.value(math.constant(0)), math.value(depth), math.value(unitRows),
                      ValueRange(), body);
 }
 
@@ -142,24 +213,27 @@ SmallVector<Value> PackedPanels::emitProducts(OpBuilder &builder, Location loc, 
   IndexMath math{builder, loc};
   auto vectorType = VectorType::get({tile.lanes}, builder.getF32Type());
   Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(vectorType));
-  int64_t groupWords = llvm::divideCeil(layout.group, layout.wordRows());
+  int64_t groupUnits = llvm::divideCeil(layout.group, layout.unitRows());
 
-  // Adds the products of one word's rows.
-  auto emitWord = [&](OpFoldResult group, OpFoldResult word, const Parameters &parameters,
+  // Adds the products of one unit's rows.
+  auto emitUnit = [&](OpFoldResult group, OpFoldResult unit, const Parameters &parameters,
                       MutableArrayRef<Value> sums) {
-    OpFoldResult place = getWordPlace(builder, loc, firstColumn, group, word);
+    OpFoldResult place = getUnitPlace(builder, loc, firstColumn, group, unit);
     OpFoldResult row = math.add(math.mul(group, math.constant(layout.group)),
-                                math.mul(word, math.constant(layout.wordRows())));
-    SmallVector<Value> words;
+                                math.mul(unit, math.constant(layout.unitRows())));
+    SmallVector<SmallVector<Value>> words;
     for (int64_t vector = 0; vector < tile.vectors; ++vector) {
-      words.push_back(loadWords(builder, loc, tile, place, vector));
-      fetchAhead(builder, loc, tile, place, vector);
+      words.push_back(loadUnit(builder, loc, tile, place, vector));
+      for (int64_t word = 0; word < layout.unitWords(); ++word) {
+        OpFoldResult at = math.add(place, math.constant(word * PanelLayout::kWidth));
+        fetchAhead(builder, loc, tile, at, vector);
+      }
     }
-    for (int64_t position = 0; position < layout.wordRows(); ++position) {
+    for (int64_t position = 0; position < layout.unitRows(); ++position) {
       SmallVector<Value> codes;
       for (int64_t vector = 0; vector < tile.vectors; ++vector) {
         Value zeros = layout.hasZeros ? parameters.zeros[vector] : Value();
-        codes.push_back(format.buildCode(builder, loc, words[vector], position, zeros));
+        codes.push_back(buildCode(builder, loc, words[vector], position, zeros));
       }
       OpFoldResult k = math.add(row, math.constant(position));
       for (int64_t i = 0; i < tile.rows; ++i) {
@@ -178,19 +252,19 @@ SmallVector<Value> PackedPanels::emitProducts(OpBuilder &builder, Location loc, 
   auto emitGroup = [&](OpBuilder &, Location, Value group, ValueRange carried) {
     Parameters parameters = loadParameters(builder, loc, tile, firstColumn, group);
     SmallVector<Value> sums(tile.chains * tile.sums(), zero);
-    if (groupWords <= kUnrolledWords) {
-      for (int64_t word = 0; word < groupWords; ++word) {
-        emitWord(group, math.constant(word), parameters, sums);
+    if (groupUnits * layout.unitWords() <= kUnrolledWords) {
+      for (int64_t unit = 0; unit < groupUnits; ++unit) {
+        emitUnit(group, math.constant(unit), parameters, sums);
       }
     } else {
-      auto body = [&](OpBuilder &, Location, Value word, ValueRange before) {
+      auto body = [&](OpBuilder &, Location, Value unit, ValueRange before) {
         SmallVector<Value> next(before);
-        emitWord(group, word, parameters, next);
+        emitUnit(group, unit, parameters, next);
         scf::YieldOp::create(builder, loc, next);
       };
       auto loop =
           scf::ForOp::create(builder, loc, math.value(math.constant(0)),
-                             math.value(math.constant(groupWords)), math.value(math.constant(1)), sums, body);
+                             math.value(math.constant(groupUnits)), math.value(math.constant(1)), sums, body);
       sums = SmallVector<Value>(loop.getResults());
     }
     for (int64_t width = tile.chains / 2; width > 0; width /= 2) {

@@ -22,12 +22,12 @@ public:
   static std::optional<PackedPanels> find(EmitContext &context, mlir::Value rhs);
 
   /// Rows are decoded so many at a time.
-  int64_t getWordRows() const { return layout.wordRows(); }
+  int64_t getUnitRows() const { return layout.unitRows(); }
   /// Whether `emitFewRows` reads no row behind the last one.
-  bool hasWholeWords() const { return layout.rows % layout.wordRows() == 0; }
+  bool hasWholeUnits() const { return layout.rows % layout.unitRows() == 0; }
 
-  /// Decodes `depth` rows from `firstDepth`, a multiple of getWordRows(), on into `buffer`, whose rows have
-  /// the columns of a tile and whose number is a multiple of getWordRows(), too.
+  /// Decodes `depth` rows from `firstDepth`, a multiple of getUnitRows(), on into `buffer`, whose rows have
+  /// the columns of a tile and whose number is a multiple of getUnitRows(), too.
   void decode(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
               mlir::OpFoldResult firstColumn, mlir::Value firstDepth, mlir::OpFoldResult depth,
               mlir::Value buffer) const;
@@ -77,12 +77,19 @@ private:
   /// The place, in bytes, of the panel that holds a column, and of a group in it.
   mlir::OpFoldResult getGroupPlace(mlir::OpBuilder &builder, mlir::Location loc,
                                    mlir::OpFoldResult firstColumn, mlir::OpFoldResult group) const;
-  /// The place of word number `word` of a group, in words.
-  mlir::OpFoldResult getWordPlace(mlir::OpBuilder &builder, mlir::Location loc,
+  /// The place of unit number `unit` of a group, in words.
+  mlir::OpFoldResult getUnitPlace(mlir::OpBuilder &builder, mlir::Location loc,
                                   mlir::OpFoldResult firstColumn, mlir::OpFoldResult group,
-                                  mlir::OpFoldResult word) const;
+                                  mlir::OpFoldResult unit) const;
   mlir::Value loadWords(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
                         mlir::OpFoldResult place, int64_t vector) const;
+  /// All words of the unit at `place`.
+  llvm::SmallVector<mlir::Value> loadUnit(mlir::OpBuilder &builder, mlir::Location loc,
+                                          const RegisterTile &tile, mlir::OpFoldResult place,
+                                          int64_t vector) const;
+  /// What code number `position` of a unit stands for before it is scaled.
+  mlir::Value buildCode(mlir::OpBuilder &builder, mlir::Location loc, mlir::ValueRange unit, int64_t position,
+                        mlir::Value zeros) const;
   /// Fetches what lies behind the words at `place`.
   void fetchAhead(mlir::OpBuilder &builder, mlir::Location loc, const RegisterTile &tile,
                   mlir::OpFoldResult place, int64_t vector) const;

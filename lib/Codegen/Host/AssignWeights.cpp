@@ -139,7 +139,7 @@ private:
     }
     pack::PackedTensorType type = decode.getX().getType();
     std::optional<pack::PanelLayout> layout = type.getFormat().getPanelLayout(type.getTensorType());
-    return layout ? nn::PanelAttr::get(decode.getContext(), pack::PanelLayout::kWidth, layout->wordRows())
+    return layout ? nn::PanelAttr::get(decode.getContext(), pack::PanelLayout::kWidth, layout->unitRows())
                   : nn::PanelAttr();
   }
 

@@ -77,6 +77,33 @@ class Float(Grouped):
         return np.ascontiguousarray(pairs.reshape(-1, 2, self.n).transpose(0, 2, 1)).view("u1").reshape(-1, self.n, 4)
 
 
+NF4 = np.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+                -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+                0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], "f4")
+
+
+class Codebook(Grouped):
+    """Places in a table: `name` is how it is written, `table` what it holds, of which numbers that are not finite are unused."""
+
+    def __init__(self, name, table, group, scales, k, n):
+        self.k, self.n, self.group, self.zeros, self.table = k, n, group, None, np.where(np.isfinite(table), table, 0).astype("f4")
+        self.bits = max(int(np.ceil(np.log2(len(table)))), 1)
+        self.format = f"#pack.codebook<{name}, group = {group}{', scales = f32' if scales == 'f4' else ''}>"
+        self.codes = rng.choice(np.flatnonzero(np.isfinite(table)), (k, n)).astype("u1")
+        self.scales = rng.uniform(-0.2, 0.2, (k // group, n)).astype(scales)
+        self.matrix = self.table[self.codes] * np.repeat(self.scales.astype("f4"), group, 0)
+        bits = self.codes[:, None] >> np.arange(self.bits, dtype="u1")[:, None] & 1
+        self.bytes = np.packbits(bits.reshape(k * self.bits, n), axis=0, bitorder="little")
+
+    def components(self):
+        return [self.bytes, self.scales, self.table]
+
+
+def float8(dtype, factor):
+    """All 256 in the order of their bits."""
+    return np.arange(256, dtype="u1").view(dtype).astype("f4") * np.float32(factor)
+
+
 def aligned(data):
     raw = data.tobytes()
     return raw + bytes(-len(raw) % 64)
@@ -88,21 +115,21 @@ def to_components(w):
 
 def to_panels(w):
     out = b""
-    words, each = w.words(), 32 // w.bits
+    words = w.words()
     for first in range(0, w.n, WIDTH):
         columns = slice(first, min(first + WIDTH, w.n))
         missing = WIDTH - (columns.stop - first)
         for group in range(-(-w.k // w.group)):
             out += aligned(np.concatenate([np.pad(p, (0, missing)).view("u1") for p in w.parameters(group, columns)] or
                                           [np.zeros(0, "u1")]))
-            count = -(-w.group // each)
+            count = -(-w.group * w.bits // 32)
             part = words[group * count:(group + 1) * count, columns]
             out += np.pad(part, [(0, 0), (0, missing), (0, 0)]).tobytes()
     return np.frombuffer(out, "u1").copy()
 
 
 def kernel_text(w, panel):
-    attribute = f"{{kernel.panel = #nn.panel<32 x {32 // w.bits}>}}" if panel else ""
+    attribute = f"{{kernel.panel = #nn.panel<32 x {max(32 // w.bits, 1)}>}}" if panel else ""
     packed = f"!pack.tensor<{w.k}x{w.n}xf32, {w.format}>"
     t = f"tensor<?x{w.n}xf32>"
     return f"""
@@ -133,6 +160,14 @@ CASES = [("int4", lambda: Grouped(4, 32, False, "f2", 96, 45)), ("int4_zeros", l
          ("int4_many_blocks", lambda: Grouped(4, 32, False, "f2", 1184, 20)),
          ("int2", lambda: Grouped(2, 32, False, "f2", 64, 17)), ("int2_zeros", lambda: Grouped(2, 16, True, "f2", 48, 64)),
          ("int8_groups", lambda: Grouped(8, 32, False, "f2", 96, 50)), ("int8_zeros", lambda: Grouped(8, 16, True, "f4", 64, 5)),
+         ("int3", lambda: Codebook("int3", np.arange(-4, 4), 32, "f2", 96, 45)),
+         ("int3_long_groups", lambda: Codebook("int3", np.arange(-4, 4), 96, "f4", 192, 33)),
+         ("nf4", lambda: Codebook("nf4", NF4, 64, "f2", 192, 40)), ("f4", lambda: Codebook("f4E2M1FN", float8(
+             ml_dtypes.float4_e2m1fn, 1)[:16], 32, "f2", 64, 70)),
+         ("f8_e4m3", lambda: Codebook("f8E4M3FN", float8(ml_dtypes.float8_e4m3fn, 1 / 256), 32, "f2", 96, 50)),
+         ("f8_e5m2", lambda: Codebook("f8E5M2", float8(ml_dtypes.float8_e5m2, 1), 16, "f4", 48, 33)),
+         ("two_numbers", lambda: Codebook("[-1.5, 0.25]", np.array([-1.5, 0.25]), 32, "f2", 64, 17)),
+         ("three_numbers", lambda: Codebook("[-1.0, 0.0, 2.0]", np.array([-1, 0, 2]), 16, "f2", 48, 64)),
          ("int8", lambda: Int8(52, 37)), ("int8_blocks", lambda: Int8(260, 37)), ("int8_odd", lambda: Int8(51, 33)),
          ("bf16", lambda: Float("bf16", 70, 40)), ("bf16_odd", lambda: Float("bf16", 131, 9)), ("f16", lambda: Float("f16", 64, 40))]
 
@@ -151,7 +186,8 @@ def test_panels(target, make):
 
 
 @pytest.mark.parametrize("make", [lambda: Grouped(4, 32, True, "f2", 96, 45), lambda: Int8(64, 37),
-                                  lambda: Grouped(2, 16, False, "f4", 48, 33)], ids=["int4", "int8", "int2"])
+                                  lambda: Grouped(2, 16, False, "f4", 48, 33),
+                                  lambda: Codebook("nf4", NF4, 32, "f2", 96, 45)], ids=["int4", "int8", "int2", "nf4"])
 def test_any_numbers(make):
     """Rows of very large and very small numbers, of zeros, and of what is not finite."""
     w = make()
@@ -175,7 +211,16 @@ def test_any_numbers(make):
     assert np.all(np.abs(got[:6] - whole.astype("f8") @ w.matrix) <= bound(w, whole, b) + w.k * 2.0 ** -126)
 
 
-@pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
+def large_table():
+    """One that registers do not hold: 40 numbers, codes of 6 bits."""
+    table = rng.standard_normal(40).astype("f4")
+    return Codebook("[" + ", ".join(f"{x:.9e}" for x in table) + "]", table, 32, "f2", 64, 37)
+
+
+COMPONENTS = [*CASES, ("large_table", large_table), ("int3_short_groups", lambda: Codebook("int3", np.arange(-4, 4), 8, "f2", 24, 9))]
+
+
+@pytest.mark.parametrize("make", [make for _, make in COMPONENTS], ids=[name for name, _ in COMPONENTS])
 def test_components(make):
     """What no kernel arranges is decoded element by element."""
     w = make()
@@ -187,7 +232,7 @@ def test_components(make):
         assert np.all(np.abs(kernel([x, components, b], (rows, w.n), (rows,)) - want) <= bound(w, x, b))
 
 
-@pytest.mark.parametrize("make", [make for _, make in CASES], ids=[name for name, _ in CASES])
+@pytest.mark.parametrize("make", [make for _, make in COMPONENTS], ids=[name for name, _ in COMPONENTS])
 def test_decoded_by_itself(make):
     w = make()
     packed, t = f"!pack.tensor<{w.k}x{w.n}xf32, {w.format}>", f"tensor<{w.k}x{w.n}xf32>"

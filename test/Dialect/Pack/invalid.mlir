@@ -40,6 +40,31 @@ func.func private @int2_no_group(!pack.tensor<50x64xf32, #pack.int2<group = 0>>)
 
 // -----
 
+// expected-error@+1 {{expects a multiple of 32 rows for its groups, but there are 48}}
+func.func private @codebook_rows(!pack.tensor<48x64xf32, #pack.codebook<nf4, group = 32>>)
+
+// -----
+
+// expected-error@+1 {{expects groups that fill bytes with 3 bits each, but they have 4 rows}}
+func.func private @codebook_group(!pack.tensor<48x64xf32, #pack.codebook<int3, group = 4>>)
+
+// -----
+
+// expected-error@+1 {{expects numbers in brackets or the name of a table, one of int3, nf4, f4E2M1FN, f8E4M3FN, f8E5M2, found int5}}
+func.func private @codebook_name(!pack.tensor<48x64xf32, #pack.codebook<int5, group = 32>>)
+
+// -----
+
+// expected-error@+1 {{expects a table of 2 to 256 numbers, but there are 1}}
+func.func private @codebook_of_one(!pack.tensor<64x64xf32, #pack.codebook<[1.0], group = 32>>)
+
+// -----
+
+// expected-error@+1 {{expects finite numbers in its table, not all of them 0}}
+func.func private @codebook_of_zeros(!pack.tensor<64x64xf32, #pack.codebook<[0.0, 0.0], group = 32>>)
+
+// -----
+
 // expected-error@+1 {{expects scales of f16 or f32, but they are 'f64'}}
 func.func private @scales(!pack.tensor<64x64xf32, #pack.int8_groups<group = 32, scales = f64>>)
 

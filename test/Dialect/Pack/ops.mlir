@@ -59,13 +59,21 @@ func.func @component(%p: !pack.tensor<64x96xf32, #pack.int8<dynamic>>) -> tensor
 // CHECK-SAME:    !pack.tensor<64x8xf32, #pack.int4<group = 32, zeros = true, scales = f32>>
 // CHECK-SAME:    !pack.tensor<64x8xf32, #pack.int2<group = 16>>
 // CHECK-SAME:    !pack.tensor<64x8xf32, #pack.int8_groups<group = 16>>
+// CHECK-SAME:    !pack.tensor<64x8xf32, #pack.codebook<int3, group = 32>>
+// CHECK-SAME:    !pack.tensor<64x8xf32, #pack.codebook<int3, group = 32, scales = f32>>
+// CHECK-SAME:    !pack.tensor<3x64x8xf32, #pack.codebook<f8E4M3FN, group = 64>>
+// CHECK-SAME:    !pack.tensor<64x8xf32, #pack.codebook<[-1.000000e+00, 0.000000e+00, 2.500000e+00], group = 16>>
 func.func private @formats(
   !pack.tensor<4x8xf32, #pack.bf16>, !pack.tensor<f32, #pack.f16>,
   !pack.tensor<4x8xf32, #pack.int8<dynamic>>, !pack.tensor<4x8xf32, #pack.int8<static>>,
   !pack.tensor<2x3x4x8xf32, #pack.int8<weight_only>>, !pack.tensor<3x64x8xf32, #pack.int4<group = 64, zeros = true>>,
   !pack.tensor<64x8xf32, #pack.int4<scales = f32, group = 32, zeros = true>>,
   !pack.tensor<64x8xf32, #pack.int2<group = 16, zeros = false, scales = f16>>,
-  !pack.tensor<64x8xf32, #pack.int8_groups<group = 16>>)
+  !pack.tensor<64x8xf32, #pack.int8_groups<group = 16>>,
+  !pack.tensor<64x8xf32, #pack.codebook<[-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0], group = 32>>,
+  !pack.tensor<64x8xf32, #pack.codebook<int3, group = 32, scales = f32>>,
+  !pack.tensor<3x64x8xf32, #pack.codebook<f8E4M3FN, group = 64>>,
+  !pack.tensor<64x8xf32, #pack.codebook<[-1.0, 0.0, 2.5], group = 16>>)
 
 // CHECK-LABEL: func @request
 // CHECK:         nn.matmul {{.*}} {pack.format = #pack.int4<group = 32>}

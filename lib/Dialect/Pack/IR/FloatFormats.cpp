@@ -17,14 +17,22 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::pack;
 
-static SmallVector<RankedTensorType> getComponent(RankedTensorType type, Type element) {
-  return {RankedTensorType::get(type.getShape(), element)};
-}
+namespace {
+/// What bf16 and f16 have in common: each element is rounded to 16 bits.
+struct Halves {
+  Type element;
+  uint16_t (*round)(float);
+  float limit;
 
-/// Rounds every element.
-static nn::ConstantParts encodeEach(const nn::ConstantTensor &tensor, Type element,
-                                    uint16_t (*round)(float)) {
-  RankedTensorType type = getComponent(tensor.getType(), element).front();
+  SmallVector<RankedTensorType> getComponents(RankedTensorType type) const {
+    return {RankedTensorType::get(type.getShape(), element)};
+  }
+  nn::ConstantParts encode(const nn::ConstantTensor &tensor) const;
+};
+} // namespace
+
+nn::ConstantParts Halves::encode(const nn::ConstantTensor &tensor) const {
+  RankedTensorType type = getComponents(tensor.getType()).front();
   int64_t elements = type.getNumElements();
   auto codes = std::make_shared<std::string>(elements * sizeof(uint16_t), '\0');
   constexpr int64_t kChunk = 4096;
@@ -49,78 +57,60 @@ static std::optional<PanelLayout> getLayout(RankedTensorType type) {
                      Type()};
 }
 
+static Halves halvesOf(BF16Attr attr) {
+  // Half a step above the largest bf16 lies infinity.
+  return {BFloat16Type::get(attr.getContext()), roundToBF16, llvm::bit_cast<float>(0x7f7f7fff)};
+}
+
+static Halves halvesOf(F16Attr attr) { return {Float16Type::get(attr.getContext()), roundToF16, 65504}; }
+
+#define LATHE_HALF_FORMAT(Attr)                                                                              \
+  LogicalResult Attr::verifyTensor(function_ref<InFlightDiagnostic()>, RankedTensorType) const {             \
+    return success();                                                                                        \
+  }                                                                                                          \
+  SmallVector<RankedTensorType> Attr::getComponents(RankedTensorType type) const {                           \
+    return halvesOf(*this).getComponents(type);                                                              \
+  }                                                                                                          \
+  float Attr::getLimit() const { return halvesOf(*this).limit; }                                             \
+  nn::ConstantParts Attr::encode(const nn::ConstantTensor &tensor) const {                                   \
+    return halvesOf(*this).encode(tensor);                                                                   \
+  }                                                                                                          \
+  Value Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components)    \
+      const {                                                                                                \
+    return nn::buildCast(builder, loc, components.front(), type.getElementType());                           \
+  }                                                                                                          \
+  std::optional<PanelLayout> Attr::getPanelLayout(RankedTensorType type) const { return getLayout(type); }
+
+LATHE_HALF_FORMAT(BF16Attr)
+LATHE_HALF_FORMAT(F16Attr)
+#undef LATHE_HALF_FORMAT
+
+//===----------------------------------------------------------------------===//
+// In kernels
+//===----------------------------------------------------------------------===//
+
 /// A vector of the same bits everywhere, of the type of `like`.
 static Value buildSplat(OpBuilder &builder, Location loc, Value like, uint32_t bits) {
   auto type = cast<VectorType>(like.getType());
   return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, APInt(32, bits)));
 }
 
-//===----------------------------------------------------------------------===//
-// bf16
-//===----------------------------------------------------------------------===//
-
-LogicalResult BF16Attr::verifyTensor(function_ref<InFlightDiagnostic()>, RankedTensorType) const {
-  return success();
-}
-
-SmallVector<RankedTensorType> BF16Attr::getComponents(RankedTensorType type) const {
-  return getComponent(type, BFloat16Type::get(getContext()));
-}
-
-/// Half a step above the largest bf16 lies infinity.
-float BF16Attr::getLimit() const { return llvm::bit_cast<float>(0x7f7f7fff); }
-
-nn::ConstantParts BF16Attr::encode(const nn::ConstantTensor &tensor) const {
-  return encodeEach(tensor, BFloat16Type::get(getContext()), roundToBF16);
-}
-
-Value BF16Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
-                            ValueRange components) const {
-  return nn::buildCast(builder, loc, components.front(), type.getElementType());
-}
-
-std::optional<PanelLayout> BF16Attr::getPanelLayout(RankedTensorType type) const { return getLayout(type); }
-
-Value BF16Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value) const {
-  Value bits =
-      position == 0
-          ? arith::ShLIOp::create(builder, loc, words, buildSplat(builder, loc, words, 16)).getResult()
-          : arith::AndIOp::create(builder, loc, words, buildSplat(builder, loc, words, 0xffff0000));
-  auto type = cast<VectorType>(words.getType()).clone(builder.getF32Type());
+Value BF16Attr::buildCode(OpBuilder &builder, Location loc, ValueRange words, int64_t position, Value) const {
+  Value word = words.front();
+  Value bits = position == 0
+                   ? arith::ShLIOp::create(builder, loc, word, buildSplat(builder, loc, word, 16)).getResult()
+                   : arith::AndIOp::create(builder, loc, word, buildSplat(builder, loc, word, 0xffff0000));
+  auto type = cast<VectorType>(word.getType()).clone(builder.getF32Type());
   return arith::BitcastOp::create(builder, loc, type, bits);
 }
 
-//===----------------------------------------------------------------------===//
-// f16
-//===----------------------------------------------------------------------===//
-
-LogicalResult F16Attr::verifyTensor(function_ref<InFlightDiagnostic()>, RankedTensorType) const {
-  return success();
-}
-
-SmallVector<RankedTensorType> F16Attr::getComponents(RankedTensorType type) const {
-  return getComponent(type, Float16Type::get(getContext()));
-}
-
-float F16Attr::getLimit() const { return 65504; }
-
-nn::ConstantParts F16Attr::encode(const nn::ConstantTensor &tensor) const {
-  return encodeEach(tensor, Float16Type::get(getContext()), roundToF16);
-}
-
-Value F16Attr::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
-                           ValueRange components) const {
-  return nn::buildCast(builder, loc, components.front(), type.getElementType());
-}
-
-std::optional<PanelLayout> F16Attr::getPanelLayout(RankedTensorType type) const { return getLayout(type); }
-
-Value F16Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value) const {
-  auto type = cast<VectorType>(words.getType());
+Value F16Attr::buildCode(OpBuilder &builder, Location loc, ValueRange words, int64_t position, Value) const {
+  Value word = words.front();
+  auto type = cast<VectorType>(word.getType());
   if (position == 1) {
-    words = arith::ShRUIOp::create(builder, loc, words, buildSplat(builder, loc, words, 16));
+    word = arith::ShRUIOp::create(builder, loc, word, buildSplat(builder, loc, word, 16));
   }
-  Value half = arith::TruncIOp::create(builder, loc, type.clone(builder.getI16Type()), words);
+  Value half = arith::TruncIOp::create(builder, loc, type.clone(builder.getI16Type()), word);
   half = arith::BitcastOp::create(builder, loc, type.clone(builder.getF16Type()), half);
   return arith::ExtFOp::create(builder, loc, type.clone(builder.getF32Type()), half);
 }

@@ -4,8 +4,7 @@
 /// \file
 /// Formats of integers with scales. All arithmetic is that of f32, rounded to nearest, ties to even.
 
-#include "Compensation.h"
-#include "SmallFloats.h"
+#include "Grouping.h"
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
@@ -21,25 +20,10 @@ using namespace lathe;
 using namespace lathe::pack;
 using nn::BinaryKind;
 
-using Buffer = nn::ConstantTensor::Buffer;
-
-static Buffer makeBuffer(RankedTensorType type) {
-  int64_t bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
-  return std::make_shared<std::string>(bytes, '\0');
-}
-
-static nn::ConstantTensor makeTensor(RankedTensorType type, const Buffer &buffer) {
-  return nn::ConstantTensor::makeDense(type, buffer->data(), buffer);
-}
-
 /// The code nearest to `value`, within [low, high]; `scale` is 0 where all are 0.
 static int32_t quantize(float value, float scale, float zero, float low, float high) {
   float code = scale == 0 ? zero : std::nearbyint(value / scale) + zero;
   return int32_t(std::clamp(code, low, high));
-}
-
-static SmallVector<OpFoldResult> makeDims(Builder &builder, ArrayRef<int64_t> shape) {
-  return llvm::map_to_vector(shape, [&](int64_t size) -> OpFoldResult { return builder.getIndexAttr(size); });
 }
 
 /// Code number `position`, of `bits` bits, less `zeros` or, if that is null, `middle`. As bits of the
@@ -93,41 +77,6 @@ bool Int8Attr::isWeightOnly() const { return getActivations() == Activations::We
 bool Int8Attr::needsRange() const { return getActivations() == Activations::Static; }
 
 float Int8Attr::getLimit() const { return std::numeric_limits<float>::max(); }
-
-namespace {
-/// The rows of a tensor as a matrix, of which the last dimension is the columns; or, if they are compensated,
-/// what that makes of them.
-class Matrix {
-public:
-  explicit Matrix(const nn::ConstantTensor &tensor)
-      : tensor(tensor), columns(tensor.getType().getShape().back()),
-        rows(columns ? tensor.getType().getNumElements() / columns : 0) {}
-
-  int64_t getRows() const { return rows; }
-  int64_t getColumns() const { return columns; }
-
-  void read(int64_t first, int64_t count, float *to) const {
-    if (elements.empty()) {
-      tensor.copy(first * columns, count * columns, reinterpret_cast<char *>(to));
-    } else {
-      memcpy(to, elements.data() + first * columns, count * columns * sizeof(float));
-    }
-  }
-
-  void compensate(ArrayRef<float> gram,
-                  function_ref<void(size_t row, MutableArrayRef<float> elements)> round) {
-    std::vector<float> rounded(rows * columns);
-    read(0, rows, rounded.data());
-    Compensation(gram, rows).run(rounded, round);
-    elements = std::move(rounded);
-  }
-
-private:
-  const nn::ConstantTensor &tensor;
-  int64_t columns, rows;
-  std::vector<float> elements;
-};
-} // namespace
 
 /// `gram` is empty if elements become the nearest code.
 static nn::ConstantParts encodeByColumn(const nn::ConstantTensor &tensor, ArrayRef<RankedTensorType> types,
@@ -189,9 +138,9 @@ std::optional<PanelLayout> Int8Attr::getPanelLayout(RankedTensorType type) const
   return layout;
 }
 
-Value Int8Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position,
+Value Int8Attr::buildCode(OpBuilder &builder, Location loc, ValueRange words, int64_t position,
                           Value zeros) const {
-  return buildIntegerCode(builder, loc, words, /*bits=*/8, position, zeros, /*middle=*/128);
+  return buildIntegerCode(builder, loc, words.front(), /*bits=*/8, position, zeros, /*middle=*/128);
 }
 
 //===----------------------------------------------------------------------===//
@@ -200,65 +149,30 @@ Value Int8Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t
 
 namespace {
 /// What int2, int4 and int8_groups have in common.
-struct Groups {
-  int64_t bits, size;
+struct Groups : Grouping {
   bool zeros;
-  Type scales;
 
-  LogicalResult verify(function_ref<InFlightDiagnostic()> emitError) const;
-  LogicalResult verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type) const;
   SmallVector<RankedTensorType> getComponents(RankedTensorType type) const;
   float getLimit() const;
   /// `gram` is empty if elements become the nearest code.
   nn::ConstantParts encode(const nn::ConstantTensor &tensor, ArrayRef<float> gram) const;
   Value buildDecode(OpBuilder &builder, Location loc, RankedTensorType type, ValueRange components) const;
   std::optional<PanelLayout> getPanelLayout(RankedTensorType type) const;
-  Value buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value zeros) const {
-    return buildIntegerCode(builder, loc, words, bits, position, zeros, getMiddle());
+  Value buildCode(OpBuilder &builder, Location loc, ValueRange words, int64_t position, Value zeros) const {
+    return buildIntegerCode(builder, loc, words.front(), bits, position, zeros, getMiddle());
   }
 
 private:
   /// The largest code, and the one that stands for 0 without zero points.
   int64_t getLast() const { return (1 << bits) - 1; }
   int64_t getMiddle() const { return 1 << (bits - 1); }
-  /// The scale as it is stored.
-  float roundScale(float scale) const { return scales.isF16() ? widenF16(roundToF16(scale)) : scale; }
 };
 } // namespace
 
-LogicalResult Groups::verify(function_ref<InFlightDiagnostic()> emitError) const {
-  if (size < 1 || size * bits % 8 != 0) {
-    return emitError() << "expects groups that fill bytes with " << bits << " bits each, but they have "
-                       << size << " rows";
-  }
-  if (!scales.isF16() && !scales.isF32()) {
-    return emitError() << "expects scales of f16 or f32, but they are " << scales;
-  }
-  return success();
-}
-
-LogicalResult Groups::verifyTensor(function_ref<InFlightDiagnostic()> emitError,
-                                   RankedTensorType type) const {
-  if (type.getRank() < 2) {
-    return emitError() << "expects a matrix for groups of rows, but it is " << type;
-  }
-  int64_t rows = type.getDimSize(type.getRank() - 2);
-  if (rows % size != 0) {
-    return emitError() << "expects a multiple of " << size << " rows for its groups, but there are " << rows;
-  }
-  return success();
-}
-
 SmallVector<RankedTensorType> Groups::getComponents(RankedTensorType type) const {
-  SmallVector<int64_t> codes(type.getShape()), parameters(type.getShape());
-  int64_t &rows = *std::prev(codes.end(), 2);
-  *std::prev(parameters.end(), 2) = rows / size;
-  rows = rows * bits / 8;
-  Type byte = IntegerType::get(type.getContext(), 8, IntegerType::Unsigned);
-  SmallVector<RankedTensorType> types{RankedTensorType::get(codes, byte),
-                                      RankedTensorType::get(parameters, scales)};
+  SmallVector<RankedTensorType> types = Grouping::getComponents(type);
   if (zeros) {
-    types.push_back(RankedTensorType::get(parameters, byte));
+    types.push_back(types[1].clone(types[0].getElementType()));
   }
   return types;
 }
@@ -274,7 +188,6 @@ nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor, ArrayRef<floa
   SmallVector<Buffer> buffers = llvm::map_to_vector(types, makeBuffer);
   Matrix matrix(tensor);
   int64_t columns = matrix.getColumns(), groups = columns ? types[1].getNumElements() / columns : 0;
-  int64_t each = 8 / bits;
   std::vector<float> rows(size * columns), scale(groups * columns), zero(groups * columns);
   for (int64_t group = 0; group < groups; ++group) {
     matrix.read(group * size, size, rows.data());
@@ -307,19 +220,13 @@ nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor, ArrayRef<floa
     matrix.read(group * size, size, rows.data());
     for (int64_t column = 0; column < columns; ++column) {
       int64_t place = group * columns + column;
-      if (scales.isF16()) {
-        uint16_t half = roundToF16(scale[place]);
-        memcpy(buffers[1]->data() + place * sizeof half, &half, sizeof half);
-      } else {
-        memcpy(buffers[1]->data() + place * sizeof(float), &scale[place], sizeof(float));
-      }
+      writeScale(buffers[1], place, scale[place]);
       if (zeros) {
         (*buffers[2])[place] = char(zero[place]);
       }
       for (int64_t i = 0; i < size; ++i) {
         int32_t code = quantize(rows[i * columns + column], scale[place], zero[place], 0, float(getLast()));
-        int64_t row = (group * size + i) / each;
-        (*buffers[0])[row * columns + column] |= char(code << (i % each * bits));
+        writeCode(buffers[0], group * size + i, column, columns, uint32_t(code));
       }
     }
   }
@@ -333,33 +240,27 @@ nn::ConstantParts Groups::encode(const nn::ConstantTensor &tensor, ArrayRef<floa
 Value Groups::buildDecode(OpBuilder &builder, Location loc, RankedTensorType type,
                           ValueRange components) const {
   Type byte = nn::getElementType(components[0]), f32 = type.getElementType();
-  // [..., K / each, 1, N] becomes [..., K / each, each, N].
-  auto split = [&](Value x) {
-    SmallVector<int64_t> shape(cast<RankedTensorType>(x.getType()).getShape());
-    shape.insert(std::prev(shape.end()), 1);
-    return nn::buildReshape(builder, loc, x, makeDims(builder, shape));
-  };
   Value codes = components[0];
   if (int64_t each = 8 / bits; each > 1) {
+    // [..., K / each, 1, N] becomes [..., K / each, each, N].
     Value shifts =
         nn::buildRange(builder, loc, nn::buildScalar(builder, loc, byte, 0),
                        nn::buildScalar(builder, loc, byte, double(bits)), builder.getIndexAttr(each));
-    shifts = nn::buildReshape(builder, loc, shifts, makeDims(builder, {each, 1}));
-    codes = nn::buildBinary(builder, loc, BinaryKind::ShiftRight, split(codes), shifts);
+    shifts = buildStaticReshape(builder, loc, shifts, {each, 1});
+    codes =
+        nn::buildBinary(builder, loc, BinaryKind::ShiftRight, buildSplitRows(builder, loc, codes), shifts);
     codes = nn::buildBinary(builder, loc, BinaryKind::And, codes,
                             nn::buildScalar(builder, loc, byte, double(getLast())));
   }
   SmallVector<int64_t> shape(type.getShape());
   *std::prev(shape.end(), 2) /= size;
   shape.insert(std::prev(shape.end()), size);
-  codes = nn::buildReshape(builder, loc, codes, makeDims(builder, shape));
-  Value zero = zeros ? nn::buildCast(builder, loc, split(components[2]), f32)
+  codes = buildStaticReshape(builder, loc, codes, shape);
+  Value zero = zeros ? nn::buildCast(builder, loc, buildSplitRows(builder, loc, components[2]), f32)
                      : nn::buildScalar(builder, loc, f32, double(getMiddle()));
   Value numbers =
       nn::buildBinary(builder, loc, BinaryKind::Sub, nn::buildCast(builder, loc, codes, f32), zero);
-  numbers = nn::buildBinary(builder, loc, BinaryKind::Mul, numbers,
-                            nn::buildCast(builder, loc, split(components[1]), f32));
-  return nn::buildReshape(builder, loc, numbers, makeDims(builder, type.getShape()));
+  return buildScaled(builder, loc, type, numbers, components[1]);
 }
 
 std::optional<PanelLayout> Groups::getPanelLayout(RankedTensorType type) const {
@@ -373,13 +274,13 @@ std::optional<PanelLayout> Groups::getPanelLayout(RankedTensorType type) const {
 /// Implements the interface of a format of groups.
 template <typename Attr>
 static Groups groupsOf(Attr attr) {
-  return {Attr::kBits, attr.getGroup(), attr.getZeros(), attr.getScales()};
+  return {{Attr::kBits, attr.getGroup(), attr.getScales()}, attr.getZeros()};
 }
 
 #define LATHE_GROUPED_FORMAT(Attr)                                                                           \
   LogicalResult Attr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t group, bool zeros,        \
                              Type scales) {                                                                  \
-    return Groups{kBits, group, zeros, scales}.verify(emitError);                                            \
+    return Grouping{kBits, group, scales}.verify(emitError);                                                 \
   }                                                                                                          \
   LogicalResult Attr::verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type)      \
       const {                                                                                                \
@@ -403,7 +304,7 @@ static Groups groupsOf(Attr attr) {
   std::optional<PanelLayout> Attr::getPanelLayout(RankedTensorType type) const {                             \
     return groupsOf(*this).getPanelLayout(type);                                                             \
   }                                                                                                          \
-  Value Attr::buildCode(OpBuilder &builder, Location loc, Value words, int64_t position, Value zeros)        \
+  Value Attr::buildCode(OpBuilder &builder, Location loc, ValueRange words, int64_t position, Value zeros)   \
       const {                                                                                                \
     return groupsOf(*this).buildCode(builder, loc, words, position, zeros);                                  \
   }

@@ -3,6 +3,8 @@
 
 #include "lathe/Dialect/Pack/IR/Pack.h"
 
+#include "Codebook.h"
+
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
 

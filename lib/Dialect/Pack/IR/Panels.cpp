@@ -30,8 +30,9 @@ Error pack::writePanels(const PanelLayout &layout, const nn::ConstantParts &comp
                         llvm::function_ref<llvm::Expected<char *>(size_t)> reserve) {
   const nn::ConstantTensor &codes = components[0];
   int64_t elementBytes = nn::getElementBytes(codes.getType().getElementType());
-  int64_t elementRows = 8 * elementBytes / layout.bits, wordElements = PanelLayout::kWordBytes / elementBytes;
-  int64_t codeRows = codes.getType().getDimSize(0), groupRows = layout.group / elementRows;
+  int64_t wordElements = PanelLayout::kWordBytes / elementBytes;
+  int64_t codeRows = codes.getType().getDimSize(0),
+          groupRows = layout.group * layout.bits / (8 * elementBytes);
   std::vector<char> row(PanelLayout::kWidth * elementBytes);
   for (int64_t first = 0; first < layout.columns; first += PanelLayout::kWidth) {
     PanelReader reader{first, std::min(first + PanelLayout::kWidth, layout.columns)};

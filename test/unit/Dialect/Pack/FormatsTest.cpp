@@ -190,6 +190,109 @@ TEST_P(GroupsTest, EncodingAgainChangesNothing) {
   }
 }
 
+struct TableCase {
+  const char *name, *format;
+  int bits, group;
+};
+
+class TableTest : public FormatsTest, public testing::WithParamInterface<TableCase> {
+protected:
+  /// The code of a row of a column, from the string of bits of the column.
+  static unsigned readCode(const std::vector<uint8_t> &bytes, int64_t row, int64_t column, int64_t columns,
+                           int bits) {
+    unsigned code = 0;
+    for (int i = 0; i < bits; ++i) {
+      int64_t bit = row * bits + i;
+      code |= unsigned(bytes[bit / 8 * columns + column] >> (bit % 8) & 1) << i;
+    }
+    return code;
+  }
+};
+
+/// No number of the table is nearer than the one that an element became, and the largest of a group is hit.
+TEST_P(TableTest, NumbersAreTheNearest) {
+  auto [name, text, bits, group] = GetParam();
+  constexpr int64_t rows = 64, columns = 7;
+  std::vector<float> numbers = makeNumbers(rows * columns, 3);
+  for (int64_t i = 0; i < group; ++i) {
+    numbers[i * columns + 2] = 0;
+    numbers[i * columns + 4] = -std::fabs(numbers[i * columns + 4]);
+  }
+  nn::ConstantParts parts = parse(text).encode(makeTensor({rows, columns}, numbers));
+  ASSERT_EQ(parts.size(), 3u);
+  std::vector<uint8_t> bytes = read<uint8_t>(parts[0]);
+  ASSERT_EQ(bytes.size(), size_t(rows * columns * bits / 8));
+  std::vector<float> scales = read<float>(parts[1]), table = read<float>(parts[2]);
+  float most = 0;
+  for (float number : table) {
+    most = std::max(most, std::fabs(number));
+  }
+  for (int64_t first = 0; first < rows; first += group) {
+    for (int64_t j = 0; j < columns; ++j) {
+      float scale = scales[first / group * columns + j], largest = 0, found = 0;
+      for (int64_t i = first; i < first + group; ++i) {
+        float number = numbers[i * columns + j];
+        unsigned code = readCode(bytes, i, j, columns, bits);
+        ASSERT_LT(code, table.size());
+        float error = std::fabs(number - table[code] * scale);
+        for (float other : table) {
+          // The quotient is rounded, by 2^-24 of numbers of the size of the table's.
+          EXPECT_LE(error, std::fabs(number - other * scale) + std::fabs(scale) * most * 0x1p-22f);
+        }
+        largest = std::max(largest, std::fabs(number));
+        found = std::max(found, std::fabs(table[code] * scale));
+      }
+      EXPECT_NEAR(largest, found, largest * 0x1p-22f);
+    }
+  }
+  EXPECT_EQ(scales[2], 0);
+}
+
+/// Every number of the table in every place of a byte, and twice the same matrix.
+TEST_P(TableTest, EncodingAgainChangesNothing) {
+  auto [name, text, bits, group] = GetParam();
+  pack::FormatAttrInterface format = parse(text);
+  constexpr int64_t rows = 64, columns = 40;
+  nn::ConstantParts once = format.encode(makeTensor({rows, columns}, makeNumbers(rows * columns, 5)));
+  std::vector<uint8_t> bytes = read<uint8_t>(once[0]);
+  std::vector<float> scales = read<float>(once[1]), table = read<float>(once[2]), numbers;
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      numbers.push_back(table[readCode(bytes, i, j, columns, bits)] * scales[i / group * columns + j]);
+    }
+  }
+  nn::ConstantParts twice = format.encode(makeTensor({rows, columns}, numbers));
+  EXPECT_EQ(read<uint8_t>(twice[0]), bytes);
+}
+
+TEST_P(TableTest, WithoutCommonProductsCompensationChangesNothing) {
+  constexpr int64_t rows = 64, columns = 5;
+  std::vector<float> gram(rows * rows);
+  for (int64_t i = 0; i < rows; ++i) {
+    gram[i * rows + i] = float(1 + i % 7);
+  }
+  pack::FormatAttrInterface format = parse(GetParam().format);
+  nn::ConstantTensor tensor = makeTensor({rows, columns}, makeNumbers(rows * columns, 7));
+  nn::ConstantParts nearest = format.encode(tensor), compensated = format.encodeCompensated(tensor, gram);
+  EXPECT_EQ(read<uint8_t>(nearest[0]), read<uint8_t>(compensated[0]));
+  EXPECT_EQ(read<float>(nearest[1]), read<float>(compensated[1]));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, TableTest,
+    testing::Values(TableCase{"Int3", "#pack.codebook<int3, group = 32, scales = f32>", 3, 32},
+                    TableCase{"Int3Short", "#pack.codebook<int3, group = 8, scales = f32>", 3, 8},
+                    TableCase{"NF4", "#pack.codebook<nf4, group = 64, scales = f32>", 4, 64},
+                    TableCase{"F4", "#pack.codebook<f4E2M1FN, group = 32, scales = f32>", 4, 32},
+                    TableCase{"F8E4M3", "#pack.codebook<f8E4M3FN, group = 16, scales = f32>", 8, 16},
+                    TableCase{"F8E5M2", "#pack.codebook<f8E5M2, group = 32, scales = f32>", 8, 32},
+                    TableCase{"OneSided", "#pack.codebook<[0.0, 1.0, 3.0], group = 4, scales = f32>", 2, 4},
+                    TableCase{"FiveBits",
+                              "#pack.codebook<[-4.0, -3.0, -2.5, -2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, "
+                              "0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5], group = 32, scales = f32>",
+                              5, 32}),
+    [](const testing::TestParamInfo<TableCase> &info) { return info.param.name; });
+
 /// Rows that are alike, so that many channels can take back what rounding one changes.
 static std::vector<float> makeRows(int64_t count, int64_t channels) {
   std::mt19937 random(5);

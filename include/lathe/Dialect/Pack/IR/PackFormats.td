@@ -83,6 +83,30 @@ def Pack_Int2Attr : Pack_GroupedFormat<"Int2", "int2", 2>;
 def Pack_Int4Attr : Pack_GroupedFormat<"Int4", "int4", 4>;
 def Pack_Int8GroupsAttr : Pack_GroupedFormat<"Int8Groups", "int8_groups", 8>;
 
+def Pack_CodebookAttr : Pack_Format<"Codebook", "codebook", ["canCompensate", "encodeCompensated", "getTable"]> {
+  let summary = "places in a table of numbers, with a scale for each group of rows of a column";
+  let description = [{
+    Of a tensor [..., K, N], `group` rows of a column share a scale: an element is `values[code] * scale`. A code has as many
+    bits B as places need. The components are
+
+    - `codes`, ui8 of [..., K * B / 8, N]: the codes of a column one after the other, the first in the low bits;
+    - `scales`, of type `scales` (f32 or f16), [..., K / group, N];
+    - `table`, f32 [n]: `values`.
+
+    The element of the largest magnitude of a group becomes the number of the largest magnitude, others the nearest one, of
+    two the smaller. Of numbers that stand in the table twice the first is used. All-zero groups have scale 0.
+
+    `values` are numbers in brackets, or the name of a table: `int3` (-4 to 3), `nf4`, and the finite numbers of `f4E2M1FN`,
+    `f8E4M3FN` (divided by 256) and `f8E5M2`.
+
+    Examples: `#pack.codebook<int3, group = 32>`, `#pack.codebook<[-1.0, 0.0, 1.0, 2.5], group = 64, scales = f32>`
+  }];
+  let parameters = (ins "::mlir::DenseF32ArrayAttr":$values, "int64_t":$group,
+                        DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scales);
+  let assemblyFormat = "`<` custom<Table>($values) `,` struct($group, $scales) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Pack_BlocksAttr : AttrDef<Pack_Dialect, "Blocks", [DeclareAttrInterfaceMethods<
     Pack_FormatInterface, ["takesElements", "findObstacle", "getBlockLayout"]>]> {
   let mnemonic = "blocks";

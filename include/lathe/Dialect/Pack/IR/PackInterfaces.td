@@ -63,10 +63,14 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
     }], "::std::optional<::lathe::pack::BlockLayout>", "getBlockLayout", (ins "::mlir::RankedTensorType":$type), "",
     [{ return ::std::nullopt; }]>,
     InterfaceMethod<[{
-      Builds, in a kernel, what code number `position` of each of `words`, a vector of i32 as they lie in panels, stands for
-      before it is scaled: a vector of f32. `zeros`, of f32, are null if the layout has none.
+      Of codes that are places in a table of numbers: these, for kernels to look up. Empty if `buildCode` makes numbers of
+      codes.
+    }], "::llvm::ArrayRef<float>", "getTable", (ins), "", [{ return {}; }]>,
+    InterfaceMethod<[{
+      Builds, in a kernel, what code number `position` of a unit of a panel stands for before it is scaled, a vector of f32.
+      `words` are those of the unit, vectors of i32; `zeros`, of f32, are null if the layout has none.
     }], "::mlir::Value", "buildCode",
-    (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$words, "int64_t":$position,
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::ValueRange":$words, "int64_t":$position,
          "::mlir::Value":$zeros), "", [{ return ::mlir::Value(); }]>
   ];
 }

@@ -13,22 +13,24 @@
 #include "llvm/Support/Error.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <numeric>
 #include <optional>
 
 namespace lathe::pack {
 
 /// The panels of a matrix. A panel has kWidth columns, the last one is padded with zeros, and holds groups of
 /// rows one after the other. A group begins with its parameters, padded to kParameterAlignment bytes: a scale
-/// for each column, then a zero point, a byte, for each column. Its codes follow as words of 32 bits: one for
-/// each column, with the codes of wordRows() consecutive rows, the first in the low bits; then the words of
-/// the rows behind them.
+/// for each column, then a zero point, a byte, for each column. Its codes follow in units of words of 32
+/// bits: one for each column, with the codes of consecutive rows, the first in the low bits; then the words
+/// of the rows behind them. A unit is the least number of words that hold whole codes, those of unitRows()
+/// rows.
 struct PanelLayout {
   static constexpr int64_t kWidth = 32, kWordBytes = 4, kParameterAlignment = 64;
 
   int64_t rows, columns;
   /// Of a code.
   int64_t bits;
-  /// The rows that share parameters: a multiple of wordRows(), or all.
+  /// The rows that share parameters: a multiple of unitRows(), or all.
   int64_t group;
   /// Null if codes stand for elements by themselves.
   mlir::Type scales;
@@ -38,13 +40,14 @@ struct PanelLayout {
   /// Whether codes are signed bytes, to which 128 is added.
   bool isSigned = false;
 
-  int64_t wordRows() const { return 8 * kWordBytes / bits; }
+  int64_t unitWords() const { return bits / std::gcd(bits, 8 * kWordBytes); }
+  int64_t unitRows() const { return 8 * kWordBytes * unitWords() / bits; }
   int64_t scaleBytes() const { return scales ? kWidth * scales.getIntOrFloatBitWidth() / 8 : 0; }
   int64_t parameterBytes() const {
     return llvm::alignTo(scaleBytes() + (hasZeros ? kWidth : 0), kParameterAlignment);
   }
   int64_t groupBytes() const {
-    return parameterBytes() + llvm::divideCeil(group, wordRows()) * kWidth * kWordBytes;
+    return parameterBytes() + llvm::divideCeil(group, unitRows()) * unitWords() * kWidth * kWordBytes;
   }
   int64_t panelBytes() const { return llvm::divideCeil(rows, group) * groupBytes(); }
   int64_t bytes() const { return llvm::divideCeil(columns, kWidth) * panelBytes(); }
