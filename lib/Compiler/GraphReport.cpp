@@ -177,6 +177,7 @@ public:
 
   Object toJSON() {
     Array slots, stepList, tensors;
+    llvm::DenseSet<Value> placed;
     for (const codegen::Slot &slot : plan.getSlots()) {
       slots.push_back(Array(llvm::map_range(slot.tenants, makeTenant)));
     }
@@ -189,9 +190,11 @@ public:
         tensors.push_back(std::move(tensor));
       };
       for (Value result : step->getResults()) {
-        if (int64_t slot = plan.getSlot(result); slot >= 0) {
-          addTensor(slot, plan.getLifetime(result).second,
-                    std::move(*makeTenant(plan.getTenant(result)).getAsObject()));
+        // Joined tensors are one, from the first part on.
+        Value root = codegen::ArenaPlan::getRoot(result);
+        if (int64_t slot = plan.getSlot(root); slot >= 0 && placed.insert(root).second) {
+          addTensor(slot, plan.getLifetime(root).second,
+                    std::move(*makeTenant(plan.getTenant(root)).getAsObject()));
         }
       }
       if (auto call = dyn_cast<nn::LayerCallOp>(step)) {
@@ -213,15 +216,22 @@ private:
     return after - steps.begin() - 1;
   }
 
+  /// Adds the steps that compute `tensor`: several if it is joined.
+  void addSources(Value tensor, llvm::SetVector<int64_t> &sources) const {
+    Operation *source = tensor.getDefiningOp();
+    if (isa_and_nonnull<nn::ReshapeOp, kernel::JoinOp>(source)) {
+      for (Value operand : source->getOperands()) {
+        addSources(operand, sources);
+      }
+    } else if (auto found = numbers.find(source); source && found != numbers.end()) {
+      sources.insert(found->second);
+    }
+  }
+
   Object describeStep(Operation *step) {
     llvm::SetVector<int64_t> inputs;
     for (Value operand : step->getOperands()) {
-      Operation *source = isa<RankedTensorType>(operand.getType())
-                              ? codegen::ArenaPlan::getRoot(operand).getDefiningOp()
-                              : nullptr;
-      if (auto found = numbers.find(source); source && found != numbers.end()) {
-        inputs.insert(found->second);
-      }
+      addSources(operand, inputs);
     }
     Object o{{"inputs", Array(inputs.getArrayRef())}};
     if (auto call = dyn_cast<nn::LayerCallOp>(step)) {

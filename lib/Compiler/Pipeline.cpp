@@ -128,6 +128,7 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   passes.add(kernel::createFormKernelsPass({/*fuse=*/fuse}));
   if (fuse) {
     passes.prefer(kernel::createMergeRowsPass());
+    passes.prefer(kernel::createPlaceConcatsPass());
   }
   passes.require(kernel::createOutlineKernelsPass());
   passes.cleanUp();

@@ -72,10 +72,12 @@ static bool rowsAreUniform(ElementContext &context, Value tensor) {
       tensor = slice.getX();
     } else if (auto reshape = tensor.getDefiningOp<nn::ReshapeOp>()) {
       // Splits or merges rows, or is dense itself.
+      auto input = reshape.getX().getDefiningOp<kernel::InputOp>();
+      bool isDense = input && !input.getPitch();
       RankedTensorType from = typeOf(reshape.getX()), to = typeOf(reshape.getResult());
       bool keepsRows = from.getRank() && to.getRank() && !from.isDynamicDim(from.getRank() - 1) &&
                        from.getShape().back() == to.getShape().back();
-      if (!keepsRows && !reshape.getX().getDefiningOp<kernel::InputOp>()) {
+      if (!keepsRows && !isDense) {
         return false;
       }
       tensor = reshape.getX();

@@ -62,8 +62,11 @@ FailureOr<Nests> codegen::collectNests(ElementContext &context) {
     return context.kernel.emitOpError("has no outputs");
   }
   for (Nest &nest : nests) {
-    FailureOr<CollapsedTensors> collapsed =
-        collapseDims(context, nest.values, nest.dims, nest.axis.value_or(0));
+    int64_t barrier = nest.axis.value_or(0);
+    if (llvm::any_of(nest.outputs, [](kernel::OutputOp output) { return output.getPitch().has_value(); })) {
+      barrier = int64_t(nest.dims.size()) - 1;
+    }
+    FailureOr<CollapsedTensors> collapsed = collapseDims(context, nest.values, nest.dims, barrier);
     if (failed(collapsed)) {
       return failure();
     }

@@ -32,7 +32,8 @@ void codegen::expandPackedInputs(func::FuncOp kernel, llvm::function_ref<bool(pa
       Value view = memref::ViewOp::create(builder, loc, cast<MemRefType>(argument.getType()), argument,
                                           math.value(math.constant(offset)),
                                           ValueRange{math.value(math.constant(bytes))});
-      components.push_back(kernel::InputOp::create(builder, loc, component, view, ValueRange()));
+      components.push_back(
+          kernel::InputOp::create(builder, loc, component, view, ValueRange(), /*pitch=*/IntegerAttr()));
       offset += llvm::alignTo(bytes, nn::kComponentAlignment);
     }
     decode.replaceAllUsesWith(type.getFormat().buildDecode(builder, loc, type.getTensorType(), components));

@@ -112,8 +112,12 @@ LogicalResult ReferenceLowering::lowerInput(kernel::InputOp input) {
   if (argument && kernel.getArgAttr(argument.getArgNumber(), kernel::KernelDialect::kPanelAttr)) {
     return input.emitOpError("lies in panels, which only products read");
   }
+  if (input.getPitch()) {
+    return input.emitOpError("has a pitch, which plain loops do not know");
+  }
   RankedTensorType type = getSignlessType(input.getTensorType());
-  auto signless = kernel::InputOp::create(rewriter, input.getLoc(), type, input.getBytes(), input.getSizes());
+  auto signless = kernel::InputOp::create(rewriter, input.getLoc(), type, input.getBytes(), input.getSizes(),
+                                          /*pitch=*/IntegerAttr());
   mapping.map(input.getResult(), signless.getResult());
   inputs.push_back(signless);
   return success();
@@ -193,6 +197,9 @@ Value ReferenceLowering::fuseElementwise(Value value) {
 }
 
 LogicalResult ReferenceLowering::lowerOutput(kernel::OutputOp output) {
+  if (output.getPitch()) {
+    return output.emitOpError("has a pitch, which plain loops do not know");
+  }
   Value value = fuseElementwise(mapping.lookup(output.getValue()));
   Value memory = getMemory(output.getBytes(), cast<RankedTensorType>(value.getType()), output.getSizes());
   auto store = bufferization::MaterializeInDestinationOp::create(rewriter, output.getLoc(), value, memory);

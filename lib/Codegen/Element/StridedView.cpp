@@ -50,6 +50,18 @@ StridedView lathe::codegen::getDenseView(OpBuilder &builder, Location loc, Value
   return {base, math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes), element};
 }
 
+/// Views a tensor of these sizes; its rows begin `pitch` elements behind each other if that is known.
+static StridedView getView(OpBuilder &builder, Location loc, Value base, ArrayRef<OpFoldResult> sizes,
+                           std::optional<uint64_t> pitch, Type element) {
+  StridedView view = getDenseView(builder, loc, base, sizes, element);
+  if (pitch) {
+    SmallVector<OpFoldResult> memory(sizes);
+    memory.back() = builder.getIndexAttr(int64_t(*pitch));
+    view.strides = IndexMath{builder, loc}.denseStrides(memory);
+  }
+  return view;
+}
+
 /// The memory of `input`; failure if its elements do not lie in row-major order.
 static FailureOr<StridedView> getInputView(ElementContext &context, kernel::InputOp input) {
   if (auto argument = dyn_cast<BlockArgument>(input.getBytes())) {
@@ -65,7 +77,8 @@ static FailureOr<StridedView> getInputView(ElementContext &context, kernel::Inpu
   SmallVector<OpFoldResult> sizes(*dims);
   Type elementType = input.getTensorType().getElementType();
   Value base = getElements(context.builder, input, input.getBytes(), getMemoryType(elementType), sizes);
-  return getDenseView(context.builder, input.getLoc(), base, sizes, getRegisterType(elementType));
+  return getView(context.builder, input.getLoc(), base, sizes, input.getPitch(),
+                 getRegisterType(elementType));
 }
 
 StridedView lathe::codegen::getOutputView(ElementContext &context, kernel::OutputOp output) {
@@ -82,7 +95,8 @@ StridedView lathe::codegen::getOutputView(ElementContext &context, kernel::Outpu
   }
   Value base =
       getElements(context.builder, output, output.getBytes(), getMemoryType(type.getElementType()), sizes);
-  return getDenseView(context.builder, output.getLoc(), base, sizes, getRegisterType(type.getElementType()));
+  return getView(context.builder, output.getLoc(), base, sizes, output.getPitch(),
+                 getRegisterType(type.getElementType()));
 }
 
 /// Repeats dimensions of size 1 to `sizes` by a stride of 0.

@@ -14,10 +14,31 @@ using namespace lathe;
 using namespace lathe::codegen;
 
 Value ArenaPlan::getRoot(Value tensor) {
-  while (auto reshape = tensor.getDefiningOp<nn::ReshapeOp>()) {
-    tensor = reshape.getX();
+  while (true) {
+    if (auto reshape = tensor.getDefiningOp<nn::ReshapeOp>()) {
+      tensor = reshape.getX();
+    } else if (auto join = kernel::JoinOp::find(tensor)) {
+      tensor = join.getResult();
+    } else {
+      return tensor;
+    }
   }
-  return tensor;
+}
+
+int64_t ArenaPlan::getOffset(Value tensor) {
+  int64_t elements = 0;
+  while (true) {
+    if (auto reshape = tensor.getDefiningOp<nn::ReshapeOp>()) {
+      tensor = reshape.getX();
+    } else if (auto join = kernel::JoinOp::find(tensor)) {
+      elements += join.getOffset(llvm::find(join.getInputs(), tensor) - join.getInputs().begin());
+      tensor = join.getResult();
+    } else if (!elements) {
+      return 0; // also of what is no plain tensor
+    } else {
+      return elements * getElementBytes(cast<RankedTensorType>(tensor.getType()).getElementType());
+    }
+  }
 }
 
 static int64_t lookup(const llvm::DenseMap<Value, int64_t> &map, Value root) {
@@ -129,8 +150,8 @@ LogicalResult ArenaPlan::findResults(Block &block) {
   for (auto [index, operand] : llvm::enumerate(block.getTerminator()->getOperands())) {
     Value root = getRoot(operand);
     Operation *op = root.getDefiningOp();
-    if (!op || !isa<kernel::LaunchOp, nn::LayerCallOp, nn::ServiceOp>(op) || op->getBlock() != &block ||
-        !resultOf.try_emplace(root, index).second) {
+    if (!op || !isa<kernel::LaunchOp, kernel::JoinOp, nn::LayerCallOp, nn::ServiceOp>(op) ||
+        op->getBlock() != &block || !resultOf.try_emplace(root, index).second) {
       return block.getTerminator()->emitError()
              << "result " << index << " is not computed by a kernel of its own";
     }
@@ -157,7 +178,13 @@ static bool dependsOnData(const Tenant &tenant) {
 
 std::pair<unsigned, unsigned> ArenaPlan::getLifetime(Value root) const {
   Operation *op = root.getDefiningOp();
-  return {begin.lookup(op), std::max(end.lookup(op), lastRead.lookup(root))};
+  unsigned first = begin.lookup(op), last = std::max(end.lookup(op), lastRead.lookup(root));
+  if (auto join = dyn_cast_or_null<kernel::JoinOp>(op)) {
+    for (Value part : join.getInputs()) {
+      first = std::min(first, getLifetime(part).first);
+    }
+  }
+  return {first, last};
 }
 
 void ArenaPlan::store(Value root, Tenant tenant, bool inBuffer) {
@@ -169,10 +196,14 @@ void ArenaPlan::store(Value root, Tenant tenant, bool inBuffer) {
   }
 }
 
-LogicalResult ArenaPlan::placeRoot(OpResult root, nn::ShapeTracker &shapes) {
+LogicalResult ArenaPlan::placeResult(OpResult result, nn::ShapeTracker &shapes) {
+  Value root = getRoot(result);
+  if (tenantOf.contains(root)) {
+    return success(); // another part of the same tensor is there already
+  }
   FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(root);
   if (failed(dims)) {
-    return root.getOwner()->emitError("the shape of this value is not known before it is computed");
+    return result.getOwner()->emitError("the shape of this value is not known before it is computed");
   }
   Tenant &tenant = tenantOf[root] = makeTenant(root, *dims);
   if (!resultOf.contains(root)) {
@@ -197,7 +228,7 @@ LogicalResult ArenaPlan::place(Block &block, nn::ShapeTracker &shapes, SymbolTab
   for (Operation &op : block) {
     if (isa<kernel::LaunchOp, nn::LayerCallOp, nn::ServiceOp>(op)) {
       for (OpResult result : op.getResults()) {
-        if (failed(placeRoot(result, shapes))) {
+        if (failed(placeResult(result, shapes))) {
           return failure();
         }
       }

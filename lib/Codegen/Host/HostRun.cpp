@@ -116,7 +116,7 @@ LogicalResult HostFunction::emitOp(Operation &op) {
     mapping.map(symbol.getResult(), emit.toIndex(emit.load(emit.i64(), symbolValues, found->second)));
     return success();
   }
-  if (isa<nn::WeightUseOp, nn::ReshapeOp, nn::YieldOp>(op)) {
+  if (isa<nn::WeightUseOp, nn::ReshapeOp, kernel::JoinOp, nn::YieldOp>(op)) {
     return success(); // found where they are used
   }
   if (auto launch = dyn_cast<kernel::LaunchOp>(op)) {
@@ -192,6 +192,10 @@ LogicalResult HostFunction::emitReturn(func::ReturnOp op) {
 FailureOr<Value> HostFunction::getPointer(Value tensor) {
   Emit emit{builder, tensor.getLoc()};
   Value root = ArenaPlan::getRoot(tensor);
+  if (int64_t offset = ArenaPlan::getOffset(tensor)) {
+    FailureOr<Value> whole = getPointer(root);
+    return failed(whole) ? whole : FailureOr<Value>(emit.bytesAt(*whole, emit.constant(offset)));
+  }
   if (Value pointer = pointers.lookup(root)) {
     return pointer;
   }

@@ -114,3 +114,63 @@ func.func @no_fault(%c: i1) {
   kernel.trap_if %c, 0
   return
 }
+
+// -----
+
+func.func @pitch_below_the_row(%x: tensor<2x4xf32>) {
+  // expected-error @+1 {{has a pitch of 3 elements for 'tensor<2x4xf32>'}}
+  %y = kernel.group pointwise(%x) sizes() shapes [array<i64: 2, 4>, array<i64: 2, 4>] pitches [0, 3] : tensor<2x4xf32> -> tensor<2x4xf32> {
+  ^bb0(%a: tensor<2x4xf32>):
+    kernel.yield %a : tensor<2x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @pitch_count(%x: tensor<2x4xf32>) {
+  // expected-error @+1 {{expects one pitch per tensor, 2, but there are 1}}
+  %y = kernel.group pointwise(%x) sizes() shapes [array<i64: 2, 4>, array<i64: 2, 4>] pitches [8] : tensor<2x4xf32> -> tensor<2x4xf32> {
+  ^bb0(%a: tensor<2x4xf32>):
+    kernel.yield %a : tensor<2x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @join_of_an_argument(%x: tensor<2x4xf32>) {
+  // expected-error @+1 {{has a part that is computed by no kernel of this block}}
+  %y = kernel.join %x axis 1 : tensor<2x4xf32> -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func private @kernel(memref<?xi8>, memref<?xi8>)
+func.func @join_in_the_middle(%x: tensor<2x4x4xf32>) {
+  %y = kernel.launch @kernel(%x) sizes() shapes [array<i64: 2, 4, 4>, array<i64: 2, 4, 4>] : tensor<2x4x4xf32> -> tensor<2x4x4xf32>
+  // expected-error @+1 {{joins along dimension 1 of 'tensor<2x4x4xf32>', which is not the last and has larger ones before it}}
+  %z = kernel.join %y axis 1 : tensor<2x4x4xf32> -> tensor<2x4x4xf32>
+  return
+}
+
+// -----
+
+func.func private @kernel(memref<?xi8>, memref<?xi8>)
+func.func @joined_twice(%x: tensor<4xf32>) {
+  %y = kernel.launch @kernel(%x) sizes() shapes [array<i64: 4>, array<i64: 4>] : tensor<4xf32> -> tensor<4xf32>
+  // expected-error @+1 {{has a part that is joined twice}}
+  %z = kernel.join %y, %y axis 0 : tensor<4xf32>, tensor<4xf32> -> tensor<8xf32>
+  return
+}
+
+// -----
+
+func.func private @kernel(memref<?xi8>, memref<?xi8>)
+func.func @join_of_too_little(%x: tensor<4xf32>) {
+  %y = kernel.launch @kernel(%x) sizes() shapes [array<i64: 4>, array<i64: 4>] : tensor<4xf32> -> tensor<4xf32>
+  // expected-error @+1 {{has parts of 4 elements along dimension 0 of 'tensor<8xf32>'}}
+  %z = kernel.join %y axis 0 : tensor<4xf32> -> tensor<8xf32>
+  return
+}

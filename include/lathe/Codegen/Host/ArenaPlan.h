@@ -40,18 +40,21 @@ struct Slot {
 ///
 /// Tensors live from the op that computes them to the last that reads them; slots and buffers are given again
 /// after that. Of the free ones one of the same formula is preferred, then the one freed last. What is
-/// defined before a loop and read in it lives to the loop's end. A result of `nn.if` lies where the body's
+/// defined before a loop and read in it lives to the loop's end. What is joined lies in the place of the
+/// whole, which lives from the first part on. A result of `nn.if` lies where the body's
 /// value lies, which lives as long as the result. Carried tensors and scan outputs of `nn.loop` have storage
 /// of their own.
 class ArenaPlan {
 public:
-  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes, weight uses and control flow.
+  /// Plans `function`, whose tensor ops are launches, layer calls, reshapes, joins, weight uses and control
+  /// flow.
   /// Emits a diagnostic and fails on anything else.
   static llvm::FailureOr<ArenaPlan> create(mlir::func::FuncOp function, nn::ShapeTracker &shapes,
                                            mlir::SymbolTable &symbols);
 
-  /// The tensor whose bytes `tensor` is another shape of.
+  /// The tensor whose bytes `tensor` is another shape or a part of, and the byte of it where it begins.
   static mlir::Value getRoot(mlir::Value tensor);
+  static int64_t getOffset(mlir::Value tensor);
 
   const llvm::SmallVector<Slot> &getSlots() const { return slots.list; }
   size_t getBufferCount() const { return buffers.list.size(); }
@@ -83,7 +86,7 @@ private:
   void extend(mlir::Value tensor, mlir::Operation *reader, unsigned last);
   llvm::LogicalResult findResults(mlir::Block &block);
   llvm::LogicalResult place(mlir::Block &block, nn::ShapeTracker &shapes, mlir::SymbolTable &symbols);
-  llvm::LogicalResult placeRoot(mlir::OpResult root, nn::ShapeTracker &shapes);
+  llvm::LogicalResult placeResult(mlir::OpResult result, nn::ShapeTracker &shapes);
   void placeLoop(nn::LoopOp loop);
   void store(mlir::Value root, Tenant tenant, bool inBuffer);
 

@@ -24,6 +24,28 @@ void KernelDialect::initialize() {
       >();
 }
 
+/// Checks that `pitches`, if there, has one entry per tensor, 0 or at least the size of the last dimension.
+static LogicalResult verifyPitches(Operation *op, std::optional<ArrayRef<int64_t>> pitches, TypeRange inputs,
+                                   TypeRange results) {
+  if (!pitches) {
+    return success();
+  }
+  if (pitches->size() != inputs.size() + results.size()) {
+    return op->emitOpError() << "expects one pitch per tensor, " << inputs.size() + results.size()
+                             << ", but there are " << pitches->size();
+  }
+  for (auto [position, pitch] : llvm::enumerate(*pitches)) {
+    Type type = position < inputs.size() ? inputs[position] : results[position - inputs.size()];
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    bool fits = tensor && tensor.getRank() && !ShapedType::isDynamic(tensor.getShape().back()) &&
+                pitch >= tensor.getShape().back();
+    if (pitch && !fits) {
+      return op->emitOpError() << "has a pitch of " << pitch << " elements for " << type;
+    }
+  }
+  return success();
+}
+
 /// Checks that `shapes` has one entry per tensor and that static sizes agree and `~i` names one of
 /// `sizeCount` sizes.
 static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inputs, TypeRange results,
@@ -52,7 +74,8 @@ static LogicalResult verifyShapes(Operation *op, ArrayAttr shapes, TypeRange inp
 
 LogicalResult GroupOp::verify() {
   if (failed(verifyShapes(*this, getShapes(), getInputs().getTypes(), getResults().getTypes(),
-                          getSizes().size()))) {
+                          getSizes().size())) ||
+      failed(verifyPitches(*this, getPitches(), getInputs().getTypes(), getResults().getTypes()))) {
     return failure();
   }
   Block &block = getBody().front();
@@ -78,6 +101,9 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
     return emitOpError() << "has " << tensors << " tensors and " << getSizes().size() << " sizes, so "
                          << getCalleeAttr() << " should have " << expected << " arguments, but it has "
                          << function.getNumArguments();
+  }
+  if (failed(verifyPitches(*this, getPitches(), getInputs().getTypes(), getResultTypes()))) {
+    return failure();
   }
   return verifyShapes(*this, getShapes(), getInputs().getTypes(), getResultTypes(), getSizes().size());
 }
@@ -116,6 +142,76 @@ FailureOr<SmallVector<SmallVector<OpFoldResult>>> GroupOp::inferDims(OpBuilder &
 FailureOr<SmallVector<SmallVector<OpFoldResult>>> LaunchOp::inferDims(OpBuilder &builder,
                                                                       ArrayRef<SmallVector<OpFoldResult>>) {
   return resultDims(builder, getShapes(), getInputs().size(), getSizes());
+}
+
+JoinOp JoinOp::find(Value tensor) {
+  for (Operation *user : tensor.getUsers()) {
+    if (auto join = dyn_cast<JoinOp>(user)) {
+      return join;
+    }
+  }
+  return {};
+}
+
+static ArrayRef<int64_t> shapeOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape(); }
+
+int64_t JoinOp::getOffset(unsigned index) {
+  int64_t offset = 0;
+  for (Value input : getInputs().take_front(index)) {
+    offset += ShapedType::getNumElements(shapeOf(input).drop_front(getAxis()));
+  }
+  return offset;
+}
+
+bool JoinOp::hasPitch() {
+  ArrayRef<int64_t> shape = shapeOf(getResult());
+  return getAxis() + 1 == shape.size() &&
+         !llvm::all_of(shape.drop_back(), [](int64_t size) { return size == 1; });
+}
+
+LogicalResult JoinOp::verify() {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  int64_t axis = getAxis(), joined = 0;
+  if (axis >= type.getRank()) {
+    return emitOpError() << "joins along dimension " << axis << " of " << type;
+  }
+  bool isDense = llvm::all_of(type.getShape().take_front(axis), [](int64_t size) { return size == 1; });
+  if (!isDense && axis + 1 != type.getRank()) {
+    return emitOpError() << "joins along dimension " << axis << " of " << type
+                         << ", which is not the last and has larger ones before it";
+  }
+  for (Value input : getInputs()) {
+    auto part = cast<RankedTensorType>(input.getType());
+    SmallVector<int64_t> expected(type.getShape());
+    if (part.getRank() == type.getRank()) {
+      expected[axis] = part.getDimSize(axis);
+    }
+    if (part.getElementType() != type.getElementType() || part.getShape() != ArrayRef(expected) ||
+        ShapedType::isDynamicShape(part.getShape().drop_front(axis))) {
+      return emitOpError() << "cannot have a part " << part << " of " << type;
+    }
+    joined += part.getDimSize(axis);
+    Operation *producer = input.getDefiningOp();
+    if (!producer || !isa<GroupOp, LaunchOp, JoinOp>(producer) ||
+        producer->getBlock() != (*this)->getBlock()) {
+      return emitOpError("has a part that is computed by no kernel of this block");
+    }
+    if (llvm::count_if(input.getUses(), [](OpOperand &use) { return isa<JoinOp>(use.getOwner()); }) != 1) {
+      return emitOpError("has a part that is joined twice");
+    }
+  }
+  if (joined != type.getDimSize(axis)) {
+    return emitOpError() << "has parts of " << joined << " elements along dimension " << axis << " of "
+                         << type;
+  }
+  return success();
+}
+
+FailureOr<SmallVector<SmallVector<OpFoldResult>>>
+JoinOp::inferDims(OpBuilder &builder, ArrayRef<SmallVector<OpFoldResult>> dims) {
+  SmallVector<OpFoldResult> result(dims.front());
+  result[getAxis()] = builder.getIndexAttr(shapeOf(getResult())[getAxis()]);
+  return SmallVector<SmallVector<OpFoldResult>>{result};
 }
 
 FailureOr<SmallVector<SmallVector<OpFoldResult>>> InputOp::inferDims(OpBuilder &builder,

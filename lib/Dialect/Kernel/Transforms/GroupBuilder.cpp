@@ -105,7 +105,8 @@ LogicalResult GroupBuilder::build(const Cluster &cluster) {
   }
   Location loc = FusedLoc::get(builder.getContext(), locations);
   auto group = GroupOp::create(builder, loc, TypeRange(results), cluster.kind, inputs.getArrayRef(),
-                               sizes.getArrayRef(), builder.getArrayAttr(shapeAttrs));
+                               sizes.getArrayRef(), builder.getArrayAttr(shapeAttrs),
+                               /*pitches=*/DenseI64ArrayAttr());
   IRMapping mapping;
   OpBuilder::InsertionGuard guard(builder);
   Block *block = builder.createBlock(&group.getBody());

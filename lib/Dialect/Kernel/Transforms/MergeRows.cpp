@@ -120,7 +120,8 @@ GroupOp Union::build(OpBuilder &builder) {
   Location loc = builder.getFusedLoc({first.getLoc(), second.getLoc()});
   auto types = llvm::map_to_vector(replaced, [](Value value) { return value.getType(); });
   auto result = GroupOp::create(builder, loc, types, RootKind::Rows, inputs.getArrayRef(),
-                                sizes.getArrayRef(), builder.getArrayAttr(shapes));
+                                sizes.getArrayRef(), builder.getArrayAttr(shapes),
+                                /*pitches=*/DenseI64ArrayAttr());
   OpBuilder::InsertionGuard guard(builder);
   Block *body = builder.createBlock(&result.getBody());
   IRMapping outside, inside;

@@ -33,7 +33,7 @@ using namespace lathe::kernel;
 static std::string structureOf(GroupOp group) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << stringifyRootKind(group.getKind()) << group.getShapes();
+  os << stringifyRootKind(group.getKind()) << group.getShapes() << group.getPitchesAttr();
   for (Type type : group.getOperandTypes()) {
     os << type << ',';
   }
@@ -145,6 +145,12 @@ static SmallVector<Value> pickSizes(Attribute shape, ValueRange sizes) {
   return picked;
 }
 
+/// The pitch of a tensor of a group, null where it is dense.
+static IntegerAttr pitchOf(GroupOp group, size_t tensor, Builder &builder) {
+  std::optional<ArrayRef<int64_t>> pitches = group.getPitches();
+  return pitches && (*pitches)[tensor] ? builder.getI64IntegerAttr((*pitches)[tensor]) : IntegerAttr();
+}
+
 static func::FuncOp outline(GroupOp group, StringRef name, OpBuilder &builder) {
   MLIRContext *context = group.getContext();
   size_t tensors = group.getInputs().size() + group.getNumResults();
@@ -164,7 +170,8 @@ static func::FuncOp outline(GroupOp group, StringRef name, OpBuilder &builder) {
   for (auto [position, argument] : llvm::enumerate(source.getArguments())) {
     if (position < group.getInputs().size()) {
       mapping.map(argument, InputOp::create(body, argument.getLoc(), argument.getType(), arguments[position],
-                                            pickSizes(group.getShapes()[position], sizes)));
+                                            pickSizes(group.getShapes()[position], sizes),
+                                            pitchOf(group, position, body)));
     } else {
       mapping.map(argument, sizes[position - group.getInputs().size()]);
     }
@@ -175,7 +182,7 @@ static func::FuncOp outline(GroupOp group, StringRef name, OpBuilder &builder) {
   for (auto [position, value] : llvm::enumerate(source.getTerminator()->getOperands())) {
     size_t argument = group.getInputs().size() + position;
     OutputOp::create(body, group.getLoc(), mapping.lookup(value), arguments[argument],
-                     pickSizes(group.getShapes()[argument], sizes));
+                     pickSizes(group.getShapes()[argument], sizes), pitchOf(group, argument, body));
   }
   func::ReturnOp::create(body, group.getLoc());
   return function;
@@ -208,7 +215,7 @@ struct OutlineKernels : kernel::impl::OutlineKernelsPassBase<OutlineKernels> {
       OpBuilder at(group);
       auto launch =
           LaunchOp::create(at, group.getLoc(), group.getResultTypes(), FlatSymbolRefAttr::get(function),
-                           group.getInputs(), group.getSizes(), group.getShapes());
+                           group.getInputs(), group.getSizes(), group.getShapes(), group.getPitchesAttr());
       group.replaceAllUsesWith(launch.getResults());
       group.erase();
     }

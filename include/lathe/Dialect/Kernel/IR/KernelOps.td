@@ -52,6 +52,9 @@ def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSiz
     The region sees only its arguments: first one per tensor of `inputs`, then one per index of `sizes`. `shapes` gives,
     for every input and then for every result, its dimensions: a size if it is not negative, else `~i` of `sizes`.
 
+    `pitches`, if there, gives for every input and then for every result how many elements lie between the beginnings
+    of two rows of its last dimension: more than a row has where the tensor is a part of a `kernel.join`, else 0.
+
     ```mlir
     %y = kernel.group matmul (%x, %w) sizes(%B, %S) shapes [[-1, -2, 384], [384, 384], [-1, -2, 384]]
         : tensor<?x?x384xf32>, tensor<384x384xf32> -> tensor<?x?x384xf32> {
@@ -62,11 +65,11 @@ def Kernel_GroupOp : Kernel_Op<"group", [IsolatedFromAbove, SingleBlock, AttrSiz
     ```
   }];
   let arguments = (ins Kernel_RootKind:$kind, Variadic<Kernel_Input>:$inputs, Variadic<Index>:$sizes,
-                       ArrayAttr:$shapes);
+                       ArrayAttr:$shapes, OptionalAttr<DenseI64ArrayAttr>:$pitches);
   let results = (outs Variadic<AnyRankedTensor>:$results_);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $kind `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes attr-dict
+    $kind `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes (`pitches` $pitches^)? attr-dict
     `:` type($inputs) `->` type($results_) $body
   }];
   let hasVerifier = 1;
@@ -91,7 +94,7 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments,
   let summary = "one execution of a kernel";
   let description = [{
     Runs `callee`, a function over bytes made from a kernel group: one `memref<?xi8>` per input and per result, then
-    one index per size. `shapes` is that of the group. Not pure on purpose: two equal launches may fill two results of
+    one index per size. `shapes` and `pitches` are those of the group. Not pure on purpose: two equal launches may fill two results of
     the model, which cannot share their bytes.
 
     ```mlir
@@ -100,27 +103,56 @@ def Kernel_LaunchOp : Kernel_Op<"launch", [AttrSizedOperandSegments,
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$callee, Variadic<Kernel_Input>:$inputs, Variadic<Index>:$sizes,
-                       ArrayAttr:$shapes);
+                       ArrayAttr:$shapes, OptionalAttr<DenseI64ArrayAttr>:$pitches);
   let results = (outs Variadic<AnyRankedTensor>:$results_);
   let assemblyFormat = [{
-    $callee `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes attr-dict `:` type($inputs) `->` type($results_)
+    $callee `(` $inputs `)` `sizes` `(` $sizes `)` `shapes` $shapes (`pitches` $pitches^)? attr-dict
+    `:` type($inputs) `->` type($results_)
   }];
+}
+
+def Kernel_JoinOp : Kernel_Op<"join", [DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
+  let summary = "tensors that lie where their concatenation does";
+  let description = [{
+    The concatenation of `inputs` along `axis`, which costs nothing: the kernels that compute them write them to their
+    places in the result, so that it must stay as long as they do. Each is computed by a kernel or another join of the same block and is in no other join. `axis`
+    is the last dimension, and the kernels know the pitch; or all dimensions before it are 1, so that each input is
+    dense. From `axis` on the sizes are static.
+
+    ```mlir
+    %y = kernel.join %a, %b axis 3 : tensor<1x?x?x64xf32>, tensor<1x?x?x32xf32> -> tensor<1x?x?x96xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyRankedTensor>:$inputs, ConfinedAttr<I64Attr, [IntNonNegative]>:$axis);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$inputs `axis` $axis attr-dict `:` type($inputs) `->` type($result)";
+  let extraClassDeclaration = [{
+    /// The join of which `tensor` is a part, or null.
+    static JoinOp find(::mlir::Value tensor);
+    /// Where input `index` begins, in elements of rows or of the whole, from where the result does.
+    int64_t getOffset(unsigned index);
+    /// Whether the last dimension is joined, and there is more than one row of it.
+    bool hasPitch();
+  }];
+  let hasVerifier = 1;
 }
 
 def Kernel_InputOp : Kernel_Op<"input", [Pure, DeclareOpInterfaceMethods<NN_ShapeOpInterface, ["inferDims"]>]> {
   let summary = "an input of a kernel as a tensor";
   let description = [{
     The tensor that lies in `bytes`: dense and row-major, or, if the function's argument carries `kernel.panel`, a
-    matrix of weights arranged in panels (`#nn.panel`). Of a packed tensor these are its components, or the panels that its
+    matrix of weights arranged in panels (`#nn.panel`). With a `pitch` the rows of the last dimension begin that many
+    elements behind each other. Of a packed tensor these are its components, or the panels that its
     format has for kernels.
 
     ```mlir
     %x = kernel.input %b0[%B, %S] : memref<?xi8> -> tensor<?x?x384xf32>
     ```
   }];
-  let arguments = (ins MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
+  let arguments = (ins MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes,
+                       OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$pitch);
   let results = (outs Kernel_Input:$result);
-  let assemblyFormat = "$bytes `[` $sizes `]` attr-dict `:` type($bytes) `->` type($result)";
+  let assemblyFormat = "$bytes `[` $sizes `]` (`pitch` $pitch^)? attr-dict `:` type($bytes) `->` type($result)";
   let extraClassDeclaration = [{
     /// The tensor that it is or, packed, stands for.
     ::mlir::RankedTensorType getTensorType() { return ::lathe::nn::getLogicalType(getType()); }
@@ -131,15 +163,18 @@ def Kernel_InputOp : Kernel_Op<"input", [Pure, DeclareOpInterfaceMethods<NN_Shap
 def Kernel_OutputOp : Kernel_Op<"output"> {
   let summary = "a result of a kernel, written to its bytes";
   let description = [{
-    Writes `value` to `bytes`, dense and row-major; `sizes` are its dynamic dimensions. Every result of a kernel is
-    written exactly once.
+    Writes `value` to `bytes`, row-major; `sizes` are its dynamic dimensions. The rows of the last dimension begin `pitch`
+    elements behind each other; without one they are dense. Every result of a kernel is written exactly once.
 
     ```mlir
     kernel.output %y, %b2[%B, %S] : tensor<?x?x384xf32>, memref<?xi8>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$value, MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes);
-  let assemblyFormat = "$value `,` $bytes `[` $sizes `]` attr-dict `:` type($value) `,` type($bytes)";
+  let arguments = (ins AnyRankedTensor:$value, MemRefRankOf<[I8], [1]>:$bytes, Variadic<Index>:$sizes,
+                       OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$pitch);
+  let assemblyFormat = [{
+    $value `,` $bytes `[` $sizes `]` (`pitch` $pitch^)? attr-dict `:` type($value) `,` type($bytes)
+  }];
   let hasVerifier = 1;
 }
 

@@ -27,6 +27,17 @@ def MergeRowsPass : Pass<"kernel-merge-rows", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::lathe::kernel::KernelDialect"];
 }
 
+def PlaceConcatsPass : Pass<"kernel-place-concats", "::mlir::func::FuncOp"> {
+  let summary = "let kernels write to their place in a concatenation";
+  let description = [{
+    A kernel that only concatenates becomes a `kernel.join` where its operands, at least half of the elements, are
+    computed by kernels that can write them to their places: along the last dimension with a pitch, or as dense tensors
+    where all dimensions before are 1. What else reads them must know the pitch, too. The other operands are copied by
+    kernels of their own. Sizes from the joined dimension on are static, and none depends on data.
+  }];
+  let dependentDialects = ["::lathe::kernel::KernelDialect"];
+}
+
 def OutlineKernelsPass : Pass<"kernel-outline", "::mlir::ModuleOp"> {
   let summary = "turn kernel groups into functions over bytes";
   let description = [{
