@@ -8,6 +8,7 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Analysis/CGSCCPassManager.h"
@@ -151,9 +152,7 @@ Expected<SmallVector<char, 0>> lathe::emitObject(mlir::ModuleOp mlirModule, cons
                                                  std::string *ir) {
   mlir::registerBuiltinDialectTranslation(*mlirModule.getContext());
   mlir::registerLLVMDialectTranslation(*mlirModule.getContext());
-  std::string errors;
   LLVMContext context;
-  context.setDiagnosticHandler(std::make_unique<Collector>(errors));
   std::unique_ptr<Module> module = mlir::translateModuleToLLVMIR(mlirModule, context, "lathe");
   if (!module) {
     return modelError(ErrorCode::E0901, "the translation to LLVM IR failed");
@@ -161,19 +160,27 @@ Expected<SmallVector<char, 0>> lathe::emitObject(mlir::ModuleOp mlirModule, cons
   if (options.extend) {
     options.extend(*module);
   }
+  return emitObject(*module, options, ir);
+}
+
+Expected<SmallVector<char, 0>> lathe::emitObject(Module &module, const CodegenOptions &options,
+                                                 std::string *ir) {
+  std::string errors;
+  module.getContext().setDiagnosticHandler(std::make_unique<Collector>(errors));
+  scope_exit reset([&] { module.getContext().setDiagnosticHandler(nullptr); });
   Expected<std::unique_ptr<TargetMachine>> machine = makeMachine(options);
   if (!machine) {
     return machine.takeError();
   }
-  prepare(*module, **machine, options);
+  prepare(module, **machine, options);
   std::string invalid;
   raw_string_ostream invalidStream(invalid);
-  if (verifyModule(*module, &invalidStream)) {
+  if (verifyModule(module, &invalidStream)) {
     return modelError(ErrorCode::E0901, "invalid LLVM IR: " + StringRef(invalid).trim());
   }
-  optimize(*module, **machine, options.optLevel);
+  optimize(module, **machine, options.optLevel);
   if (ir) {
-    raw_string_ostream(*ir) << *module;
+    raw_string_ostream(*ir) << module;
   }
   SmallVector<char, 0> object;
   raw_svector_ostream os(object);
@@ -181,7 +188,7 @@ Expected<SmallVector<char, 0>> lathe::emitObject(mlir::ModuleOp mlirModule, cons
   if ((*machine)->addPassesToEmitFile(emission, os, nullptr, CodeGenFileType::ObjectFile)) {
     return modelError(ErrorCode::E0900, "the code generator cannot write objects");
   }
-  emission.run(*module);
+  emission.run(module);
   if (!errors.empty()) {
     return modelError(ErrorCode::E0901, "code generation failed: " + errors);
   }

@@ -9,13 +9,16 @@
 #include "CheckPlan.h"
 #include "CompressionReport.h"
 #include "DepFile.h"
+#include "Device.h"
 #include "Explain.h"
 #include "GraphReport.h"
 #include "NotFinite.h"
 #include "PassSelection.h"
 #include "ReadIR.h"
 #include "RemarkCollector.h"
+#include "Targets.h"
 
+#include "lathe/Codegen/CUDA/Images.h"
 #include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Compiler/Codegen.h"
 #include "lathe/Compiler/Link.h"
@@ -91,15 +94,15 @@ public:
   }
 
   Error run() {
-    for (const std::string &name : options.targets) {
-      Expected<cpu::TargetSpec> target = cpu::resolveTarget(name);
-      if (!target) {
-        return target.takeError();
-      }
-      targets.push_back(std::move(*target));
-      report.targets.push_back(targets.back().name);
+    Expected<Targets> resolved = resolveTargets(options);
+    if (!resolved) {
+      return resolved.takeError();
     }
-    pipeline.target = targets.front().name;
+    targets = std::move(resolved->processors);
+    deviceTargets = std::move(resolved->devices);
+    report.targets = options.targets;
+    pipeline.onDevice = !deviceTargets.empty();
+    pipeline.target = pipeline.onDevice ? cuda::kHostTarget.str() : targets.front().name;
     if (Error error = checkDumpedPass(options)) {
       return error;
     }
@@ -313,11 +316,18 @@ private:
     for (auto [index, target] : llvm::enumerate(targets)) {
       OwningOpRef<ModuleOp> variant = module->clone();
       PipelineOptions with = pipeline;
-      with.target = target.name;
+      with.target = pipeline.onDevice ? pipeline.target : target.name;
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
         return error;
       }
       describeHost(description, *variant);
+      if (pipeline.onDevice && options.to != Stage::LLVM) {
+        report.beginPhase("generate device code");
+        DiagnosticCollector diagnostics(&context, options.input);
+        if (Error error = compileDevice(*variant, deviceTargets, options.optLevel, description, report)) {
+          return error;
+        }
+      }
       bool usesMatrices = false;
       variant->walk(
           [&](LLVM::CallIntrinsicOp call) { usesMatrices |= call.getIntrin() == "llvm.x86.ldtilecfg"; });
@@ -351,7 +361,10 @@ private:
     }
     description = std::move(*described);
     if (options.outputKind == OutputKind::Static) {
-      uint64_t hash = llvm::xxh3_64bits(llvm::formatv("{0} {1}", options.hash(targets), irHash).str());
+      // Of a device, `targets` has the host's alone.
+      std::string devices = deviceTargets.empty() ? "" : " " + llvm::join(options.targets, ",");
+      uint64_t hash =
+          llvm::xxh3_64bits(llvm::formatv("{0} {1}{2}", options.hash(targets), irHash, devices).str());
       description.symbolId += llvm::formatv("_{0}", llvm::format_hex_no_prefix(hash, 16)).str();
     }
     Expected<OwningOpRef<ModuleOp>> lowered = lowerVariants();
@@ -472,6 +485,8 @@ private:
   PipelineOptions pipeline;
   std::unique_ptr<Stats> stats;
   std::vector<cpu::TargetSpec> targets;
+  /// If there are any, `targets` has the host's alone.
+  std::vector<cuda::DeviceTarget> deviceTargets;
   /// The mapped weights, to which the module refers.
   std::unique_ptr<ModelFile> modelFile;
   OwningOpRef<ModuleOp> module;

@@ -129,7 +129,8 @@ Error runLinker(ArrayRef<const char *> arguments) {
 
 } // namespace
 
-Error lathe::checkUndefinedSymbols(ArrayRef<char> bytes) {
+/// Success if an object refers to memcpy and its kin, and to what `isKnown`, alone.
+static Error checkUndefined(ArrayRef<char> bytes, function_ref<bool(StringRef)> isKnown) {
   MemoryBufferRef buffer(StringRef(bytes.data(), bytes.size()), "kernels");
   Expected<std::unique_ptr<object::ObjectFile>> object = object::ObjectFile::createObjectFile(buffer);
   if (!object) {
@@ -149,7 +150,7 @@ Error lathe::checkUndefinedSymbols(ArrayRef<char> bytes) {
       return name.takeError();
     }
     // The first entry of every symbol table is undefined and has no name.
-    if (!name->empty() && *name != "memcpy" && *name != "memmove" && *name != "memset") {
+    if (!name->empty() && *name != "memcpy" && *name != "memmove" && *name != "memset" && !isKnown(*name)) {
       foreign.push_back(name->str());
     }
   }
@@ -158,6 +159,10 @@ Error lathe::checkUndefinedSymbols(ArrayRef<char> bytes) {
   }
   llvm::sort(foreign);
   return modelError(ErrorCode::E0906, "compiled code refers to " + join(foreign, ", "));
+}
+
+Error lathe::checkUndefinedSymbols(ArrayRef<char> object) {
+  return checkUndefined(object, [](StringRef) { return false; });
 }
 
 namespace {
@@ -215,25 +220,23 @@ private:
 
 } // namespace
 
-Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t weightBytes) {
-  if (Error error = checkUndefinedSymbols(object)) {
-    return error;
-  }
-  Expected<MemoryFile> code = MemoryFile::create(object);
-  if (!code) {
-    return code.takeError();
-  }
-  Expected<MemoryFile> frame = MemoryFile::create(makeFrame(weightBytes));
-  if (!frame) {
-    return frame.takeError();
+/// A shared library of `objects`.
+static Expected<SmallVector<char, 0>> link(ArrayRef<ArrayRef<char>> objects) {
+  SmallVector<MemoryFile, 2> files;
+  SmallVector<std::string, 2> paths;
+  for (ArrayRef<char> object : objects) {
+    Expected<MemoryFile> file = MemoryFile::create(object);
+    if (!file) {
+      return file.takeError();
+    }
+    files.push_back(std::move(*file));
+    paths.push_back(files.back().path());
   }
   LibraryReader reader;
   if (Error error = reader.start()) {
     return error;
   }
-  int end = reader.writeEnd();
-  std::string output = "/proc/self/fd/" + std::to_string(end);
-  std::string codePath = code->path(), framePath = frame->path();
+  std::string output = "/proc/self/fd/" + std::to_string(reader.writeEnd());
   // No -soname: the loader would take two artifacts of one name for the same library. -z undefs: memcpy and
   // its kin come from the host's C library, without a DT_NEEDED. The page size keeps the file from growing by
   // 64 KiB.
@@ -242,8 +245,6 @@ Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t
       "-shared",
       "-o",
       output.c_str(),
-      codePath.c_str(),
-      framePath.c_str(),
       "-zrelro",
       "-znow",
       "-ztext",
@@ -258,10 +259,28 @@ Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t
       "--threads=1",
       "--color-diagnostics=never",
   };
+  for (const std::string &path : paths) {
+    args.push_back(path.c_str());
+  }
   Error error = runLinker(args);
   SmallVector<char, 0> library = reader.finish();
   if (error) {
     return error;
   }
   return library;
+}
+
+Expected<SmallVector<char, 0>> lathe::linkShared(ArrayRef<char> object, uint64_t weightBytes) {
+  if (Error error = checkUndefinedSymbols(object)) {
+    return error;
+  }
+  SmallVector<char, 0> frame = makeFrame(weightBytes);
+  return link({object, frame});
+}
+
+Expected<SmallVector<char, 0>> lathe::linkForEmulator(ArrayRef<char> object, StringRef prefix) {
+  if (Error error = checkUndefined(object, [&](StringRef name) { return name.starts_with(prefix); })) {
+    return error;
+  }
+  return link(object);
 }

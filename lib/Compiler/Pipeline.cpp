@@ -3,6 +3,7 @@
 
 #include "lathe/Compiler/Pipeline.h"
 
+#include "lathe/Codegen/CUDA/Images.h"
 #include "lathe/Codegen/Passes.h"
 #include "lathe/Conversion/Passes.h"
 #include "lathe/Dialect/Kernel/Transforms/Passes.h"
@@ -132,16 +133,24 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   }
   passes.require(kernel::createOutlineKernelsPass());
   passes.cleanUp();
-  passes.require(codegen::createAssignWeightsPass());
+  // Panels are what kernels of processors read.
+  passes.require(codegen::createAssignWeightsPass({/*panels=*/!options.onDevice}));
 }
 
 void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &options) {
   Adder passes(pm, options);
   passes.require(codegen::createCountKernelCostsPass());
-  passes.require(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
+  if (options.onDevice) {
+    passes.require(codegen::createCheckDeviceHostPass());
+    passes.require(codegen::createEmitCUDAKernelsPass());
+  } else {
+    passes.require(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
+  }
   passes.cleanUp();
   passes.prefer(createLoopInvariantCodeMotionPass(), /*onFunctions=*/true);
-  passes.require(codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
+  if (!options.onDevice) {
+    passes.require(codegen::createCheckKernelsPass({/*target=*/options.target, /*strict=*/options.strict}));
+  }
   passes.require(codegen::createLowerHostPass());
 
   // Vector transfers become one-dimensional loads before anything knows of LLVM.
@@ -163,6 +172,9 @@ void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &optio
   passes.require(createUBToLLVMConversionPass());
   passes.require(createReconcileUnrealizedCastsPass());
   passes.cleanUp();
+  if (options.onDevice) {
+    passes.require(codegen::createOutlineDevicePass());
+  }
 }
 
 namespace {
@@ -171,7 +183,7 @@ struct NamedPipelineOptions : PassPipelineOptions<NamedPipelineOptions> {
   Option<unsigned> optLevel{*this, "opt-level", llvm::cl::desc("0: reference lowerings, no fusion"),
                             llvm::cl::init(2)};
   ListOption<std::string> shapes{*this, "shape", llvm::cl::desc("as of convert-onnx-to-nn")};
-  Option<std::string> target{*this, "target", llvm::cl::desc("as of emit-cpu-kernels"),
+  Option<std::string> target{*this, "target", llvm::cl::desc("as of emit-cpu-kernels, or cuda"),
                              llvm::cl::init("native")};
   Option<bool> strict{*this, "strict", llvm::cl::desc("fail on what is only slow"), llvm::cl::init(false)};
 
@@ -182,7 +194,8 @@ struct NamedPipelineOptions : PassPipelineOptions<NamedPipelineOptions> {
     PipelineOptions options;
     options.optLevel = optLevel;
     options.shapes.assign(shapes.begin(), shapes.end());
-    options.target = target;
+    options.onDevice = target == "cuda";
+    options.target = options.onDevice ? cuda::kHostTarget.str() : std::string(target);
     options.strict = strict;
     options.foldBudget = foldBudget;
     return options;

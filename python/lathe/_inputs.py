@@ -125,7 +125,7 @@ def run_tool(main: Callable[[], int | None]) -> NoReturn:
     except ModelError as error:
         text = str(error)
         print(text if text.startswith("error[") else f"error[{error.code}]: {text}", file=sys.stderr)
-        unsupported = {"E0103", "E0104", "E0206", "E0301", "E0308", "E0401", "E0502", "E0705", "E0602", "E0603",
+        unsupported = {"E0103", "E0104", "E0206", "E0301", "E0308", "E0401", "E0502", "E0503", "E0705", "E0602", "E0603",
                        "E0604", "E0802"}
-        usage = error.code.startswith(("E00", "E0501", "E0701", "E0702", "E0703", "E08"))
+        usage = error.code.startswith(("E00", "E0501", "E0504", "E0701", "E0702", "E0703", "E08"))
         sys.exit(4 if error.code.startswith("E09") else 2 if error.code in unsupported else 1 if usage else 3)

@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import weakref
 
@@ -42,9 +43,19 @@ def driver() -> str:
     return found
 
 
+def _environment() -> dict[str, str]:
+    """This process's, with the ptxas of the package nvidia-cuda-nvcc if no other one is named."""
+    environment = dict(os.environ)
+    if "LATHE_PTXAS" not in environment and "CUDA_HOME" not in environment:
+        for folder in map(pathlib.Path, sys.path):
+            for path in folder.glob("nvidia/cu*/bin/ptxas"):
+                environment["LATHE_PTXAS"] = str(path)
+    return environment
+
+
 def run_driver(*arguments: object) -> str:
     """Runs the driver and returns its standard output; its error becomes a ModelError."""
-    done = subprocess.run([driver(), *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run([driver(), *map(str, arguments)], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         code = re.search(r"error\[(E\d{4})\]", done.stderr)
         node = re.search(r'node #\d+ "((?:[^"\\]|\\.)*)"', done.stderr)
@@ -76,7 +87,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         ``{"x": (1, 128)}``, ``{"S": 128}``, ``{"S": range(1, 513)}``. From a sequence to its length, and from an
         optional that holds nothing to None.
     target : str or sequence of str, default "native"
-        "native", "x86-64-v3", "x86-64-v4"; the last with "+vnni", "+bf16" or "+amx", too.
+        "native", "x86-64-v3", "x86-64-v4"; the last with "+vnni", "+bf16" or "+amx", too. Or "cuda-sm_80", "cuda-sm_89",
+        "cuda-sm_90a", whose machine code is made by ptxas: that of the toolkit, or of the package nvidia-cuda-nvcc.
     opt_level : {0, 2}, default 2
         0 compiles every operator by its reference lowering.
     limits : mapping, optional

@@ -102,6 +102,8 @@ COMMANDS = {
     "E0301": lambda folder: ("check", inverse(folder)),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),
+    "E0503": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=native,cuda-sm_80"),
+    "E0504": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=cuda-sm_80"),
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),
     "E0602": lambda folder: ("run", "version.so", "--random"),
     "E0603": lambda folder: ("run", "cpu.so", "--random"),
@@ -146,7 +148,8 @@ def test_command(code, tmp_path, tiny, tiny_onnx, sections):  # noqa: F811
     (tmp_path / "version.so").write_bytes(artifact_bytes.with_container_version(artifact, note_of(sections), 99))
     np.save(tmp_path / "wide.npy", np.zeros((2, 9), np.float32))
     done = subprocess.run([driver(), *COMMANDS[code](tmp_path)], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "TMPDIR": str(tmp_path), "LATHE_PYTHON": "/bin/false" if code == "E0005" else sys.executable})
+                          env={**os.environ, "TMPDIR": str(tmp_path), "LATHE_PTXAS": "/bin/false",
+                               "LATHE_PYTHON": "/bin/false" if code == "E0005" else sys.executable})
     # A run first says what its inputs are.
     text = re.sub(r"^input .*\n", "", done.stderr, flags=re.MULTILINE)
     assert text.startswith(f"error[{code}]: ") and done.stderr.count("error[") == 1, done.stderr

@@ -11,6 +11,7 @@
 #include "Loss.h"
 #include "Supervise.h"
 #include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CUDA/DeviceTarget.h"
 #include "lathe/Compiler/Seal.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
@@ -60,6 +61,10 @@ Error describeTargets(const CompileOptions &options, std::string &line, std::vec
   cpu::HostProcessor host = cpu::detectHost();
   SmallVector<std::string> parts;
   for (const std::string &name : options.targets) {
+    if (cuda::isDeviceTarget(name)) {
+      parts.push_back(name);
+      continue;
+    }
     Expected<cpu::TargetSpec> target = cpu::resolveTarget(name, host);
     if (!target) {
       return target.takeError();

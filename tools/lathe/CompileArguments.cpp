@@ -6,6 +6,7 @@
 #include "PlanArguments.h"
 
 #include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CUDA/DeviceTarget.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/ADT/STLExtras.h"
@@ -68,6 +69,13 @@ static void addStageOptions(Arguments &arguments, CompileOptions &options) {
 static Error sortTargets(std::vector<std::string> &names) {
   std::vector<std::tuple<int, size_t, std::string>> targets;
   for (const auto &[number, name] : enumerate(names)) {
+    if (cuda::isDeviceTarget(name)) {
+      if (Error error = cuda::resolveDeviceTarget(name).takeError()) {
+        return error;
+      }
+      targets.emplace_back(0, number, name);
+      continue;
+    }
     Expected<cpu::TargetSpec> target = cpu::resolveTarget(name);
     if (!target) {
       return target.takeError();
@@ -188,20 +196,21 @@ Expected<bool> CompileArguments::parse(ArrayRef<StringRef> words) {
       "header (OUTPUT.a, OUTPUT.h, and the weights as OUTPUT.weights).");
   arguments.positional("a model", options.input);
   arguments.text("-o", "FILE", "the file to write, .so or .a", options.output);
-  arguments.value("--target", "NAME[,NAME]",
-                  "native (default), x86-64-v3, x86-64-v4 (with +vnni, +bf16, +amx); several share the file, "
-                  "and the best that runs is taken",
-                  [&](StringRef text) -> Error {
-                    SmallVector<StringRef> names;
-                    text.split(names, ',');
-                    options.targets.assign(names.begin(), names.end());
-                    for (StringRef name : names) {
-                      if (llvm::count(names, name) > 1) {
-                        return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
-                      }
-                    }
-                    return Error::success();
-                  });
+  arguments.value(
+      "--target", "NAME[,NAME]",
+      "native (default), x86-64-v3, x86-64-v4 (with +vnni, +bf16, +amx), or cuda-sm_80, cuda-sm_89, "
+      "cuda-sm_90a; several share the file, and the best that runs is taken",
+      [&](StringRef text) -> Error {
+        SmallVector<StringRef> names;
+        text.split(names, ',');
+        options.targets.assign(names.begin(), names.end());
+        for (StringRef name : names) {
+          if (llvm::count(names, name) > 1) {
+            return modelError(ErrorCode::E0001, "--target names " + escapeText(name) + " twice");
+          }
+        }
+        return Error::success();
+      });
   PlanArguments plan;
   LatencyArguments latencies;
   plan.addTo(arguments);

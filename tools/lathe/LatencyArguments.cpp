@@ -4,6 +4,7 @@
 #include "LatencyArguments.h"
 
 #include "lathe/Codegen/CPU/TargetSpec.h"
+#include "lathe/Codegen/CUDA/DeviceTarget.h"
 #include "lathe/Support/Error.h"
 #include "lathe/Support/Text.h"
 #include "llvm/Support/FileSystem.h"
@@ -46,6 +47,9 @@ Error LatencyArguments::complete(CompileOptions &options) const {
     return options.latencies.checkOrigin(here);
   }
   for (const std::string &name : options.targets) {
+    if (cuda::isDeviceTarget(name)) {
+      return modelError(ErrorCode::E0820, "latencies of processors say nothing of " + name).file(path);
+    }
     Expected<cpu::TargetSpec> target = cpu::resolveTarget(name);
     if (!target) {
       return target.takeError();

@@ -13,6 +13,8 @@ def AssignWeightsPass : Pass<"assign-weights", "::mlir::ModuleOp"> {
     `panel`, the kernels' arguments `kernel.panel`). Every weight that is still used gets `lathe.offset`, the module
     `lathe.weight_bytes`. The others stay without a place: they may be the sources of placed ones.
   }];
+  let options = [Option<"panels", "panels", "bool", /*default=*/"true",
+                        "whether weights are arranged in panels, which kernels of processors read">];
   let dependentDialects = ["::lathe::nn::NNDialect", "::lathe::kernel::KernelDialect"];
 }
 
@@ -57,6 +59,38 @@ def CheckKernelsPass : Pass<"check-cpu-kernels", "::mlir::func::FuncOp"> {
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"",
                         "native, x86-64-v3 or x86-64-v4, with +vnni, +bf16 or +amx">,
                  Option<"strict", "strict", "bool", /*default=*/"false", "fail on what is only slow">];
+}
+
+def EmitCUDAKernelsPass : Pass<"emit-cuda-kernels", "::mlir::ModuleOp"> {
+  let summary = "turn kernels over tensors into functions of a CUDA device";
+  let description = [{
+    Every function with a `kernel.root` becomes what one thread of a grid does: its arguments are an address for each
+    input and result, a number of 64 bits for each size, then the address of an i32 that receives a fault.
+    `lathe.threads` says how many threads a block has, `lathe.shared_bytes` how much shared memory, which is the global
+    `@lathe_shared`. Beside it stands `<name>.tasks(sizes) -> (blocks, 0)`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect", "::mlir::vector::VectorDialect",
+                           "::mlir::cf::ControlFlowDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::affine::AffineDialect"];
+}
+
+def CheckDeviceHostPass : Pass<"check-device-host", "::mlir::func::FuncOp"> {
+  let summary = "refuse host programs that read what a device computes";
+  let description = [{
+    The program of launches runs on the host, tensors lie on the device: sizes that depend on data, branches, loops and
+    calls of the runtime's components are refused, all of them at once.
+  }];
+}
+
+def OutlineDevicePass : Pass<"outline-device", "::mlir::ModuleOp"> {
+  let summary = "move device functions into a module of their own";
+  let description = [{
+    What has `lathe.threads` moves, with the globals that it uses, into the nested module `@device`, which is compiled for
+    the device instead of the host.
+  }];
 }
 
 def LowerHostPass : Pass<"lower-host", "::mlir::ModuleOp"> {

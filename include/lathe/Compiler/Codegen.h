@@ -45,6 +45,10 @@ void setTargetAttributes(mlir::LLVM::LLVMFuncOp function, const cpu::TargetSpec 
 llvm::Expected<llvm::SmallVector<char, 0>> emitObject(mlir::ModuleOp module, const CodegenOptions &options,
                                                       std::string *ir = nullptr);
 
+/// The same from LLVM IR, which is changed on the way.
+llvm::Expected<llvm::SmallVector<char, 0>> emitObject(llvm::Module &module, const CodegenOptions &options,
+                                                      std::string *ir = nullptr);
+
 } // namespace lathe
 
 #endif // LATHE_COMPILER_CODEGEN_H

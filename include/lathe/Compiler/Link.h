@@ -22,6 +22,10 @@ llvm::Error checkUndefinedSymbols(llvm::ArrayRef<char> object);
 /// after a fatal error of the linker none can run any more in this process, and the error says so.
 llvm::Expected<llvm::SmallVector<char, 0>> linkShared(llvm::ArrayRef<char> object, uint64_t weightBytes);
 
+/// Links the code of a device's emulator, which may also refer to functions whose names begin with `prefix`.
+llvm::Expected<llvm::SmallVector<char, 0>> linkForEmulator(llvm::ArrayRef<char> object,
+                                                           llvm::StringRef prefix);
+
 } // namespace lathe
 
 #endif // LATHE_COMPILER_LINK_H

@@ -29,6 +29,8 @@ struct PipelineOptions {
   std::vector<std::string> shapes;
   /// Of the code generator; of several, the best one until there is code for each.
   std::string target = "native";
+  /// Whether kernels run on a CUDA device; `target` is what the host program is for then.
+  bool onDevice = false;
   /// The bytes that may be computed from weights when the artifact is written.
   uint64_t foldBudget = uint64_t(1) << 30;
   /// What is to change the model's numbers or size.

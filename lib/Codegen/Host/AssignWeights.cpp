@@ -52,9 +52,11 @@ class WeightAssigner {
 public:
   explicit WeightAssigner(ModuleOp module) : module(module), symbols(module) {}
 
-  void run() {
+  void run(bool panels) {
     collectUses();
-    choosePanels();
+    if (panels) {
+      choosePanels();
+    }
     placeWeights();
   }
 
@@ -243,6 +245,8 @@ private:
 };
 
 struct AssignWeights : codegen::impl::AssignWeightsPassBase<AssignWeights> {
-  void runOnOperation() override { WeightAssigner(getOperation()).run(); }
+  using AssignWeightsPassBase::AssignWeightsPassBase;
+
+  void runOnOperation() override { WeightAssigner(getOperation()).run(panels); }
 };
 } // namespace

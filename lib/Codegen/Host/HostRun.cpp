@@ -278,7 +278,10 @@ LogicalResult HostFunction::emitLaunch(kernel::LaunchOp launch) {
   Type index = builder.getIndexType();
   auto tasks = func::CallOp::create(builder, launch.getLoc(), (callee + ".tasks").str(),
                                     TypeRange{index, index}, sizes);
-  Value entry = LLVM::AddressOfOp::create(builder, launch.getLoc(), emit.ptr(), (callee + ".entry").str());
+  Value entry =
+      isOnDevice(state.symbols.lookup<func::FuncOp>(callee))
+          ? LLVM::ZeroOp::create(builder, launch.getLoc(), emit.ptr()).getResult()
+          : LLVM::AddressOfOp::create(builder, launch.getLoc(), emit.ptr(), (callee + ".entry").str());
   Type i32 = builder.getI32Type();
   auto number32 = LLVM::ConstantOp::create(builder, launch.getLoc(), i32, builder.getI32IntegerAttr(number));
   auto type =

@@ -6,11 +6,14 @@
 
 #include "KernelEntries.h"
 
+#include "lathe/Codegen/CUDA/Emitters.h"
 #include "lathe/Codegen/Host/HostABI.h"
 
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::codegen;
+
+bool codegen::isOnDevice(func::FuncOp kernel) { return kernel->hasAttr(cuda::kThreadsAttr); }
 
 void codegen::emitEntry(func::FuncOp kernel) {
   OpBuilder builder(kernel);
@@ -65,8 +68,10 @@ void codegen::emitCostEntry(func::FuncOp kernel, func::FuncOp costs) {
   Block *block = entry.addEntryBlock(builder);
   builder.setInsertionPointToStart(block);
   SmallVector<Value> sizes;
-  for (auto [position, argument] : llvm::enumerate(kernel.getArgumentTypes().drop_back(3))) {
-    if (!isa<MemRefType>(argument)) {
+  // Behind the addresses and sizes of a launch stands what only the kernel is given.
+  unsigned own = isOnDevice(kernel) ? 1 : 3;
+  for (auto [position, argument] : llvm::enumerate(kernel.getArgumentTypes().drop_back(own))) {
+    if (!isa<MemRefType, LLVM::LLVMPointerType>(argument)) {
       sizes.push_back(emit.toIndex(emit.load(emit.i64(), block->getArgument(0), position)));
     }
   }

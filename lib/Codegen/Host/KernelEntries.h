@@ -63,6 +63,9 @@ struct Emit {
   }
 };
 
+/// Whether `kernel` is a function of a device, which the host knows by its number alone.
+bool isOnDevice(mlir::func::FuncOp kernel);
+
 /// `@<kernel>.entry(args, begin, end, worker) -> i32`: a lathe_task_fn that unpacks the arguments of a
 /// launch.
 void emitEntry(mlir::func::FuncOp kernel);

@@ -95,8 +95,11 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
     return emitOpError() << "does not find the function " << getCalleeAttr();
   }
   size_t tensors = getInputs().size() + getNumResults();
-  // An emitted kernel also takes the iterations to do and its worker, and returns a fault.
-  size_t expected = tensors + getSizes().size() + (function.getNumResults() ? 3 : 0);
+  // An emitted kernel also takes the iterations to do and its worker, and returns a fault; on a device it
+  // takes the address of its fault.
+  ArrayRef<Type> types = function.getArgumentTypes();
+  bool isOnDevice = !types.empty() && !types.back().isIntOrIndex() && !isa<MemRefType>(types.back());
+  size_t expected = tensors + getSizes().size() + (function.getNumResults() ? 3 : isOnDevice ? 1 : 0);
   if (function.getNumArguments() != expected) {
     return emitOpError() << "has " << tensors << " tensors and " << getSizes().size() << " sizes, so "
                          << getCalleeAttr() << " should have " << expected << " arguments, but it has "
