@@ -8,7 +8,9 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "python"))
@@ -40,6 +42,16 @@ def geometric_mean(values):
 def with_spread(row):
     """The ratio of a peer, or of another artifact."""
     return f"{row['ratio']:.2f} ± {row['spread']:.2f}"
+
+
+def median_time(run, seconds):
+    """Of as many runs as fit, in seconds."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
 
 
 def print_rows(heading, rows):

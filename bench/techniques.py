@@ -12,11 +12,10 @@ import datetime
 import pathlib
 import statistics
 import sys
-import time
 
 import numpy as np
 
-from common import ROOT, processor
+from common import ROOT, median_time, processor
 from compression import statistics as measured_statistics
 from models import minilm_inputs
 
@@ -69,16 +68,6 @@ def prepare(folder):
         paths.append(folder / f"technique{number}.so")
         lathe.compile(model, paths[-1], **options)
     return paths
-
-
-def median_time(run, seconds):
-    """Of as many runs as fit."""
-    times, end = [], time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
 
 
 def measure(paths, inputs, threads, seconds, rounds):
