@@ -109,7 +109,7 @@ const asked = report.compression || [];
 if (asked.length) {
   const nameOf = row => row.kind === "layer" ? `layer ${row.names[0]}` : row.names.join(" + ");
   const shown = table([{title: "weight or layer", kind: "code", cell: nameOf},
-    {title: "requested", kind: "code", cell: row => row.requested},
+    {title: "requested", kind: "code short", cell: row => row.requested},
     {title: "became", cell: row => make("span", {class: row.done ? "passed" : "missed"}, row.became)},
     {title: "before", kind: "number", cell: row => bytes(row.bytes_before)},
     {title: "after", kind: "number", cell: row => bytes(row.bytes_after)},
@@ -226,7 +226,7 @@ if (graph.layers) {
   });
   section("Layers", ...(profile ? [make("p", {class: "soft"}, "Equal layers share their kernels: each has an equal part of their time.")] : []),
     table([{title: "layer", kind: "number", cell: row => row.layer}, {title: "nodes", kind: "number", cell: row => row.count},
-           {title: "weights", kind: "number", cell: row => bytes(row.bytes)}, {title: "stored as", kind: "code", cell: row => row.formats},
+           {title: "weights", kind: "number", cell: row => bytes(row.bytes)}, {title: "stored as", kind: "code short", cell: row => row.formats},
            {title: "ms", kind: "number", cell: row => milliseconds(row.ms)},
            {title: "of the roof", kind: "number", cell: row => percent(row.roof)},
            {title: "skipped", cell: row => row.became}], rows, "layers").element);
@@ -234,8 +234,8 @@ if (graph.layers) {
 
 if (stored.length) {
   const timeOf = weight => addUp((weight.kernels || []).map(kernel => ({kernel})));
-  const shown = table([{title: "weight", kind: "code", cell: row => row.names.join(" + ")}, {title: "type", kind: "code", cell: row => row.type},
-    {title: "stored as", kind: "code", cell: row => row.format}, {title: "bytes", kind: "number", cell: row => bytes(row.bytes)},
+  const shown = table([{title: "weight", kind: "code", cell: row => row.names.join(" + ")}, {title: "type", kind: "code short", cell: row => row.type},
+    {title: "stored as", kind: "code short", cell: row => row.format}, {title: "bytes", kind: "number", cell: row => bytes(row.bytes)},
     {title: "zeros", kind: "number", cell: row => percent(row.zeros)},
     {title: "layer", kind: "number", cell: row => (row.layers || []).join(", ")},
     {title: "ms of what reads it", kind: "number", cell: row => milliseconds(timeOf(row).ms)},
@@ -480,7 +480,7 @@ if ([...functions.values()].some(f => f.slots.length || f.buffers)) {
 
 const remarks = report.remarks || [];
 const shownRemarks = table([{title: "", cell: row => make("span", {class: row.kind}, row.kind)},
-  {title: "pass", kind: "code", cell: row => row.pass}, {title: "node", kind: "code", cell: row => row.node || ""},
+  {title: "pass", kind: "code short", cell: row => row.pass}, {title: "node", kind: "code", cell: row => row.node || ""},
   {title: "what", cell: row => row.message}], remarks, "remarks");
 section("What passes did and did not", filtered(remarks, shownRemarks, [["kind", row => row.kind], ["pass", row => row.pass]],
   row => `${row.pass} ${row.node || ""} ${row.message}`), shownRemarks.element);
