@@ -32,7 +32,10 @@ static lathe_error_code find_device(uint64_t ordinal, struct device *device) {
   if ((result = driver->init(0)) || (result = driver->device_count(&count))) {
     return lathe_cuda_fail(driver, result, "", "the CUDA driver finds no device");
   }
-  if ((result = driver->driver_version(&version)) || version < MIN_VERSION) {
+  if ((result = driver->driver_version(&version))) {
+    return lathe_cuda_fail(driver, result, "", "the CUDA driver does not tell its version");
+  }
+  if (version < MIN_VERSION) {
     return lathe_fail(LATHE_ERROR_DEVICE,
                       "the CUDA driver is too old: it is for CUDA %d.%d, at least %d.%d is needed",
                       version / 1000, version % 1000 / 10, MIN_VERSION / 1000, MIN_VERSION % 1000 / 10);

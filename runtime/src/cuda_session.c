@@ -242,8 +242,8 @@ static lathe_error_code run_and_wait(lathe_session_t *session, struct lathe_call
   }
   /* Launches do not wait, so that what went wrong in a kernel is told by what comes after it. */
   return lathe_cuda_fail(device->driver, result, "",
-                         "device %u, %s, failed in a run of model \"%s\" (a session with LATHE_DEVICE_WAIT "
-                         "tells in which kernel)",
+                         "device %u, %s, failed in a run of model \"%s\" (`lathe profile`, or a session "
+                         "with LATHE_DEVICE_WAIT, tells in which kernel)",
                          device->ordinal, device->device_name,
                          (const char *)lathe_model_at(session->model, session->model->table->name));
 }

@@ -369,10 +369,10 @@ TEST_F(CudaTest, AKernelThatFailsEndsTheUseOfTheDevice) {
   SessionPtr session = makeSession(model);
   Tensor<float> x = numbers(1000);
   EXPECT_EQ(runWith(session.get(), x), LATHE_ERROR_DEVICE);
-  EXPECT_STREQ(
-      lathe_last_error(),
-      "device 0, emulator, failed in a run of model \"test\" (a session with LATHE_DEVICE_WAIT "
-      "tells in which kernel): CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory access was encountered)");
+  EXPECT_STREQ(lathe_last_error(),
+               "device 0, emulator, failed in a run of model \"test\" (`lathe profile`, or a session with "
+               "LATHE_DEVICE_WAIT, tells in which kernel): CUDA_ERROR_ILLEGAL_ADDRESS (an illegal memory "
+               "access was encountered)");
   EXPECT_EQ(report().rfind("kernel \"test_stray\", block 0, thread 0: writes ", 0), 0u) << report();
   EXPECT_EQ(runWith(session.get(), x), LATHE_ERROR_DEVICE) << "it does not come back";
   reset();

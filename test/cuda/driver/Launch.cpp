@@ -50,8 +50,10 @@ static Module *loadLibrary(const unsigned char *image, size_t bytes) {
     return nullptr;
   }
   showOwnFunctions();
+  // Not /proc/self: artifacts are loaded by such names, which outlive their descriptors, and the loader takes
+  // a library of the same name for the one that is asked for.
   char path[48];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", int(getpid()), descriptor);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     fprintf(stderr, "emulator: %s\n", dlerror());

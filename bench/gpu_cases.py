@@ -1,0 +1,152 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a bundle for a machine with a GPU holds: models, inputs, and what they are measured against there."""
+
+import dataclasses
+import functools
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from common import ROOT
+
+sys.path.insert(0, str(ROOT / "python"))
+
+FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model and the sizes it is run with.
+
+    Attributes
+    ----------
+    model : callable
+        Makes the ModelProto.
+    inputs : callable
+        From one of `sizes` and a random generator to the inputs by name.
+    small : bool
+        Whether compute-sanitizer runs it, which takes a hundred times as long.
+    peer : str
+        The function of gpu_check.py that does the same in torch, where it is measured.
+    measured : tuple of dict
+        The shapes of the inputs then, which get random values.
+    """
+
+    name: str
+    model: object
+    inputs: object
+    sizes: tuple
+    small: bool = False
+    peer: str = ""
+    measured: tuple = ()
+
+
+def value(name, dtype, *dims):
+    return helper.make_tensor_value_info(name, dtype, dims)
+
+
+def graph(nodes, inputs, outputs, **weights):
+    made = helper.make_graph(nodes, "case", inputs, outputs,
+                             [numpy_helper.from_array(array, name) for name, array in weights.items()])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def uniform(random, *shape):
+    return random.uniform(-1, 1, shape).astype(np.float32)
+
+
+def gemm(depth, columns, gelu):
+    """act(x w + b)"""
+    random = np.random.default_rng(0)
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["t"]), helper.make_node("Gelu" if gelu else "Relu", ["t"], ["y"])]
+    return graph(nodes, [value("x", FLOAT, "N", depth)], [value("y", FLOAT, "N", columns)],
+                 w=uniform(random, depth, columns), b=uniform(random, columns))
+
+
+def rows(op, columns, **attributes):
+    """A reduction of each row, and what follows from it."""
+    weights = {}
+    if op == "LayerNormalization":
+        random = np.random.default_rng(0)
+        weights = {"scale": uniform(random, columns), "bias": uniform(random, columns)}
+    node = helper.make_node(op, ["x", *weights], ["y"], **attributes)
+    return graph([node], [value("x", FLOAT, "N", columns)], [value("y", FLOAT, "N", columns)], **weights)
+
+
+def pointwise():
+    """tanh(erf(x) + exp(-|y|)) * x, where the row of y goes over all of x's."""
+    nodes = [helper.make_node("Erf", ["x"], ["a"]), helper.make_node("Abs", ["y"], ["b"]),
+             helper.make_node("Neg", ["b"], ["c"]), helper.make_node("Exp", ["c"], ["d"]),
+             helper.make_node("Add", ["a", "d"], ["e"]), helper.make_node("Tanh", ["e"], ["f"]),
+             helper.make_node("Mul", ["f", "x"], ["z"])]
+    return graph(nodes, [value("x", FLOAT, "N", 37), value("y", FLOAT, 37)], [value("z", FLOAT, "N", 37)])
+
+
+def look():
+    """w[i], transposed."""
+    nodes = [helper.make_node("Gather", ["w", "i"], ["a"]), helper.make_node("Transpose", ["a"], ["y"], perm=[1, 0])]
+    return graph(nodes, [value("i", INT64, "N")], [value("y", FLOAT, 33, "N")],
+                 w=uniform(np.random.default_rng(0), 100, 33))
+
+
+#: So many words: with MiniLM's own 30,522 the bundle would be too large. What is computed for each stays the same.
+VOCABULARY = 1000
+
+
+def minilm():
+    """MiniLM with its own weights and the first words of its vocabulary."""
+    from lathe.zoo import minilm_folder
+    from lathe.zoo.minilm import build, read_safetensors
+
+    weights = dict(read_safetensors(minilm_folder() / "model.safetensors"))
+    words = "embeddings.word_embeddings.weight"
+    weights[words] = weights[words][:VOCABULARY]
+    return build(weights)
+
+
+def minilm_inputs(size, random):
+    batch, sequence = size
+    mask = np.ones((batch, sequence), np.int64)
+    for row in range(1, batch):
+        mask[row, max(1, sequence * row // batch):] = 0
+    return {"input_ids": random.integers(0, VOCABULARY, (batch, sequence)), "attention_mask": mask,
+            "token_type_ids": random.integers(0, 2, (batch, sequence))}
+
+
+def magika():
+    from lathe.zoo import package_folder
+
+    return onnx.load(package_folder("magika") / "models" / "standard_v3_3" / "model.onnx")
+
+
+def matrix(columns):
+    return lambda size, random: {"x": uniform(random, size, columns)}
+
+
+def measured(columns, *sizes):
+    return tuple({"x": (size, columns)} for size in sizes)
+
+
+def words(*sizes):
+    return tuple(dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), size) for size in sizes)
+
+
+CASES = {case.name: case for case in [
+    Case("pointwise", pointwise, lambda n, random: {"x": uniform(random, n, 37), "y": uniform(random, 37)}, (1, 3, 1000),
+         small=True),
+    Case("gather", look, lambda n, random: {"i": random.integers(-100, 100, n)}, (1, 70), small=True),
+    Case("gemm_odd", functools.partial(gemm, 37, 50, False), matrix(37), (1, 5, 64, 130), small=True),
+    Case("gemm_384x1536", functools.partial(gemm, 384, 1536, True), matrix(384), (16, 128), peer="gemm_gelu",
+         measured=measured(384, 128, 4096)),
+    Case("softmax_odd", functools.partial(rows, "Softmax", 77), matrix(77), (1, 9), small=True),
+    Case("softmax_4096", functools.partial(rows, "Softmax", 4096), matrix(4096), (8,), peer="softmax",
+         measured=measured(4096, 4096)),
+    Case("layer_norm_384", functools.partial(rows, "LayerNormalization", 384), matrix(384), (3, 128), small=True),
+    Case("layer_norm_4096", functools.partial(rows, "LayerNormalization", 4096), matrix(4096), (8,), peer="layer_norm",
+         measured=measured(4096, 4096)),
+    Case("minilm", minilm, minilm_inputs, ((1, 16), (2, 7), (1, 128)), peer="minilm", measured=words((1, 128), (32, 128))),
+    Case("magika", magika, lambda n, random: {"bytes": random.integers(0, 257, (n, 2048), np.int32)}, (1, 8)),
+]}
