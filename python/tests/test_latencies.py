@@ -53,6 +53,10 @@ def test_the_table_has_every_shape_in_f32(measured):
     times = {(e["rows"], e["depth"], e["columns"]): e["microseconds"] for e in table["products"] if e["format"] == "f32"}
     assert times[512, 768, 3072] > times[1, 64, 64]
     assert "int8<dynamic>" in measured[2]
+    # Of blocks of zeros two shares, from which others follow.
+    blocks = {(e["format"], e["kept"]) for e in table["products"] if "kept" in e}
+    sizes = ("rows = 1, columns = 4", "rows = 1, columns = 1", "rows = 4, columns = 32")
+    assert blocks == {(f"blocks<{size}>", kept) for size in sizes for kept in (0.5, 0.1)}
 
 
 def with_times(measured, folder, int8, **changes):
@@ -76,6 +80,20 @@ def test_what_does_not_pay_is_refused_unless_forced(measured, product, tmp_path,
     assert any(text in remark for remark in remarks(report, "pack-refuse-slow", kind)) == (time > 100)
     assert (text in entry.get("reason", "")) == (not done)
     assert any(str(table) in clause for clause in report["digest"])
+
+
+@pytest.mark.parametrize("time,done", [(60, True), (108, False)])
+def test_zeros_that_do_not_pay_are_refused(measured, product, tmp_path, time, done):
+    """A quarter of the blocks was not measured: its time lies on the line through those of a half and a tenth."""
+    table = json.loads(with_times(measured, tmp_path, 50).read_text())
+    table["products"] += [{**table["products"][0], "format": "blocks<rows = 1, columns = 4>", "kept": kept, "microseconds": ratio * time}
+                          for kept, ratio in ((0.5, 1), (0.1, 0.8))]
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    report = compile(product, measured[0], "--prune=block:75%", f"--latencies={tmp_path / 'table.json'}")
+    (entry,) = report["compression"]
+    assert entry["done"] == done
+    text = f"products take {time * (0.8 + 0.2 * 0.15 / 0.4) / 100:.2f} of the time in blocks of 1 x 4, as measured for 128 x 384 x 384"
+    assert any(text in remark for remark in remarks(report, "pack-prune-weights", "passed" if done else "missed"))
 
 
 def test_the_cached_table_is_found(measured, product, tmp_path):
