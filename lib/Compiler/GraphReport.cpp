@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
@@ -89,11 +90,20 @@ void GraphReport::addLayers(ModuleOp module) {
       }
     }
   }
+  llvm::StringSet<> computed; // nodes that ops are still named after
+  main.walk([&](Operation *op) {
+    if (isa<nn::WeightUseOp>(op) || op->hasTrait<OpTrait::ConstantLike>()) {
+      return;
+    }
+    for (const NodeOrigin &origin : originsOf(op->getLoc())) {
+      computed.insert(origin.name);
+    }
+  });
   // Nodes that have become constants belong to the layer that alone reads them.
   constexpr int64_t kUnread = -2;
   std::vector<int64_t> readBy(nodes.size(), kUnread);
   for (size_t i = nodes.size(); i-- > 0;) {
-    if (nodes[i].layer < 0 && readBy[i] >= 0) {
+    if (nodes[i].layer < 0 && readBy[i] >= 0 && !computed.contains(nodes[i].name)) {
       nodes[i].layer = readBy[i];
     }
     for (int64_t input : nodes[i].inputs) {

@@ -52,6 +52,8 @@ def test_nodes_of_layers(minilm):
         if "like" in node:
             assert nodes[node["like"]]["name"] == node["name"].replace(f"/layer.{node['layer']}/", "/layer.0/")
     assert sum("like" in node for node in nodes) > 100
+    # What only the first layer reads is not in it, unless it has become part of it.
+    assert not [node["name"] for node in nodes if "embeddings" in node["name"] and "layer" in node and node["op"] == "Gather"]
 
 
 def test_stored_weights(minilm):

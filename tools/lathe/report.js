@@ -149,11 +149,15 @@ function layerOf(names) {
   return [...counts].reduce((most, one) => one[1] > most[1] ? one : most, [-1, 0])[0];
 }
 
-/** Sets the outcome of every node, and its kernel; a node of a later layer has that of the one it is like in the first. */
+/** Sets the outcome of every node, and its kernel; nodes of layers that are alike have the same. */
 (function findOutcomes() {
   const kernelOf = new Map(), alive = new Set(), of = {changed: new Set(), refused: new Set(), out: new Set()};
+  const first = number => nodes[number].like === undefined ? number : nodes[number].like;
   for (const kernel of kernels.values()) {
-    kernel.nodes.forEach(name => kernelOf.has(name) || kernelOf.set(name, kernel));
+    for (const name of kernel.nodes.filter(n => nodeOf.has(n))) {
+      alive.add(name);
+      kernelOf.has(first(nodeOf.get(name))) || kernelOf.set(first(nodeOf.get(name)), kernel);
+    }
   }
   for (const f of functions.values()) {
     f.steps.forEach(step => (step.nodes || []).forEach(name => alive.add(name)));
@@ -163,15 +167,13 @@ function layerOf(names) {
     entry.nodes.forEach(name => set.add(name));
   }
   (report.remarks || []).filter(r => r.kind === "missed" && r.node).forEach(r => of.refused.add(r.node));
-  for (const node of nodes) {
-    const first = node.like === undefined ? undefined : nodes[node.like].name;
-    node.kernel = kernelOf.get(node.name) || (alive.has(node.name) ? kernelOf.get(first) : undefined);
-    const isComputed = node.kernel || alive.has(node.name);
-    node.outcome = of.out.has(node.name) && !isComputed ? "out"
+  nodes.forEach((node, number) => {
+    node.kernel = alive.has(node.name) ? kernelOf.get(first(number)) : undefined;
+    node.outcome = of.out.has(node.name) && !alive.has(node.name) ? "out"
       : of.changed.has(node.name) ? "changed"
       : of.refused.has(node.name) ? "refused"
       : !node.kernel ? "folded" : node.kernel.nodes.length > 1 ? "fused" : "kept";
-  }
+  });
 })();
 
 /** The time of one call of a kernel, in ms. */
