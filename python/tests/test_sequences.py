@@ -102,6 +102,36 @@ def test_map(tmp_path):
     check(proto, tmp_path, {"a": numbers(5, 3), "b": numbers(2, 4), "z": numbers(1)})
 
 
+def test_map_over_a_sequence_of_open_length(tmp_path):
+    """Parts of a vector, with another sequence of as many elements and a tensor; results of two ranks and types."""
+    body = graph("body", [node("Mul", ["e", "f"], ["m"]), node("Add", ["m", "z"], ["sum"]), node("Shape", ["e"], ["shape"]),
+                          node("Unsqueeze", ["e", "axes"], ["column"])],
+                 [value("e", FLOAT, None), value("f", FLOAT, None), value("z", FLOAT, 1)],
+                 [value("sum", FLOAT, None), value("shape", INT64, 1), value("column", FLOAT, None, None)])
+    nodes = [node("SplitToSequence", ["x", "split"], ["s"], axis=0),
+             node("SplitToSequence", ["x", "split"], ["t"], axis=0),
+             node("SequenceMap", ["s", "t", "z"], ["sums", "shapes", "columns"], body=body),
+             node("ConcatFromSequence", ["sums"], ["y"], axis=0), node("ConcatFromSequence", ["shapes"], ["n"], axis=0),
+             node("ConcatFromSequence", ["columns"], ["c"], axis=0)]
+    proto = model(nodes, [value("x", FLOAT, "N"), value("split", INT64, "S"), value("z", FLOAT, 1)],
+                  ["y", "n", value("c", FLOAT, None, None)], axes=np.array([1]))
+    check(proto, tmp_path, {"x": numbers(7), "split": np.array([3, 4]), "z": numbers(1)},
+          {"x": numbers(6), "split": np.array([1, 2, 0, 3]), "z": numbers(1)})
+
+
+def test_map_over_sequences_of_other_lengths_ends_the_run(tmp_path):
+    body = graph("body", [node("Add", ["e", "f"], ["sum"])], [value("e", FLOAT, 1), value("f", FLOAT, 1)], [value("sum", FLOAT, 1)])
+    nodes = [node("SplitToSequence", ["x", "split"], ["s"], axis=0), node("SequenceConstruct", ["z", "z"], ["two"]),
+             node("SequenceMap", ["s", "two"], ["sums"], body=body), node("ConcatFromSequence", ["sums"], ["y"], axis=0)]
+    proto = model(nodes, [value("x", FLOAT, "N"), value("split", INT64, "S"), value("z", FLOAT, 1)], ["y"])
+    compiled = compile_model(proto, tmp_path)
+    x = numbers(2)
+    np.testing.assert_allclose(compiled(x=x, split=np.array([1, 1]), z=numbers(1))["y"], x + numbers(1), rtol=1e-6)
+    with pytest.raises(lathe.ModelError) as error:
+        compiled(x=numbers(3), split=np.array([1, 1, 1]), z=numbers(1))
+    assert error.value.code == "E0702"
+
+
 def growing_loop(trip, condition):
     """Appends x * i in each iteration, until i is 3 if `condition`."""
     body = graph("body", [node("Cast", ["i"], ["f"], to=FLOAT), node("Mul", ["x", "f"], ["m"]),

@@ -53,6 +53,9 @@ llvm::FailureOr<Iteration> convertIteration(LegalizeContext &c, mlir::Region &bo
 llvm::LogicalResult legalizeOpenLoop(LegalizeContext &c, Size trip, mlir::Value condition,
                                      llvm::ArrayRef<LegalValue> inits, mlir::Region &body);
 
+/// A `SequenceMap` of which an input is a sequence of open length, as a loop that appends.
+llvm::LogicalResult legalizeOpenMap(LegalizeContext &c, mlir::Region &body);
+
 /// An operand or yielded value of one element as a condition.
 llvm::FailureOr<mlir::Value> asCondition(LegalizeContext &c, LegalValue &value);
 

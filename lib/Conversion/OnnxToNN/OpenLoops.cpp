@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Loops that carry sequences, each as the two tensors of an open one. The highest rank of the elements is
-/// found by trying: an iteration that yields a higher one is built again.
+/// Loops that carry sequences, each as the two tensors of an open one, and maps over such sequences. The
+/// highest rank of the elements is found by trying: an iteration that yields a higher one is built again.
 
 #include "Loops.h"
 #include "OpenSequences.h"
@@ -17,12 +17,14 @@ using namespace lathe::onnx;
 namespace {
 class OpenLoopConverter {
 public:
-  OpenLoopConverter(LegalizeContext &c, Region &body) : c(c), body(body) {}
+  /// `types`: what the model says of the carried values.
+  OpenLoopConverter(LegalizeContext &c, ArrayRef<Type> types, IterationFn body)
+      : c(c), types(types), body(body) {}
 
   LogicalResult convert(Size trip, Value condition, ArrayRef<LegalValue> inits);
 
 private:
-  /// What the body says about an argument that is a sequence without elements at first.
+  /// What the model says about a carried value that is a sequence without elements at first.
   std::optional<ElementForm> getDeclaredForm(unsigned i);
   LogicalResult readForms(ArrayRef<LegalValue> inits);
   /// Sequences as two tensors each, and back.
@@ -31,7 +33,8 @@ private:
   FailureOr<Iteration> iterate(Value iteration, ArrayRef<LegalValue> flat);
 
   LegalizeContext &c;
-  Region &body;
+  ArrayRef<Type> types;
+  IterationFn body;
   /// Of each carried value that is a sequence.
   SmallVector<std::optional<ElementForm>> forms;
   /// Whether an iteration gave elements of a higher rank than a form has.
@@ -40,8 +43,7 @@ private:
 } // namespace
 
 std::optional<ElementForm> OpenLoopConverter::getDeclaredForm(unsigned i) {
-  // Behind the iteration and the condition.
-  Type type = i + 2 < body.getNumArguments() ? body.getArgument(i + 2).getType() : Type();
+  Type type = i < types.size() ? types[i] : Type();
   if (auto optional = dyn_cast_or_null<OptionalType>(type)) {
     type = optional.getElement();
   }
@@ -110,7 +112,7 @@ SmallVector<LegalValue> OpenLoopConverter::restore(ArrayRef<LegalValue> flat) {
 }
 
 FailureOr<Iteration> OpenLoopConverter::iterate(Value iteration, ArrayRef<LegalValue> flat) {
-  FailureOr<Iteration> made = convertIteration(c, body, forms.size(), iteration, restore(flat));
+  FailureOr<Iteration> made = body(iteration, restore(flat));
   if (failed(made)) {
     return failure();
   }
@@ -168,5 +170,76 @@ LogicalResult OpenLoopConverter::convert(Size trip, Value condition, ArrayRef<Le
 
 LogicalResult lathe::onnx::legalizeOpenLoop(LegalizeContext &c, Size trip, Value condition,
                                             ArrayRef<LegalValue> inits, Region &body) {
-  return OpenLoopConverter(c, body).convert(trip, condition, inits);
+  // Behind the iteration and the condition.
+  SmallVector<Type> types(llvm::drop_begin(body.getArgumentTypes(), std::min(2u, body.getNumArguments())));
+  auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) {
+    return convertIteration(c, body, inits.size(), iteration, values);
+  };
+  return OpenLoopConverter(c, types, iterate).convert(trip, condition, inits);
+}
+
+LogicalResult lathe::onnx::legalizeOpenMap(LegalizeContext &c, Region &body) {
+  Block &block = body.front();
+  ValueRange yielded = block.getTerminator()->getOperands();
+  unsigned results = c.node.op->getNumResults();
+  if (block.getNumArguments() != c.numInputs() || yielded.size() != results) {
+    return c.error("E0305", llvm::formatv("the body has {0} inputs and {1} outputs, must have {2} and {3}",
+                                          block.getNumArguments(), yielded.size(), c.numInputs(), results)
+                                .str());
+  }
+  // Sequences that are known become open ones, too, of as many elements.
+  SmallVector<LegalValue> inputs;
+  std::optional<Size> length;
+  for (unsigned i = 0; i < c.numInputs(); ++i) {
+    if (!c.has(i)) {
+      return c.error("E0305", llvm::formatv("input {0} is absent", i).str());
+    }
+    LegalValue &input = inputs.emplace_back(c.legal(i));
+    if (!input.isSequence()) {
+      continue;
+    }
+    std::optional<ElementForm> form = getElementForm(c, input);
+    if (!form) {
+      return failure();
+    }
+    if (!form->type) {
+      return c.unsupported("an empty sequence beside one whose length is not known before the run");
+    }
+    input = makeOpen(c, input, *form);
+    Size own = getLength(c, input);
+    if (length) {
+      c.require(c.sizes.compare(nn::CompareKind::Equal, *length, own), "the sequences differ in length");
+    }
+    length = length.value_or(own);
+  }
+  SmallVector<Type> types = llvm::map_to_vector(yielded.getTypes(), [](Type type) -> Type {
+    return isa<TensorType>(type) ? SequenceType::get(type.getContext(), type) : type;
+  });
+  LegalValue empty;
+  empty.elements = std::make_shared<const std::vector<LegalValue>>();
+  auto iterate = [&](Value iteration, ArrayRef<LegalValue> made) -> FailureOr<Iteration> {
+    SmallVector<LegalValue> arguments(inputs);
+    for (auto [argument, type] : llvm::zip_equal(arguments, block.getArgumentTypes())) {
+      if (argument.shapes) {
+        int64_t highest = cast<RankedTensorType>(argument.shapes.getType()).getDimSize(1);
+        auto declared = dyn_cast<RankedTensorType>(type);
+        argument =
+            getElement(c, argument, iteration, declared ? std::min(declared.getRank(), highest) : highest);
+      }
+    }
+    FailureOr<SmallVector<LegalValue>> elements = c.bodies->convert(body, arguments);
+    if (failed(elements)) {
+      return failure();
+    }
+    Iteration next{c.toBit(c.one()), {}, {}};
+    for (auto [sequence, element] : llvm::zip_equal(made, *elements)) {
+      if (element.isSequence() || element.isEmptyOptional || element.presence) {
+        return c.unsupported("the body gives something else than a tensor");
+      }
+      next.carried.push_back(insertElement(c, sequence, getLength(c, sequence), element));
+    }
+    return next;
+  };
+  return OpenLoopConverter(c, types, iterate)
+      .convert(*length, c.toBit(c.one()), SmallVector<LegalValue>(results, empty));
 }

@@ -6,6 +6,7 @@
 /// an optional is what it holds, or nothing. Where a length or a position is only known to the run, a
 /// sequence becomes an open one.
 
+#include "Loops.h"
 #include "OpenSequences.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -293,7 +294,7 @@ static LogicalResult legalizeMap(LegalizeContext &c) {
   Region *body = c.subgraph("body");
   if (body &&
       llvm::any_of(llvm::seq(0u, c.numInputs()), [&](unsigned i) { return c.has(i) && c.legal(i).shapes; })) {
-    return c.unsupported("a sequence whose length is not known before the run; use Loop and SequenceAt");
+    return legalizeOpenMap(c, *body);
   }
   const Elements *first = body ? getElements(c, 0) : nullptr;
   if (!first) {
