@@ -9,6 +9,7 @@ import tempfile
 
 import numpy as np
 import onnx
+import onnx.utils
 from onnx.reference import ReferenceEvaluator
 
 import control_flow  # noqa: F401  registers its samplers
@@ -72,6 +73,11 @@ def in_double(model):
     return copy
 
 
+def ending_with(model, output):
+    """The model with one output and what that needs: onnx's reference may not know the rest."""
+    return onnx.utils.Extractor(model).extract_model([value.name for value in model.graph.input], [output])
+
+
 def exact_results(model, inputs):
     """The outputs computed in f64, or None where onnx's reference cannot."""
     try:
@@ -129,6 +135,10 @@ def check(model, inputs, exact_names, levels=(0, 2), compiled=None):
                 if wrong and value.dtype.kind == "f" and name not in exact_names:
                     exact = exact or exact_results(model, inputs)
                     wrong = describe_difference(name, ours[name], value, False, exact)
+                elif wrong and value.dtype.kind in "iu":
+                    # Where a processor has no dot products of bytes, ONNX Runtime's saturate at 16 bits.
+                    reference = exact_results(ending_with(model, name), inputs)
+                    wrong = wrong if reference is None else describe_difference(name, ours[name], reference[name], True, None)
                 if wrong:
                     return "", f"-O{level}: {wrong}"
     return "", ""
