@@ -17,6 +17,7 @@
 #include "ReadIR.h"
 #include "RemarkCollector.h"
 #include "Targets.h"
+#include "TextOutput.h"
 
 #include "lathe/Codegen/CUDA/Images.h"
 #include "lathe/Codegen/Host/Weights.h"
@@ -98,11 +99,11 @@ public:
     if (!resolved) {
       return resolved.takeError();
     }
+    pipeline.onDevice = resolved->areDevicesAlone();
+    pipeline.target = resolved->optimizedFor;
     targets = std::move(resolved->processors);
     deviceTargets = std::move(resolved->devices);
     report.targets = options.targets;
-    pipeline.onDevice = !deviceTargets.empty();
-    pipeline.target = pipeline.onDevice ? cuda::kHostTarget.str() : targets.front().name;
     if (Error error = checkDumpedPass(options)) {
       return error;
     }
@@ -241,6 +242,12 @@ private:
         return error;
       }
       compression.noteLeft(*module);
+      if (!deviceTargets.empty() && !pipeline.onDevice) {
+        deviceModule = module->clone();
+        if (Error error = runPipeline("device kernels", buildKernelPipeline, *deviceModule, onDevice())) {
+          return error;
+        }
+      }
       if (Error error = runPipeline("kernels", buildKernelPipeline, *module, pipeline)) {
         return error;
       }
@@ -279,27 +286,8 @@ private:
     return OpPrintingFlags().elideLargeElementsAttrs(1024).elideLargeResourceString(64);
   }
 
-  /// Whole files like all outputs; standard output and devices as it comes.
   Error writeText(llvm::function_ref<void(llvm::raw_ostream &)> print) {
-    std::string output = options.output.empty() ? "-" : options.output;
-    if (output != "-" && !(llvm::sys::fs::exists(output) && !llvm::sys::fs::is_regular_file(output))) {
-      std::string text;
-      llvm::raw_string_ostream stream(text);
-      print(stream);
-      return writeFile(output, text);
-    }
-    std::error_code code;
-    llvm::raw_fd_ostream stream(output, code);
-    if (!code) {
-      print(stream);
-      stream.flush();
-      code = stream.error();
-      stream.clear_error();
-    }
-    if (code) {
-      return systemError(ErrorCode::E0003, "cannot write " + quoteText(output), code.value());
-    }
-    return Error::success();
+    return lathe::writeText(options.output, print);
   }
 
   Error writeModule(ModuleOp what) {
@@ -309,19 +297,36 @@ private:
     });
   }
 
+  /// The options of code for devices.
+  PipelineOptions onDevice() const {
+    PipelineOptions with = pipeline;
+    with.onDevice = true;
+    with.target = cuda::kHostTarget.str();
+    return with;
+  }
+
   /// The kernels of all targets as one module of the LLVM dialect, each variant's functions with its own
   /// suffix.
   Expected<OwningOpRef<ModuleOp>> lowerVariants() {
     OwningOpRef<ModuleOp> all;
     for (auto [index, target] : llvm::enumerate(targets)) {
-      OwningOpRef<ModuleOp> variant = module->clone();
-      PipelineOptions with = pipeline;
-      with.target = pipeline.onDevice ? pipeline.target : target.name;
+      bool isDevice = index == 0 && !deviceTargets.empty();
+      OwningOpRef<ModuleOp> variant = isDevice && deviceModule ? deviceModule->clone() : module->clone();
+      PipelineOptions with = isDevice ? onDevice() : pipeline;
+      if (!isDevice) {
+        with.target = target.name;
+      }
+      if (deviceModule && !isDevice) {
+        (*variant)->setAttr(codegen::kFirstPlaceAttr, OpBuilder(&context).getI64IntegerAttr(firstPlace));
+      }
       if (Error error = runPipeline("lower " + target.name, buildCodegenPipeline, *variant, with)) {
         return error;
       }
       describeHost(description, *variant);
-      if (pipeline.onDevice && options.to != Stage::LLVM) {
+      if (isDevice) {
+        firstPlace = int64_t(description.kernels.size() + description.places.size());
+      }
+      if (isDevice && options.to != Stage::LLVM) {
         report.beginPhase("generate device code");
         DiagnosticCollector diagnostics(&context, options.input);
         if (Error error = compileDevice(*variant, deviceTargets, options.optLevel, description, report)) {
@@ -360,8 +365,13 @@ private:
       return described.takeError();
     }
     description = std::move(*described);
+    processorWeightBytes = description.weightBytes;
+    if (deviceModule) {
+      if (Error error = addDevice(description, *deviceModule, *module)) {
+        return error;
+      }
+    }
     if (options.outputKind == OutputKind::Static) {
-      // Of a device, `targets` has the host's alone.
       std::string devices = deviceTargets.empty() ? "" : " " + llvm::join(options.targets, ",");
       uint64_t hash =
           llvm::xxh3_64bits(llvm::formatv("{0} {1}{2}", options.hash(targets), irHash, devices).str());
@@ -448,6 +458,12 @@ private:
       if (Error error = codegen::writeWeights(*module, sink, counted)) {
         return error;
       }
+      if (deviceModule) {
+        auto known = [](nn::WeightOp, codegen::ElementCount) {};
+        if (Error error = codegen::writeWeights(*deviceModule, sink, known, processorWeightBytes)) {
+          return error;
+        }
+      }
       // What was read last may differ from what was compiled.
       return modelFile ? modelFile->verifyUnchanged() : Error::success();
     };
@@ -485,11 +501,16 @@ private:
   PipelineOptions pipeline;
   std::unique_ptr<Stats> stats;
   std::vector<cpu::TargetSpec> targets;
-  /// If there are any, `targets` has the host's alone.
+  /// If there are any, the first of `targets` is what their host program is for.
   std::vector<cuda::DeviceTarget> deviceTargets;
   /// The mapped weights, to which the module refers.
   std::unique_ptr<ModelFile> modelFile;
   OwningOpRef<ModuleOp> module;
+  /// The kernels for devices, where there are others for processors; what lies before its weights; and the
+  /// number behind its places.
+  OwningOpRef<ModuleOp> deviceModule;
+  uint64_t processorWeightBytes = 0;
+  int64_t firstPlace = 0;
   /// Of the IR that is compiled instead of a model: whoever edits it leaves the model's fingerprint in it.
   uint64_t irHash = 0;
   ModelDescription description;

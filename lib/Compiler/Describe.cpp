@@ -68,19 +68,22 @@ static llvm::StringMap<unsigned> countLayers(ModuleOp module) {
 
 void lathe::describeHost(ModelDescription &model, ModuleOp module) {
   if (auto slots = module->getAttrOfType<IntegerAttr>(codegen::kSlotCountAttr)) {
-    model.slotCount = slots.getInt();
+    model.slotCount = std::max<uint64_t>(model.slotCount, slots.getInt());
   }
   if (auto buffers = module->getAttrOfType<IntegerAttr>(codegen::kBufferCountAttr)) {
-    model.bufferCount = buffers.getInt();
+    model.bufferCount = std::max<uint64_t>(model.bufferCount, buffers.getInt());
   }
-  model.services.clear();
   if (auto services = module->getAttrOfType<ArrayAttr>(codegen::kServicesAttr)) {
+    model.services.clear();
     for (auto service : services.getAsRange<ArrayAttr>()) {
       model.services.push_back({cast<StringAttr>(service[0]).str(), cast<StringAttr>(service[1]).str(),
                                 unsigned(cast<IntegerAttr>(service[2]).getInt())});
     }
   }
-  model.places.clear();
+  // Of several variants of the same kernels, all have the same places; those before them are of other
+  // kernels.
+  auto first = module->getAttrOfType<IntegerAttr>(codegen::kFirstPlaceAttr);
+  model.places.resize(first ? size_t(first.getInt()) - model.kernels.size() : 0);
   if (auto places = module->getAttrOfType<ArrayAttr>(codegen::kPlacesAttr)) {
     for (Attribute place : places) {
       model.places.push_back(nodesOf(cast<LocationAttr>(place)));

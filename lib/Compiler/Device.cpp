@@ -5,6 +5,8 @@
 
 #include "lathe/Codegen/CUDA/Emitters.h"
 #include "lathe/Codegen/CUDA/Images.h"
+#include "lathe/Codegen/Host/HostABI.h"
+#include "lathe/Codegen/Host/Weights.h"
 #include "lathe/Compiler/Codegen.h"
 #include "lathe/Compiler/Link.h"
 #include "lathe/Support/Error.h"
@@ -26,8 +28,9 @@ namespace {
 /// Compiles one module of device functions.
 class DeviceCompilation {
 public:
-  DeviceCompilation(ModuleOp device, unsigned optLevel, ModelDescription &model, Report &report)
-      : device(device), optLevel(optLevel), model(model), report(report) {}
+  DeviceCompilation(ModuleOp device, unsigned optLevel, size_t firstKernel, ModelDescription &model,
+                    Report &report)
+      : device(device), optLevel(optLevel), firstKernel(firstKernel), model(model), report(report) {}
 
   Error run(ArrayRef<cuda::DeviceTarget> targets, std::string *text) {
     describeLaunches();
@@ -53,9 +56,14 @@ public:
   }
 
 private:
+  /// Those of the device: the model may have others, of the same names, for processors before them.
+  MutableArrayRef<KernelDescription> kernels() {
+    return MutableArrayRef(model.kernels).drop_front(firstKernel);
+  }
+
   void describeLaunches() {
     unsigned slow = 0;
-    for (KernelDescription &kernel : model.kernels) {
+    for (KernelDescription &kernel : kernels()) {
       auto function = device.lookupSymbol<LLVM::LLVMFuncOp>(kernel.name);
       if (!function) {
         continue;
@@ -99,7 +107,7 @@ private:
       if (!cubin) {
         return cubin.takeError();
       }
-      for (KernelDescription &kernel : model.kernels) {
+      for (KernelDescription &kernel : kernels()) {
         if (auto found = cubin->kernels.find(kernel.name); kernel.device && found != cubin->kernels.end()) {
           const cuda::KernelResources &used = found->second;
           kernel.device->registers = std::max(kernel.device->registers, used.registers);
@@ -131,7 +139,7 @@ private:
     options.base = *target;
     // It is optimized as it stands.
     options.optLevel = 0;
-    for (const KernelDescription &kernel : model.kernels) {
+    for (const KernelDescription &kernel : kernels()) {
       options.exported.push_back(kernel.name);
     }
     Expected<llvm::SmallVector<char, 0>> object = emitObject(**flat, options);
@@ -148,11 +156,27 @@ private:
 
   ModuleOp device;
   unsigned optLevel;
+  size_t firstKernel;
   ModelDescription &model;
   Report &report;
   llvm::LLVMContext context;
 };
 } // namespace
+
+Error lathe::addDevice(ModelDescription &model, ModuleOp device, ModuleOp processor) {
+  codegen::placeWeightsBehind(device, processor);
+  Expected<ModelDescription> own = describeModel(device);
+  if (!own) {
+    return own.takeError();
+  }
+  Builder builder(device.getContext());
+  auto toNumber = [&](size_t value) { return builder.getI64IntegerAttr(int64_t(value)); };
+  device->setAttr(codegen::kFirstKernelAttr, toNumber(model.kernels.size()));
+  model.weightBytes = own->weightBytes;
+  llvm::append_range(model.kernels, own->kernels);
+  device->setAttr(codegen::kFirstPlaceAttr, toNumber(model.kernels.size()));
+  return Error::success();
+}
 
 Error lathe::compileDevice(ModuleOp host, ArrayRef<cuda::DeviceTarget> targets, unsigned optLevel,
                            ModelDescription &model, Report &report, std::string *ptx) {
@@ -161,5 +185,7 @@ Error lathe::compileDevice(ModuleOp host, ArrayRef<cuda::DeviceTarget> targets, 
     return modelError(ErrorCode::E0901, "there is no module of device functions");
   }
   device.get()->remove();
-  return DeviceCompilation(*device, optLevel, model, report).run(targets, ptx);
+  auto first = host->getAttrOfType<IntegerAttr>(codegen::kFirstKernelAttr);
+  return DeviceCompilation(*device, optLevel, first ? size_t(first.getInt()) : 0, model, report)
+      .run(targets, ptx);
 }

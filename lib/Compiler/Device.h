@@ -13,6 +13,10 @@
 
 namespace lathe {
 
+/// Adds the kernels of `device` to the description of those of `processor`, another module of the same model:
+/// they follow them, and their weights follow theirs.
+llvm::Error addDevice(ModelDescription &model, mlir::ModuleOp device, mlir::ModuleOp processor);
+
 /// Takes the module of device functions out of `host` and compiles it for `targets`: PTX in any case, machine
 /// code for the architectures among them, if there is a ptxas, and the emulator's library. Images and
 /// launches go into `model`, what is worth a word into `report`. `ptx`, if not null, receives the PTX.

@@ -163,11 +163,15 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                       builder.u64(uint64_t(symbol.min)), builder.u64(uint64_t(symbol.max))}));
   }
   for (const KernelDescription &kernel : model.kernels) {
-    // What every processor runs that runs any variant: variants come best first.
+    // What every processor runs that runs any variant: variants come best first. That of a device has its
+    // own.
+    const VariantDescription *variant = variants.empty() ? nullptr : &variants.back();
+    if (variant && kernel.device) {
+      variant = &variants.front();
+    }
     llvm::Function *cost =
-        variants.empty()
-            ? nullptr
-            : module.getFunction(kernel.name + codegen::kCostEntrySuffix.str() + variants.back().suffix);
+        variant ? module.getFunction(kernel.name + codegen::kCostEntrySuffix.str() + variant->suffix)
+                : nullptr;
     kernels.push_back(
         builder.record({builder.string(kernel.name), builder.string(kernel.nodes),
                         cost ? builder.offset(cost) : builder.u32(0), builder.u32(kernel.layers)}));

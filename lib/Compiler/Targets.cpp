@@ -28,13 +28,10 @@ Expected<Targets> lathe::resolveTargets(const CompileOptions &options) {
     }
     targets.processors.push_back(std::move(*processor));
   }
+  targets.optimizedFor =
+      targets.processors.empty() ? cuda::kHostTarget.str() : targets.processors.front().name;
   if (targets.devices.empty()) {
     return targets;
-  }
-  if (!targets.processors.empty()) {
-    return modelError(ErrorCode::E0503, "one file cannot have code for processors and for CUDA devices yet")
-        .have(join(options.targets, ","))
-        .help("compile the model twice");
   }
   if (options.from == Stage::LLVM) {
     return modelError(ErrorCode::E0503, "IR of the LLVM dialect is compiled for processors only")
@@ -47,6 +44,6 @@ Expected<Targets> lathe::resolveTargets(const CompileOptions &options) {
   }
   // As the runtime finds the variant.
   host->name = "cuda";
-  targets.processors.push_back(std::move(*host));
+  targets.processors.insert(targets.processors.begin(), std::move(*host));
   return targets;
 }

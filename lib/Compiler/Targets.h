@@ -17,9 +17,13 @@ namespace lathe {
 
 /// What code is generated for.
 struct Targets {
-  /// Best first; where there are devices, what their host program is for, alone.
+  /// Best first; where there are devices, the first is what their host program is for.
   std::vector<cpu::TargetSpec> processors;
   std::vector<cuda::DeviceTarget> devices;
+  /// What optimizations go by that are made once for all.
+  std::string optimizedFor;
+
+  bool areDevicesAlone() const { return !devices.empty() && processors.size() == 1; }
 };
 
 /// The targets that the options name, which have to fit each other.

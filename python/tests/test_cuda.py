@@ -71,6 +71,19 @@ def test_all_that_the_host_would_read_is_refused_at_once(tmp_path):
     assert not (tmp_path / "m.so").exists()
 
 
+def test_both_in_one_file(tmp_path):
+    """Kernels of the processor come first; a weight that it reads in panels is stored once more, others are shared."""
+    _, alone = compile_for("x86-64-v3", gemm(), tmp_path)
+    _, device = compile_for("cuda-emulator", gemm(), tmp_path)
+    _, both = compile_for("x86-64-v3,cuda-emulator", gemm(), tmp_path)
+    numbers = [report["numbers"] for report in (alone, device, both)]
+    assert numbers[2]["kernels"] == numbers[0]["kernels"] + numbers[1]["kernels"]
+    matrix = 37 * 50 * 4
+    assert numbers[0]["weight_bytes"] < numbers[2]["weight_bytes"] <= numbers[0]["weight_bytes"] + matrix + 63
+    shown = subprocess.run([driver(), "inspect", tmp_path / "m.so"], capture_output=True, text=True, check=True).stdout
+    assert "cuda" in shown and "x86-64-v3" in shown
+
+
 def test_equal_models_give_equal_bytes(tmp_path):
     files = []
     for name in "ab":

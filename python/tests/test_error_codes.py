@@ -102,7 +102,7 @@ COMMANDS = {
     "E0301": lambda folder: ("check", inverse(folder)),
     "E0403": lambda folder: ("compile", text(folder, "m.mlir", "func @"), "--from=nn", "-o", "m.so"),
     "E0501": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=avx9"),
-    "E0503": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=native,cuda-sm_80"),
+    "E0503": lambda folder: ("compile", text(folder, "m.mlir", ""), "--from=llvm", "--to=object", "-o", "m.o", "--target=cuda-sm_80"),
     "E0504": lambda folder: ("compile", "tiny.onnx", "-o", "m.so", "--target=cuda-sm_80"),
     "E0601": lambda folder: ("run", text(folder, "text.so", "no ELF"), "--random"),
     "E0602": lambda folder: ("run", "version.so", "--random"),

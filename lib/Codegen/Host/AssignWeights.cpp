@@ -47,6 +47,23 @@ int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   return elements * getElementBytes(type.getElementType());
 }
 
+void codegen::placeWeightsBehind(ModuleOp module, ModuleOp other) {
+  SymbolTable others(other);
+  Builder builder(module.getContext());
+  int64_t end = other->getAttrOfType<IntegerAttr>(kWeightBytesAttr).getInt();
+  for (auto weight : module.getOps<nn::WeightOp>()) {
+    if (!weight->hasAttr(kOffsetAttr)) {
+      continue;
+    }
+    auto same = others.lookup<nn::WeightOp>(weight.getSymName());
+    bool isShared =
+        same && same->hasAttr(kOffsetAttr) && !same.getPanelAttr() && same.getType() == weight.getType();
+    weight->setAttr(kOffsetAttr, isShared ? same->getAttr(kOffsetAttr) : builder.getI64IntegerAttr(end));
+    end += isShared ? 0 : llvm::alignTo(getStoredBytes(weight), kWeightAlignment);
+  }
+  module->setAttr(kWeightBytesAttr, builder.getI64IntegerAttr(end));
+}
+
 namespace {
 class WeightAssigner {
 public:

@@ -44,6 +44,7 @@ struct ModuleState {
   mlir::SymbolTable symbols;
   llvm::StringMap<int64_t> symbolIndex; // of lathe_call.symbols
   llvm::StringMap<int64_t> kernelIndex; // of lathe_table.kernels
+  int64_t firstPlace = 0;
   /// lathe_table.places, numbered in the order in which they are found.
   llvm::MapVector<mlir::Location, int64_t> places;
   /// lathe_table.services: name, argument and number of operands.

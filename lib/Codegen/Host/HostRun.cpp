@@ -406,7 +406,7 @@ void HostFunction::emitElementCount(nn::ElementCountOp op) {
 //===----------------------------------------------------------------------===//
 
 int64_t HostFunction::placeOf(Location loc) {
-  int64_t next = state.kernelIndex.size() + state.places.size();
+  int64_t next = state.firstPlace + int64_t(state.places.size());
   return state.places.insert({loc, next}).first->second;
 }
 

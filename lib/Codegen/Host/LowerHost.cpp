@@ -23,6 +23,11 @@ using namespace lathe::codegen;
 
 namespace {
 struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
+  int64_t getNumber(StringRef name, int64_t otherwise) {
+    auto number = getOperation()->getAttrOfType<IntegerAttr>(name);
+    return number ? number.getInt() : otherwise;
+  }
+
   void runOnOperation() override {
     ModuleState state(getOperation());
     auto main = state.symbols.lookup<func::FuncOp>("main");
@@ -39,8 +44,9 @@ struct LowerHost : codegen::impl::LowerHostPassBase<LowerHost> {
         kernel.emitError() << "kernel @" << kernel.getName() << " is not emitted yet: it returns no fault";
         return signalPassFailure();
       }
-      state.kernelIndex[kernel.getName()] = index;
+      state.kernelIndex[kernel.getName()] = getNumber(kFirstKernelAttr, 0) + int64_t(index);
     }
+    state.firstPlace = getNumber(kFirstPlaceAttr, int64_t(kernels.size()));
     SmallVector<func::FuncOp> hosts;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       bool isKernel = function->hasAttr(kernel::KernelDialect::kRootAttr) ||

@@ -283,13 +283,14 @@ Error writePacked(nn::WeightOp weight, const nn::ConstantParts &parts, Buffer &b
 } // namespace
 
 Error codegen::writeWeights(ModuleOp module, llvm::function_ref<Error(ArrayRef<char>)> sink,
-                            llvm::function_ref<void(nn::WeightOp, ElementCount)> counted) {
+                            llvm::function_ref<void(nn::WeightOp, ElementCount)> counted, uint64_t from) {
   nn::Evaluator evaluator(module);
   Buffer buffer(sink);
+  buffer.written = from;
   for (auto weight : module.getOps<nn::WeightOp>()) {
     auto offset = weight->getAttrOfType<IntegerAttr>(kOffsetAttr);
-    if (!offset) {
-      continue; // only a source of others
+    if (!offset || uint64_t(offset.getInt()) < from) {
+      continue; // only a source of others, or among those that lie before
     }
     llvm::Expected<nn::ConstantParts> parts = evaluator.readParts(weight);
     if (!parts) {

@@ -29,6 +29,10 @@ inline constexpr llvm::StringLiteral kSlotCountAttr = "lathe.slot_count";
 /// The same for lathe_table.buffer_count, and the locations of lathe_table.places, where there are any.
 inline constexpr llvm::StringLiteral kBufferCountAttr = "lathe.buffer_count";
 inline constexpr llvm::StringLiteral kPlacesAttr = "lathe.places";
+/// Attributes of the module before LowerHost, where an artifact has other kernels and places, too: the
+/// numbers of its first ones. Without them kernels begin at 0, and places behind the kernels.
+inline constexpr llvm::StringLiteral kFirstKernelAttr = "lathe.first_kernel",
+                                     kFirstPlaceAttr = "lathe.first_place";
 /// The same for lathe_table.services: an array of name, argument and number of operands.
 inline constexpr llvm::StringLiteral kServicesAttr = "lathe.services";
 

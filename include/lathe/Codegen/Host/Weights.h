@@ -37,9 +37,14 @@ struct ElementCount {
 
 /// Produces the weight section from front to back: computes and arranges weights as they are written, holding
 /// at most one computed weight in memory, and what it is made of. `sink` gets exactly `lathe.weight_bytes`
-/// bytes. `counted` is called for every weight, once its bytes are written.
+/// bytes, less the first `from`, where other weights lie. `counted` is called for every weight, once its
+/// bytes are written.
 llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(llvm::ArrayRef<char>)> sink,
-                         llvm::function_ref<void(nn::WeightOp, ElementCount)> counted);
+                         llvm::function_ref<void(nn::WeightOp, ElementCount)> counted, uint64_t from = 0);
+
+/// Places the weights of `module`, which have no panels, behind those of `other`; the same ones that have
+/// none there, either, are shared.
+void placeWeightsBehind(mlir::ModuleOp module, mlir::ModuleOp other);
 
 } // namespace lathe::codegen
 
