@@ -122,7 +122,7 @@ private:
       return getPackedPanel(decode, kind);
     }
     auto type = dyn_cast<RankedTensorType>(input.getType());
-    if (!type) {
+    if (!type || llvm::is_contained(type.getShape(), 0)) {
       return {};
     }
     if (use.getOperandNumber() == 1 && isa<nn::IntegerMatMulOp, nn::IntegerConvOp>(use.getOwner())) {

@@ -111,3 +111,15 @@ func.func @main(%x: tensor<1x9x9x3xbf16>) -> tensor<1x7x7x16xf32> {
     : tensor<1x9x9x3xbf16>, tensor<3x3x3x16xbf16> -> tensor<1x7x7x16xf32>
   return %0 : tensor<1x7x7x16xf32>
 }
+
+// -----
+
+// No columns make no panels.
+// CHECK: nn.weight private @w : tensor<4x0xf32> = {{.*}} {lathe.offset = 0 : i64}
+// CHECK-NOT: kernel.panel
+nn.weight private @w : tensor<4x0xf32> = dense<1.0>
+func.func @main(%x: tensor<2x4xf32>) -> tensor<2x0xf32> {
+  %w = nn.weight_use @w : tensor<4x0xf32>
+  %0 = nn.matmul %x, %w : tensor<2x4xf32>, tensor<4x0xf32> -> tensor<2x0xf32>
+  return %0 : tensor<2x0xf32>
+}
