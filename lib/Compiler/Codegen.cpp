@@ -16,6 +16,8 @@
 #include "llvm/Analysis/TargetLibraryInfo.h"
 #include "llvm/IR/DiagnosticInfo.h"
 #include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -106,6 +108,38 @@ void prepare(Module &module, const TargetMachine &machine, const CodegenOptions 
   internalizeModule(module, [&](const GlobalValue &value) { return exported.contains(value.getName()); });
 }
 
+bool usesBF16(Module &module) {
+  return any_of(module, [](Function &function) {
+    return any_of(instructions(function), [](Instruction &instruction) {
+      return instruction.getType()->getScalarType()->isBFloatTy() ||
+             any_of(instruction.operands(),
+                    [](Use &use) { return use->getType()->getScalarType()->isBFloatTy(); });
+    });
+  });
+}
+
+/// Defines what the code generator calls to round f32 to bf16 where the processor has no instruction for it:
+/// to the nearest, halves to even ones, and NaN stays NaN. The bits are returned as those of a half.
+void defineRounding(Module &module, const CodegenOptions &options) {
+  constexpr StringLiteral kName = "__truncsfbf2";
+  if (module.getFunction(kName) || !usesBF16(module)) {
+    return;
+  }
+  LLVMContext &context = module.getContext();
+  auto *type = FunctionType::get(Type::getHalfTy(context), {Type::getFloatTy(context)}, /*isVarArg=*/false);
+  Function *function = Function::Create(type, GlobalValue::InternalLinkage, kName, module);
+  function->addFnAttr(Attribute::NoUnwind);
+  function->addFnAttr("target-cpu", options.base.cpu);
+  function->addFnAttr("target-features", options.base.llvmFeatures);
+  IRBuilder<> b(BasicBlock::Create(context, "", function));
+  Value *x = function->getArg(0), *bits = b.CreateBitCast(x, b.getInt32Ty());
+  Value *isOdd = b.CreateAnd(b.CreateLShr(bits, 16), 1);
+  Value *rounded = b.CreateAdd(bits, b.CreateAdd(isOdd, b.getInt32(0x7fff)));
+  Value *quiet = b.CreateOr(bits, 0x00400000);
+  Value *result = b.CreateLShr(b.CreateSelect(b.CreateFCmpUNO(x, x), quiet, rounded), 16);
+  b.CreateRet(b.CreateBitCast(b.CreateTrunc(result, b.getInt16Ty()), b.getHalfTy()));
+}
+
 void optimize(Module &module, TargetMachine &machine, unsigned optLevel) {
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
@@ -179,6 +213,7 @@ Expected<SmallVector<char, 0>> lathe::emitObject(Module &module, const CodegenOp
     return modelError(ErrorCode::E0901, "invalid LLVM IR: " + StringRef(invalid).trim());
   }
   optimize(module, **machine, options.optLevel);
+  defineRounding(module, options);
   if (ir) {
     raw_string_ostream(*ir) << module;
   }

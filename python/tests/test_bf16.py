@@ -136,3 +136,17 @@ def test_several_targets_in_any_order(tmp_path):
     assert report["targets"] == [MATRICES, "x86-64-v4", "x86-64-v3"]
     assert remarks(report, "pack-convert-bf16", "passed") == ["computed in bf16 with sums of f32"]
     check(lathe.load(tmp_path / "m.so", threads=1)(x=x)["y"], x, w, np.matmul, lambda sums: sums)
+
+
+def test_portable_code_moves_bf16():
+    """Where no instruction rounds to bf16, the code generator calls a function, which has to be in the artifact."""
+    node = helper.make_node("OneHot", ["indices", "depth", "values"], ["y"], axis=-1)
+    depth = onnx.numpy_helper.from_array(np.array(5), "depth")
+    graph = helper.make_graph([node], "g", [value("indices", onnx.TensorProto.INT64, "N"),
+                                            value("values", onnx.TensorProto.BFLOAT16, 2)],
+                              [value("y", onnx.TensorProto.BFLOAT16, "N", 5)], [depth])
+    one_hot = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 28)], ir_version=13)
+    off_on = np.array([1.5, -3], np.float32).view(np.uint32) >> 16
+    indices = np.array([0, 4, 2, -1, 1, 3, 0])
+    got = lathe.compile(one_hot, target="x86-64-v3")(indices=indices, values=off_on.astype(np.uint16))["y"]
+    np.testing.assert_array_equal(got.view(np.uint16), off_on[np.eye(5, dtype=int)[indices]])
