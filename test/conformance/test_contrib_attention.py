@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from nodes import check, compare, lathe, run  # noqa: E402
+from nodes import check, compare, integer_weights, lathe, run  # noqa: E402
 from test_contrib_norms import MODES, MS, TOLERANCE, expand, numbers, sample  # noqa: E402
 
 rng = np.random.default_rng(8)
@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_an_error(change, message):
 def test_quantized_attention(dtype, zeros, columns, mask, past, unidirectional, mode):
     shape = (3 * D,) if columns else ()
     low = np.iinfo(dtype).min
-    inputs = trim({"x": rng.integers(0, 256, (B, S, 10), np.uint8), "w": rng.integers(low, low + 256, (10, 3 * D), dtype),
+    inputs = trim({"x": rng.integers(0, 256, (B, S, 10), np.uint8), "w": integer_weights(rng, dtype, (10, 3 * D)),
                    "b": numbers(3 * D), "x_scale": np.float32(0.007),
                    "w_scale": rng.uniform(0.004, 0.01, shape).astype(np.float32), "mask": padding(mask, S + past),
                    "x_zero": None if zeros == "none" else np.uint8(118),

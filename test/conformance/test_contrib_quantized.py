@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from nodes import build, check, compare, lathe, run  # noqa: E402
+from nodes import build, check, compare, integer_weights, lathe, run  # noqa: E402
 
 MS = "com.microsoft"
 
@@ -88,7 +88,7 @@ def test_pools(op, attributes):
 @pytest.mark.parametrize("kind,each,bias", list(itertools.product(["u1", "i1"], [False, True], [False, True])))
 def test_dynamic_quantize_matmul(kind, each, bias):
     rng = np.random.default_rng(5)
-    inputs = {"a": rng.standard_normal((2, 9, 70)).astype("f4"), "b": numbers(rng, kind, (70, 33)),
+    inputs = {"a": rng.standard_normal((2, 9, 70)).astype("f4"), "b": integer_weights(rng, kind, (70, 33)),
               "b_scale": scale(rng, (33,) if each else (1,)), "b_zero": numbers(rng, kind, (33,) if each else (1,)),
               "bias": rng.standard_normal(33).astype("f4") if bias else None}
     # A number that is rounded the other way moves sums by a step of both scales and a zero point.
@@ -99,7 +99,7 @@ def test_dynamic_quantize_matmul(kind, each, bias):
                                                                    [False, True])))
 def test_matmul_integer_to_float(kinds, each, bias):
     rng = np.random.default_rng(6)
-    inputs = {"a": numbers(rng, kinds[0], (2, 9, 70)), "b": numbers(rng, kinds[1], (70, 33)),
+    inputs = {"a": numbers(rng, kinds[0], (2, 9, 70)), "b": integer_weights(rng, kinds[1], (70, 33)),
               "a_scale": scale(rng, (1,)), "b_scale": scale(rng, (33,) if each else (1,)),
               "a_zero": numbers(rng, kinds[0], (1,)), "b_zero": numbers(rng, kinds[1], (33,) if each else (1,)),
               "bias": rng.standard_normal(33).astype("f4") if bias else None}
@@ -110,7 +110,7 @@ def test_matmul_integer_to_float(kinds, each, bias):
 def test_gemm(transposed, quantized):
     rng = np.random.default_rng(7)
     inputs = {"a": numbers(rng, "u1", (40, 9) if transposed else (9, 40)), "a_scale": scale(rng), "a_zero": numbers(rng, "u1", ()),
-              "b": numbers(rng, "i1", (17, 40) if transposed else (40, 17)), "b_scale": scale(rng), "b_zero": np.asarray(0, "i1"),
+              "b": integer_weights(rng, "i1", (17, 40) if transposed else (40, 17)), "b_scale": scale(rng), "b_zero": np.asarray(0, "i1"),
               "c": numbers(rng, "i2", (17,)).astype("i4")}
     if quantized:
         inputs |= {"y_scale": np.asarray(0.9, "f4"), "y_zero": numbers(rng, "u1", ())}
