@@ -1,22 +1,25 @@
-// RUN: lathe-opt %s --lathe-kernels --lathe-codegen=target=cuda | FileCheck %s
+// RUN: lathe-opt %s --outline-device | FileCheck %s
 
-// The host launches kernel 0 with no task of its own: the number of blocks, and 0.
-// CHECK-LABEL: llvm.func @lathe_run(%{{.*}}: !llvm.ptr) -> i32
-// CHECK:         %[[TASK:.*]] = llvm.mlir.zero : !llvm.ptr
-// CHECK:         llvm.call @matmul_0.tasks(
-// CHECK:         llvm.call %{{.*}}(%{{.*}}, %{{.*}}, %[[TASK]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i32, !llvm.ptr, !llvm.ptr, i64, i64) -> i32
-// CHECK-NOT:   llvm.func @matmul_0(
-// CHECK-NOT:   matmul_0.entry
+// What has no threads stays with its globals.
+// CHECK:     llvm.mlir.global internal constant @table
+// CHECK:     llvm.func @host() -> !llvm.ptr
+// CHECK-NOT: llvm.func @kernel
 
-// What runs on the device stands apart, with the globals that it uses.
-// CHECK:       module @device {
-// CHECK:         llvm.mlir.global external @lathe_shared() {addr_space = 3 : i32, alignment = 16 : i64} : !llvm.array<0 x i8>
-// CHECK:         llvm.func @matmul_0(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: i64, %{{.*}}: !llvm.ptr) attributes {{{.*}}lathe.shared_bytes = 8448 : i64, lathe.threads = 256 : i64}
-// CHECK:           nvvm.barrier0
-// CHECK-NOT:       unrealized_conversion_cast
-// CHECK-NOT:     llvm.func @lathe
-func.func @main(%x: tensor<?x8xf32> {nn.name = "x", nn.dims = ["N", ""]}, %w: tensor<8x6xf32> {nn.name = "w", nn.dims = ["", ""]})
-    -> (tensor<?x6xf32> {nn.name = "y"}) {
-  %y = nn.matmul %x, %w : tensor<?x8xf32>, tensor<8x6xf32> -> tensor<?x6xf32>
-  return %y : tensor<?x6xf32>
+// CHECK:     module @device {
+// CHECK:       llvm.mlir.global external @lathe_shared()
+// CHECK:       llvm.func @kernel(%{{.*}}: !llvm.ptr) attributes {lathe.threads = 32 : i64}
+// CHECK-NOT:   @host
+llvm.mlir.global external @lathe_shared() {addr_space = 3 : i32} : !llvm.array<0 x i8>
+llvm.mlir.global internal constant @table(7 : i32) : i32
+
+llvm.func @host() -> !llvm.ptr {
+  %0 = llvm.mlir.addressof @table : !llvm.ptr
+  llvm.return %0 : !llvm.ptr
+}
+
+llvm.func @kernel(%out: !llvm.ptr) attributes {lathe.threads = 32 : i64} {
+  %0 = llvm.mlir.addressof @lathe_shared : !llvm.ptr<3>
+  %1 = llvm.load %0 : !llvm.ptr<3> -> f32
+  llvm.store %1, %out : f32, !llvm.ptr
+  llvm.return
 }
