@@ -108,36 +108,61 @@ void prepare(Module &module, const TargetMachine &machine, const CodegenOptions 
   internalizeModule(module, [&](const GlobalValue &value) { return exported.contains(value.getName()); });
 }
 
-bool usesBF16(Module &module) {
-  return any_of(module, [](Function &function) {
-    return any_of(instructions(function), [](Instruction &instruction) {
-      return instruction.getType()->getScalarType()->isBFloatTy() ||
-             any_of(instruction.operands(),
-                    [](Use &use) { return use->getType()->getScalarType()->isBFloatTy(); });
+bool usesSmallFloats(Module &module) {
+  auto isSmall = [](Type *type) { return type->getScalarType()->is16bitFPTy(); };
+  return any_of(module, [&](Function &function) {
+    return any_of(instructions(function), [&](Instruction &instruction) {
+      return isSmall(instruction.getType()) ||
+             any_of(instruction.operands(), [&](Use &use) { return isSmall(use->getType()); });
     });
   });
 }
 
-/// Defines what the code generator calls to round f32 to bf16 where the processor has no instruction for it:
-/// to the nearest, halves to even ones, and NaN stays NaN. The bits are returned as those of a half.
-void defineRounding(Module &module, const CodegenOptions &options) {
-  constexpr StringLiteral kName = "__truncsfbf2";
-  if (module.getFunction(kName) || !usesBF16(module)) {
-    return;
-  }
-  LLVMContext &context = module.getContext();
-  auto *type = FunctionType::get(Type::getHalfTy(context), {Type::getFloatTy(context)}, /*isVarArg=*/false);
-  Function *function = Function::Create(type, GlobalValue::InternalLinkage, kName, module);
-  function->addFnAttr(Attribute::NoUnwind);
-  function->addFnAttr("target-cpu", options.base.cpu);
-  function->addFnAttr("target-features", options.base.llvmFeatures);
-  IRBuilder<> b(BasicBlock::Create(context, "", function));
-  Value *x = function->getArg(0), *bits = b.CreateBitCast(x, b.getInt32Ty());
+/// `x`, a f64, as a f32 that rounds to any narrower float as `x` does: what is between two numbers becomes
+/// that of them whose last bit is 1.
+Value *roundToOdd(IRBuilder<> &b, Value *x) {
+  Value *nearest = b.CreateFPTrunc(x, b.getFloatTy()), *back = b.CreateFPExt(nearest, b.getDoubleTy());
+  Value *bits = b.CreateBitCast(nearest, b.getInt32Ty());
+  auto magnitude = [&](Value *value) { return b.CreateUnaryIntrinsic(Intrinsic::fabs, value); };
+  Value *isAway = b.CreateFCmpOGT(magnitude(back), magnitude(x));
+  Value *odd = b.CreateOr(b.CreateSub(bits, b.CreateZExt(isAway, b.getInt32Ty())), 1);
+  return b.CreateBitCast(b.CreateSelect(b.CreateFCmpONE(back, x), odd, bits), b.getFloatTy());
+}
+
+/// The bits of a f32 rounded to bf16: to the nearest, halves to even ones; NaN stays NaN.
+Value *roundToBF16(IRBuilder<> &b, Value *x) {
+  Value *bits = b.CreateBitCast(x, b.getInt32Ty());
   Value *isOdd = b.CreateAnd(b.CreateLShr(bits, 16), 1);
   Value *rounded = b.CreateAdd(bits, b.CreateAdd(isOdd, b.getInt32(0x7fff)));
   Value *quiet = b.CreateOr(bits, 0x00400000);
   Value *result = b.CreateLShr(b.CreateSelect(b.CreateFCmpUNO(x, x), quiet, rounded), 16);
-  b.CreateRet(b.CreateBitCast(b.CreateTrunc(result, b.getInt16Ty()), b.getHalfTy()));
+  return b.CreateBitCast(b.CreateTrunc(result, b.getInt16Ty()), b.getHalfTy());
+}
+
+/// Defines what the code generator calls to round to floats of 16 bits where the processor has no instruction
+/// for it. The bits of a bf16 are returned as those of a half.
+void defineRounding(Module &module, const CodegenOptions &options) {
+  if (!usesSmallFloats(module)) {
+    return;
+  }
+  LLVMContext &context = module.getContext();
+  auto define = [&](StringRef name, Type *from, function_ref<Value *(IRBuilder<> &, Value *)> body) {
+    if (module.getFunction(name)) {
+      return;
+    }
+    auto *type = FunctionType::get(Type::getHalfTy(context), {from}, /*isVarArg=*/false);
+    Function *function = Function::Create(type, GlobalValue::InternalLinkage, name, module);
+    function->addFnAttr(Attribute::NoUnwind);
+    function->addFnAttr("target-cpu", options.base.cpu);
+    function->addFnAttr("target-features", options.base.llvmFeatures);
+    IRBuilder<> b(BasicBlock::Create(context, "", function));
+    b.CreateRet(body(b, function->getArg(0)));
+  };
+  Type *single = Type::getFloatTy(context), *wide = Type::getDoubleTy(context);
+  define("__truncsfbf2", single, roundToBF16);
+  define("__truncdfbf2", wide, [](IRBuilder<> &b, Value *x) { return roundToBF16(b, roundToOdd(b, x)); });
+  define("__truncdfhf2", wide,
+         [](IRBuilder<> &b, Value *x) { return b.CreateFPTrunc(roundToOdd(b, x), b.getHalfTy()); });
 }
 
 void optimize(Module &module, TargetMachine &machine, unsigned optLevel) {

@@ -150,3 +150,18 @@ def test_portable_code_moves_bf16():
     indices = np.array([0, 4, 2, -1, 1, 3, 0])
     got = lathe.compile(one_hot, target="x86-64-v3")(indices=indices, values=off_on.astype(np.uint16))["y"]
     np.testing.assert_array_equal(got.view(np.uint16), off_on[np.eye(5, dtype=int)[indices]])
+
+
+@pytest.mark.parametrize("dtype,half", [(onnx.TensorProto.FLOAT16, 2.0**-11), (onnx.TensorProto.BFLOAT16, 2.0**-8)])
+def test_portable_code_rounds_f64_once(dtype, half):
+    """By f32 in between, what is little more or less than halfway would become a tie."""
+    node = helper.make_node("Cast", ["x"], ["y"], to=dtype)
+    graph = helper.make_graph([node], "g", [value("x", onnx.TensorProto.DOUBLE, "N")], [value("y", dtype, "N")])
+    cast = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    x = np.array([1, 1 + half, 1 + half + 2.0**-40, 1 + half - 2.0**-40, 1 + 3 * half, 1 + 3 * half - 2.0**-40, np.inf, 1e300, 0])
+    x = np.concatenate([x, -x, [np.nan]])
+    got = lathe.compile(cast, target="x86-64-v3")(x=x)["y"].view(np.uint16)
+    one, infinite, sign = (0x3c00, 0x7c00, 0x8000) if dtype == onnx.TensorProto.FLOAT16 else (0x3f80, 0x7f80, 0x8000)
+    want = np.array([one, one, one + 1, one, one + 2, one + 1, infinite, infinite, 0])
+    np.testing.assert_array_equal(got[:-1], np.concatenate([want, want | sign]))
+    assert int(got[-1]) & 0x7fff > infinite
