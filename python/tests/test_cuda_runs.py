@@ -16,6 +16,7 @@ import lathe
 from lathe.compiler import driver
 from lathe._verify import compare, run_reference
 from small_models import ROOT, build_folder, model, value
+from test_concat_in_place import fire
 
 FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
 MOCK = build_folder() / "test/cuda/libcuda.so.1"
@@ -59,7 +60,7 @@ def artifact(zoo, tmp_path_factory):
             if name in zoo:
                 source.symlink_to(zoo[name])
             else:
-                onnx.save({"gemm": gemm, "look": look}[name](), source)
+                onnx.save({"gemm": gemm, "look": look, "fire": lambda: fire("N")}[name](), source)
             subprocess.run([driver(), "compile", source, "-o", path, f"--target={','.join(TARGET)}"], check=True)
         return source, path
 
@@ -83,6 +84,13 @@ def test_products_and_pointwise(artifact, rows):
     for _ in range(3):  # launched, recorded, replayed
         check(source, compiled, inputs)
         inputs["x"] = inputs["x"] * 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 7, 9), (3, 6, 5, 4)])
+def test_concatenations_in_place(artifact, shape):
+    """Convolutions write to their parts of a larger tensor, whose rows lie further apart than theirs."""
+    source, path = artifact("fire")
+    check(source, lathe.load(path), {"x": np.random.default_rng(1).standard_normal(shape).astype(np.float32)})
 
 
 @pytest.mark.parametrize("batch,sequence", [(1, 16), (2, 7), (1, 1)])

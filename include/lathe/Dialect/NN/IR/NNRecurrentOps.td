@@ -32,7 +32,7 @@ def NN_RecurrentOp
     With `weight_scales` [D, G H], `weights` are integers of 8 bits, from which `weight_zeros` [D, G H], of their type, are
     subtracted first. What they multiply is rounded to integers of 8 bits in every step, each sequence over its own range
     as DynamicQuantizeLinear does; `gates` is longer by H + 1 numbers, for these integers and their scale. Sums are exact
-    while they are below 2^24, as those of up to 514 units are.
+    while they are below 2^24, as those of up to 258 units are.
 
     ```mlir
     %y, %h, %c, %g = nn.recurrent lstm %p, %r reverse([false]) activations(["sigmoid", "tanh", "tanh"])
