@@ -23,16 +23,21 @@ def build_folder():
 
 
 def processor():
-    """The brand, and the family that floors are kept for: the vendor and the vectors. A virtual machine may show a
-    wrong model number, never a wrong feature."""
+    """The brand, and the family that floors are kept for: the vendor, the vectors, and what else makes ratios differ. A
+    virtual machine may show a wrong model number, never a wrong feature."""
     fields = {}
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         key, _, text = line.partition(":")
         fields.setdefault(key.strip(), text.strip())
     flags = set(fields.get("flags", "").split())
     vendor = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}.get(fields.get("vendor_id"), "other")
-    vectors = "avx512" if "avx512vl" in flags else "avx2" if "avx2" in flags else "sse"
-    return fields.get("model name", "unknown"), "-".join([vendor, vectors] + (["amx"] if "amx_tile" in flags else []))
+    parts = [vendor, "avx512" if "avx512vl" in flags else "avx2" if "avx2" in flags else "sse"]
+    if "amx_tile" in flags:
+        parts.append("amx")
+    if vendor == "amd" and "avx512_vp2intersect" in flags:
+        # The first of AMD's whose vector units are 512 bits wide; Zen 4 passes such vectors through in halves.
+        parts.append("zen5")
+    return fields.get("model name", "unknown"), "-".join(parts)
 
 
 def geometric_mean(values):
