@@ -18,6 +18,7 @@
 #include "RemarkCollector.h"
 #include "Targets.h"
 #include "TextOutput.h"
+#include "Variants.h"
 
 #include "lathe/Codegen/CUDA/Images.h"
 #include "lathe/Codegen/Host/Weights.h"
@@ -36,7 +37,6 @@
 #include "lathe/Support/Text.h"
 
 #include "mlir/IR/AsmState.h"
-#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
@@ -53,25 +53,6 @@ using namespace mlir;
 using namespace lathe;
 using llvm::Error;
 using llvm::Expected;
-
-/// Ends the name of every function that has a body, intrinsics and C functions have none, with `suffix`: all
-/// uses in one pass over the module.
-static void addSuffix(ModuleOp module, StringRef suffix) {
-  llvm::DenseMap<StringAttr, FlatSymbolRefAttr> renamed;
-  for (auto function : module.getOps<LLVM::LLVMFuncOp>()) {
-    if (!function.isExternal()) {
-      StringAttr name = function.getSymNameAttr();
-      function.setSymName((name.getValue() + suffix).str());
-      renamed[name] = FlatSymbolRefAttr::get(function);
-    }
-  }
-  AttrTypeReplacer replacer;
-  replacer.addReplacement([&](FlatSymbolRefAttr use) -> std::optional<Attribute> {
-    auto found = renamed.find(use.getAttr());
-    return found == renamed.end() ? use : found->second;
-  });
-  replacer.recursivelyReplaceElementsIn(module);
-}
 
 namespace {
 
@@ -305,10 +286,8 @@ private:
     return with;
   }
 
-  /// The kernels of all targets as one module of the LLVM dialect, each variant's functions with its own
-  /// suffix.
-  Expected<OwningOpRef<ModuleOp>> lowerVariants() {
-    OwningOpRef<ModuleOp> all;
+  /// Lowers the kernels for all targets.
+  Error lowerVariants() {
     for (auto [index, target] : llvm::enumerate(targets)) {
       bool isDevice = index == 0 && !deviceTargets.empty();
       OwningOpRef<ModuleOp> variant = isDevice && deviceModule ? deviceModule->clone() : module->clone();
@@ -333,30 +312,9 @@ private:
           return error;
         }
       }
-      bool usesMatrices = false;
-      variant->walk(
-          [&](LLVM::CallIntrinsicOp call) { usesMatrices |= call.getIntrin() == "llvm.x86.ldtilecfg"; });
-      if (!usesMatrices) {
-        target.cpuFeatures = target.cpuFeaturesWithoutMatrices();
-      }
-      for (auto function : variant->getOps<LLVM::LLVMFuncOp>()) {
-        setTargetAttributes(function, target);
-      }
-      addSuffix(*variant, ("." + Twine(index)).str());
-      variants.push_back({target, (codegen::kRunName + "." + Twine(index)).str(),
-                          (codegen::kLayoutName + "." + Twine(index)).str(), ("." + Twine(index)).str()});
-      if (!all) {
-        all = std::move(variant);
-        continue;
-      }
-      for (Operation &op : llvm::make_early_inc_range(*variant->getBody())) {
-        if (auto symbol = dyn_cast<SymbolOpInterface>(op);
-            !symbol || !SymbolTable::lookupSymbolIn(*all, symbol.getNameAttr())) {
-          op.moveBefore(all->getBody(), all->getBody()->end());
-        }
-      }
+      variants.add(std::move(variant), target);
     }
-    return all;
+    return Error::success();
   }
 
   Error generate() {
@@ -377,18 +335,20 @@ private:
           llvm::xxh3_64bits(llvm::formatv("{0} {1}{2}", options.hash(targets), irHash, devices).str());
       description.symbolId += llvm::formatv("_{0}", llvm::format_hex_no_prefix(hash, 16)).str();
     }
-    Expected<OwningOpRef<ModuleOp>> lowered = lowerVariants();
-    if (!lowered) {
-      return lowered.takeError();
+    if (Error error = lowerVariants()) {
+      return error;
     }
     if (options.to == Stage::LLVM) {
-      return writeModule(**lowered);
+      return writeModule(variants.module());
     }
 
     CodegenOptions codegen;
+    codegen.base = variants.descriptions().front().target;
     codegen.exported = {description.tableName()};
-    codegen.extend = [&](llvm::Module &llvmModule) { buildTable(llvmModule, description, variants); };
-    Expected<llvm::SmallVector<char, 0>> object = emit(**lowered, codegen);
+    codegen.extend = [&](llvm::Module &llvmModule) {
+      buildTable(llvmModule, description, variants.descriptions());
+    };
+    Expected<llvm::SmallVector<char, 0>> object = emit(variants.module(), codegen);
     if (!object) {
       return object.takeError();
     }
@@ -398,6 +358,7 @@ private:
   /// IR of the LLVM dialect is translated as it stands: the model's table was made from the stage before.
   Error generateFromLLVM() {
     CodegenOptions codegen;
+    codegen.base = targets.front();
     for (auto function : module->getOps<LLVM::LLVMFuncOp>()) {
       if (!function.isExternal() && function.isPublic() && function.getLinkage() == LLVM::Linkage::External) {
         codegen.exported.push_back(function.getName().str());
@@ -411,7 +372,6 @@ private:
   /// for.
   Expected<llvm::SmallVector<char, 0>> emit(ModuleOp lowered, CodegenOptions &codegen) {
     report.beginPhase("generate");
-    codegen.base = targets.front();
     codegen.optLevel = options.optLevel;
     std::string ir;
     DiagnosticCollector diagnostics(&context, options.input);
@@ -445,8 +405,8 @@ private:
     info.fingerprint = description.fingerprint;
     info.symbolId = description.symbolId;
     info.weightBytes = description.weightBytes;
-    for (const cpu::TargetSpec &target : targets) {
-      info.targets.push_back({target.name, target.cpuFeatures});
+    for (const VariantDescription &variant : variants.descriptions()) {
+      info.targets.push_back({variant.target.name, variant.target.cpuFeatures});
     }
     auto weights = [&](ByteSink sink) -> Error {
       auto counted = [&](nn::WeightOp weight, codegen::ElementCount count) {
@@ -514,7 +474,7 @@ private:
   /// Of the IR that is compiled instead of a model: whoever edits it leaves the model's fingerprint in it.
   uint64_t irHash = 0;
   ModelDescription description;
-  std::vector<VariantDescription> variants;
+  Variants variants;
   /// For --run-pass-until.
   std::optional<PassBisection> bisection;
   NotFiniteConstants notFinite;
