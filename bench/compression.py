@@ -31,6 +31,11 @@ REQUESTS = {
                           ("onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
     "int8-static": ({"quantize": "int8-static", "migrate": 0.75},
                     ("int8-dynamic", "onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
+    "int4": ({"quantize": "int4"}, ()),
+    # Slower than f32, maybe: measured all the same.
+    "nf4": ({"quantize": "nf4", "force": True}, ()),
+    "int3": ({"quantize": "int3", "force": True}, ()),
+    "fp8": ({"quantize": "fp8", "force": True}, ()),
     "block75": ({"prune": "block:75%"}, ()),
     "unstructured90": ({"prune": "unstructured:90%"}, ()),
     # Without matrix registers, which multiply the dense matrices in less time than vectors a quarter of their blocks.

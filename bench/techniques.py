@@ -43,6 +43,10 @@ TECHNIQUES = [
     ("weights of 4 bits", "all products, a scale for 32 rows", {"quantize": "int4"}),
     ("compensated rounding", "the same, rounded so that products change least",
      {"quantize": "int4", "rounding": "compensated", "stats": "minilm"}),
+    # Slower than f32, maybe: measured all the same.
+    ("places in a table", "NF4, a scale for 64 rows", {"quantize": "nf4", "force": True}),
+    ("places in a table", "integers of 3 bits, a scale for 32 rows", {"quantize": "int3", "force": True}),
+    ("places in a table", "floats of 8 bits (E4M3), a scale for 32 rows", {"quantize": "fp8", "force": True}),
     ("blocks of zeros", "3 of 4 blocks of 1 x 4", {"prune": "block:75%"}),
     ("single zeros", "9 of 10 elements", {"prune": "unstructured:90%"}),
     ("zeros by statistics (Wanda)", "9 of 10 elements, counted by what they are multiplied with",

@@ -132,12 +132,16 @@ void CompressionReport::noteLeft(ModuleOp module) {
   }
 }
 
+/// What a layer becomes, and a weight that only such layers read.
+static constexpr llvm::StringLiteral kLeftOut = "left out";
+
 /// "24/24 weights as int8<dynamic>", in the order of the plan.
 static std::string describe(ArrayRef<CompressionEntry> entries) {
   llvm::MapVector<StringRef, std::pair<size_t, size_t>> byFormat;
   int64_t before = 0, after = 0;
   for (const CompressionEntry &entry : entries) {
-    if (entry.kind == "weight") {
+    // What is left out with its layer is not stored in any format.
+    if (entry.kind == "weight" && entry.became != kLeftOut) {
       auto &[done, all] = byFormat[entry.requested];
       done += entry.done;
       ++all;
@@ -155,7 +159,16 @@ static std::string describe(ArrayRef<CompressionEntry> entries) {
 
 void CompressionReport::finish(ModuleOp module, StringRef latencies, Report &report) const {
   SymbolTable symbols(module);
-  llvm::StringMap<SmallVector<nn::WeightOp>> stored; // by the weights of the file that are in them
+  // By the weights of the file: what is stored of them, and a layer that reads them.
+  llvm::StringMap<SmallVector<nn::WeightOp>> stored;
+  llvm::StringMap<StringRef> layerOf;
+  for (const Asked &one : asked) {
+    if (one.entry.kind == "layer") {
+      for (const std::string &source : one.sources) {
+        layerOf.try_emplace(source, one.entry.names.front());
+      }
+    }
+  }
   for (auto weight : module.getOps<nn::WeightOp>()) {
     if (weight->hasAttr(codegen::kOffsetAttr)) {
       for (nn::WeightOp source : pack::getSources(weight, symbols)) {
@@ -189,7 +202,13 @@ void CompressionReport::finish(ModuleOp module, StringRef latencies, Report &rep
       }
     }
     if (one.entry.done) {
-      one.entry.became = isLayer ? "left out" : one.entry.requested;
+      one.entry.became = isLayer ? kLeftOut.str() : one.entry.requested;
+    }
+    StringRef layer = one.sources.empty() ? StringRef() : layerOf.lookup(one.sources.front());
+    if (!isLayer && parts.empty() && !layer.empty()) {
+      one.entry.done = false;
+      one.entry.became = kLeftOut;
+      one.entry.reason = "layer " + layer.str() + ", which reads it, is left out";
     }
     layersAsked += isLayer;
     left += isLayer && one.entry.done;

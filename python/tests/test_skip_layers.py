@@ -64,6 +64,20 @@ def test_other_spellings_of_the_model(zoo, without, tmp_path, name):
     assert compare(result, oracle)["max_abs"] <= TOLERANCE
 
 
+@pytest.mark.parametrize("request_", ["--quantize=int4", "--prune=block:75%"])
+def test_weights_that_are_left_out_are_in_no_format(zoo, tmp_path, request_):
+    report = compile_with_report(zoo["minilm"], tmp_path / "m.so", "--skip-layers=2,4:ffn", request_)
+    weights = [entry for entry in report["compression"] if entry["kind"] == "weight"]
+    stored = [entry for entry in weights if entry["done"]]
+    gone = [entry for entry in weights if not entry["done"]]
+    # Of each layer four: queries, keys and values joined, what attention gives, and two of the feed-forward part. Of layers
+    # of which nothing stays nothing is asked.
+    assert len(stored) == 4 * 4 + 2 and all(0 < entry["bytes_after"] < entry["bytes_before"] for entry in stored)
+    assert [entry["reason"] for entry in gone] == 2 * ["layer 4, which reads it, is left out"]
+    assert all(entry["became"] == "left out" and entry["bytes_after"] == 0 for entry in gone)
+    assert any(clause.startswith("18/18 products' weights as ") for clause in report["digest"])
+
+
 def test_without_optimization(zoo, without):
     model = lathe.compile(zoo["minilm"], opt_level=0, skip_layers="2,4")
     inputs = make_inputs(1, 16)

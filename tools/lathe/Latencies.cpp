@@ -25,8 +25,9 @@ using namespace lathe;
 
 namespace {
 
-/// A format in which products are computed, as the table names it, and the attributes that ask for it. What
-/// is only stored is smaller in any case. Of blocks of zeros two shares are measured: others lie on a line.
+/// A format in which products are computed, as the table names it, and the attributes that ask for it.
+/// Integers that are only stored are smaller in any case, and decoded in no time; places in tables take some.
+/// Of blocks of zeros two shares are measured: others lie on a line.
 struct Measured {
   StringLiteral format, attributes;
   double kept = 1;
@@ -36,6 +37,10 @@ constexpr Measured formats[] = {
     {"bf16", "pack.format = #pack.bf16"},
     {"int8<dynamic>", "pack.format = #pack.int8<dynamic>"},
     {"int8<static>", "pack.format = #pack.int8<static>, pack.range = array<f32: -1.0, 1.0>"},
+    {"codebook<int3, group = 32>", "pack.format = #pack.codebook<int3, group = 32>"},
+    {"codebook<nf4, group = 64>", "pack.format = #pack.codebook<nf4, group = 64>"},
+    {"codebook<f8E4M3FN, group = 32>", "pack.format = #pack.codebook<f8E4M3FN, group = 32>"},
+    {"codebook<f8E5M2, group = 32>", "pack.format = #pack.codebook<f8E5M2, group = 32>"},
     {"blocks<rows = 1, columns = 4>", "pack.sparsity = #pack.sparsity<block, zeros = 500>", 0.5},
     {"blocks<rows = 1, columns = 4>", "pack.sparsity = #pack.sparsity<block, zeros = 900>", 0.1},
     {"blocks<rows = 1, columns = 1>", "pack.sparsity = #pack.sparsity<unstructured, zeros = 500>", 0.5},
@@ -46,11 +51,13 @@ constexpr Measured formats[] = {
      "pack.format = #pack.int8<dynamic>, pack.sparsity = #pack.sparsity<block, zeros = 900>", 0.1},
 };
 
-/// Weights as models have them, from those of small heads to those of feed-forward layers, and the rows of
-/// one token, a short and a long text, and a batch.
-constexpr std::pair<int64_t, int64_t> weights[] = {{64, 64},    {128, 256},  {384, 384},
-                                                   {384, 1536}, {1536, 384}, {768, 3072}};
+/// Weights as models have them, from those of small heads to those of feed-forward layers of language models,
+/// which come from memory, and the rows of one token, a short and a long text, and a batch.
+constexpr std::pair<int64_t, int64_t> weights[] = {{64, 64},    {128, 256},  {384, 384},  {384, 1536},
+                                                   {1536, 384}, {768, 3072}, {2048, 8192}};
 constexpr int64_t rowCounts[] = {1, 16, 128, 512};
+/// Beyond so many operations it makes no difference where a weight comes from.
+constexpr int64_t mostOperations = int64_t(3) << 30;
 
 /// Turns that the artifacts of one shape take, and the least time of each.
 constexpr int turns = 3;
@@ -175,6 +182,9 @@ Error measure(LatencyTable &table) {
       }
     }
     for (int64_t rows : rowCounts) {
+      if (2 * rows * depth * columns > mostOperations) {
+        continue;
+      }
       LatencyEntry shape;
       shape.depth = depth;
       shape.columns = columns;

@@ -39,7 +39,8 @@ struct CompressionEntry {
   std::vector<std::string> names;
   std::vector<std::string> nodes;
   /// Formats as plans write them, or the part of a layer that is left out. Where nothing came of it, `became`
-  /// is the type of the elements as they are, or "kept", and `reason` says why.
+  /// is the type of the elements as they are, "kept", or "left out" of a weight that only such layers read,
+  /// and `reason` says why.
   std::string requested, became, reason;
   bool done = false;
   /// In the artifact.

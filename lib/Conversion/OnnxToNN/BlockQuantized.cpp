@@ -8,6 +8,7 @@
 #include "PackedWeights.h"
 #include "Products.h"
 #include "Quantize.h"
+#include "lathe/Dialect/Pack/IR/Pack.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -219,23 +220,6 @@ static LogicalResult legalizeGatherBlockQuantized(LegalizeContext &c) {
 static constexpr float kFloat4[16] = {
     0,  5.208333333e-03f,  0.66666667f,  1,  0.33333333f,  0.5f,  0.16666667f,  0.25f,
     -0, -5.208333333e-03f, -0.66666667f, -1, -0.33333333f, -0.5f, -0.16666667f, -0.25f};
-/// Quantiles of the normal distribution.
-static constexpr float kNormalFloat4[16] = {-1.0f,
-                                            -0.6961928009986877f,
-                                            -0.5250730514526367f,
-                                            -0.39491748809814453f,
-                                            -0.28444138169288635f,
-                                            -0.18477343022823334f,
-                                            -0.09105003625154495f,
-                                            0.0f,
-                                            0.07958029955625534f,
-                                            0.16093020141124725f,
-                                            0.24611230194568634f,
-                                            0.33791524171829224f,
-                                            0.44070982933044434f,
-                                            0.5626170039176941f,
-                                            0.7229568362236023f,
-                                            1.0f};
 
 /// Operands: A, the bytes of B [N, K] in one row, the largest number of each of its blocks.
 static LogicalResult legalizeMatMulBnb4(LegalizeContext &c) {
@@ -262,10 +246,9 @@ static LogicalResult legalizeMatMulBnb4(LegalizeContext &c) {
     return failure();
   }
   Type f32 = c.b.getF32Type();
-  Value table =
-      arith::ConstantOp::create(c.b, c.loc,
-                                DenseElementsAttr::get(RankedTensorType::get({16}, f32),
-                                                       ArrayRef<float>(type == 0 ? kFloat4 : kNormalFloat4)));
+  SmallVector<float> ofCodes = type == 0 ? SmallVector<float>(ArrayRef(kFloat4)) : pack::getNamedTable("nf4");
+  Value table = arith::ConstantOp::create(
+      c.b, c.loc, DenseElementsAttr::get(RankedTensorType::get({16}, f32), ArrayRef(ofCodes)));
   Value positions =
       c.cast(unpack(c, bytes, 4, c.b.getIndexAttr(count), /*highFirst=*/true), c.b.getI64Type());
   Value numbers = c.mul(nn::buildGather(c.b, c.loc, table, positions, 0),

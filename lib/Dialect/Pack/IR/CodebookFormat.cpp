@@ -43,8 +43,7 @@ static SmallVector<float> makeFloats8(int64_t shift, unsigned firstNotFinite) {
   return table;
 }
 
-/// The table of a name; none for other names.
-static SmallVector<float> getNamedTable(StringRef name) {
+SmallVector<float> pack::getNamedTable(StringRef name) {
   if (name == "int3") {
     return {-4, -3, -2, -1, 0, 1, 2, 3};
   }
@@ -128,10 +127,12 @@ void pack::printTable(AsmPrinter &printer, DenseF32ArrayAttr values) {
 //===----------------------------------------------------------------------===//
 
 /// The bits of a place in a table.
-static int64_t getBits(ArrayRef<float> table) { return std::max(llvm::Log2_64_Ceil(table.size()), 1u); }
+static int64_t countBits(ArrayRef<float> table) { return std::max(llvm::Log2_64_Ceil(table.size()), 1u); }
+
+int64_t CodebookAttr::getBits() const { return countBits(getValues().asArrayRef()); }
 
 static Grouping groupingOf(CodebookAttr format) {
-  return {getBits(format.getValues().asArrayRef()), format.getGroup(), format.getScales()};
+  return {format.getBits(), format.getGroup(), format.getScales()};
 }
 
 /// What to shift the bits below the sign of a code by to get those of an f16, if that is what all codes in
@@ -163,7 +164,7 @@ LogicalResult CodebookAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (llvm::any_of(table, isBad) || llvm::all_of(table, [](float value) { return value == 0; })) {
     return emitError() << "expects finite numbers in its table, not all of them 0";
   }
-  return Grouping{getBits(table), group, scales}.verify(emitError);
+  return Grouping{countBits(table), group, scales}.verify(emitError);
 }
 
 LogicalResult CodebookAttr::verifyTensor(function_ref<InFlightDiagnostic()> emitError,

@@ -25,9 +25,9 @@ using namespace lathe::pack;
 
 static constexpr llvm::StringLiteral kPass = "pack-refuse-slow";
 
-/// A format that takes so much of the time of f32 costs accuracy for nothing: this near, the difference is
-/// within what measurements differ by.
-static constexpr double kLeastGain = 0.97;
+/// Measurements differ by this much. A format of products costs accuracy for nothing if it takes nearly the
+/// time of f32; one in which weights are only stored saves bytes, unless products pay for that.
+static constexpr double kNoise = 0.03;
 
 std::optional<int64_t> pack::getProductRows(Operation *op) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());
@@ -51,25 +51,52 @@ LogicalResult pack::readLatencies(Operation *op, llvm::StringRef latencies, Late
   return success();
 }
 
+/// The format of the table that stands for `format`: itself, or a codebook of as many bits, whose codes are
+/// looked up in the same way.
+static std::string findMeasured(FormatAttrInterface format, const LatencyTable &table) {
+  std::string own = formatText(format);
+  auto isOwn = [&](const LatencyEntry &entry) { return entry.format == own; };
+  auto codebook = dyn_cast<CodebookAttr>(format);
+  if (!codebook || llvm::any_of(table.entries, isOwn)) {
+    return own;
+  }
+  for (const LatencyEntry &entry : table.entries) {
+    std::string why;
+    auto other = StringRef(entry.format).starts_with("codebook<")
+                     ? dyn_cast_or_null<CodebookAttr>(parseFormat(format.getContext(), entry.format, why))
+                     : CodebookAttr();
+    if (other && other.getBits() == codebook.getBits() &&
+        other.getTable().empty() == codebook.getTable().empty()) {
+      return entry.format;
+    }
+  }
+  return own;
+}
+
 static void judge(Request &request, const LatencyTable &table, bool force) {
   RankedTensorType weight = request.weight.getTensorType();
   if (!isProduct(request.op) || weight.getRank() < 2 || weight.getNumElements() == 0) {
     return;
   }
   int64_t columns = weight.getShape().back(), depth = weight.getNumElements() / columns;
-  std::string format = formatText(request.format);
+  std::string format = formatText(request.format), known = findMeasured(request.format, table);
   std::optional<int64_t> rows = getProductRows(request.op);
-  std::optional<LatencyTable::Comparison> found = table.compare(format, rows, depth, columns);
-  if (!found || found->ratio < kLeastGain) {
+  std::optional<LatencyTable::Comparison> found = table.compare(known, rows, depth, columns);
+  bool isStored = isa<CodebookAttr>(request.format);
+  if (!found || found->ratio < (isStored ? 1 + kNoise : 1 - kNoise)) {
     return;
   }
   std::string measured =
       llvm::formatv("takes {0:f2} of the time of f32, {1}", found->ratio, describeShape(*found));
+  if (known != format) {
+    measured += " of " + known;
+  }
   if (force) {
     nn::remarkPassed(request.op, kPass, "forced as " + format + ", which " + measured);
     return;
   }
-  nn::remarkMissed(request.op, kPass, "not computed as " + format + ", which " + measured);
+  nn::remarkMissed(request.op, kPass,
+                   (isStored ? "not stored as " : "not computed as ") + format + ", which " + measured);
   withdrawRequest(request.op);
 }
 

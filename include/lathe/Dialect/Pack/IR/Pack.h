@@ -50,6 +50,9 @@ struct Pruning {
 };
 nn::ConstantTensor prune(const nn::ConstantTensor &tensor, const Pruning &pruning);
 
+/// The numbers of a table of #pack.codebook that has a name, as `nf4`; none for other names.
+llvm::SmallVector<float> getNamedTable(llvm::StringRef name);
+
 /// A format as it is written in IR.
 std::string toText(mlir::Attribute format);
 

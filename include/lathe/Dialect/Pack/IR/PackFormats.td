@@ -105,6 +105,10 @@ def Pack_CodebookAttr : Pack_Format<"Codebook", "codebook", ["canCompensate", "e
                         DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scales);
   let assemblyFormat = "`<` custom<Table>($values) `,` struct($group, $scales) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The bits of a code.
+    int64_t getBits() const;
+  }];
 }
 
 def Pack_BlocksAttr : AttrDef<Pack_Dialect, "Blocks", [DeclareAttrInterfaceMethods<

@@ -71,8 +71,10 @@ def RefuseSlowPass : Pass<"pack-refuse-slow", "::mlir::ModuleOp"> {
   let description = [{
     Where an op has an attribute `pack.format`, the measured product whose shape is nearest to its own says how much of the
     time of f32 it will take. A format that takes as long is refused, with a remark that has the measured numbers; with
-    `force` it is kept, and a remark says so. Formats that were not measured, as those in which weights are only stored and
-    become smaller in any case, stay. An unknown number of rows is taken to be the one that suits the format best.
+    `force` it is kept, and a remark says so. A codebook, in which weights are only stored, is refused where it takes
+    longer; one that was not measured is taken to be like another of as many bits. Other formats that were not measured, as
+    integers in which weights are only stored, stay. An unknown number of rows is taken to be the one that suits the format
+    best.
 
     `latencies` is a table that `lathe latencies` writes; without one, nothing is refused.
   }];
