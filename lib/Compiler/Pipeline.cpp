@@ -85,6 +85,8 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     // Attention has taken its own transposes; those that are left cancel or move to where they cost least.
     passes.prefer(nn::createPropagateTransposesPass());
     passes.cleanUp();
+    // Scales that nothing stands between any more, before what is known is computed.
+    passes.prefer(nn::createFuseScalesPass());
     // Weights that were exported transposed join, too.
     passes.prefer(nn::createFoldWeightsPass({/*budget=*/options.foldBudget}));
     passes.prefer(nn::createFuseProjectionsPass());
@@ -133,6 +135,9 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   }
   passes.require(kernel::createOutlineKernelsPass());
   passes.cleanUp();
+  if (fuse) {
+    passes.prefer(nn::createKeepRoundedPass());
+  }
   // Panels are what kernels of processors read.
   passes.require(codegen::createAssignWeightsPass({/*panels=*/!options.onDevice}));
 }

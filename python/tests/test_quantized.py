@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import onnx
+import pytest
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
@@ -93,3 +94,33 @@ def test_products_of_dynamic_ranges(tmp_path):
         want = session.run(None, {"x": x})[0]
         # A number of the middle may be rounded the other way: one step of 255, times a weight of about 3.
         np.testing.assert_allclose(model(x=x)["y"], want, atol=0.02 * np.abs(want).max(), rtol=0)
+
+
+@pytest.mark.parametrize("zero", [0, 1, 7])
+@pytest.mark.parametrize("kind", ["uint8", "int8", "uint16", "int16"])
+def test_quantized_numbers_are_the_nearest(kind, zero):
+    """Ties go to even before the zero point is added, what lies beyond becomes the least or the greatest, NaN 0; and what is
+    dequantized in the same kernel is the same."""
+    limits = np.iinfo(kind)
+    most, least = limits.max - zero, limits.min - zero
+    ties = np.arange(-20, 20) + 0.5
+    beside = np.nextafter(ties.astype("f4"), np.float32(0))
+    bounds = [*(most + ties), *(least + ties), 1e30, -1e30, np.inf, -np.inf, np.nan, -0.0, 2.0**22 + 0.5, -(2.0**22) - 0.5]
+    x = np.concatenate([ties, beside, bounds, np.linspace(-70000, 70000, 997)]).astype("f4")
+    constants = {"one": np.float32(1), "zero": np.array(zero, kind)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "one", "zero"], ["q"]), helper.make_node("Neg", ["x"], ["n"]),
+             helper.make_node("QuantizeLinear", ["n", "one", "zero"], ["p"]),
+             helper.make_node("DequantizeLinear", ["p", "one", "zero"], ["d"])]
+    graph = helper.make_graph(
+        nodes, "numbers", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+        [helper.make_tensor_value_info("q", helper.np_dtype_to_tensor_dtype(np.dtype(kind)), x.shape),
+         helper.make_tensor_value_info("d", TensorProto.FLOAT, x.shape)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    results = lathe.compile(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))(x=x)
+
+    def oracle(numbers):
+        rounded = np.rint(numbers.astype("f8")) + zero
+        return np.where(np.isnan(rounded), 0, np.clip(rounded, limits.min, limits.max))
+
+    np.testing.assert_array_equal(results["q"], oracle(x).astype(kind))
+    np.testing.assert_array_equal(results["d"], (oracle(-x) - zero).astype("f4"))

@@ -178,7 +178,49 @@ private:
     }
     if (*kind == RootKind::Rows) {
       addRounding(cluster);
+    } else {
+      leaveWidening(cluster);
     }
+  }
+
+  static unsigned getBits(Operation *op) {
+    return getElementTypeOrSelf(op->getResult(0)).getIntOrFloatBitWidth();
+  }
+
+  /// Lets the kernel of the one product or convolution that reads the result compute the last ops of the
+  /// cluster itself, if these only make elements of more bits of what was computed, as dequantization does:
+  /// fewer bytes lie between the kernels.
+  void leaveWidening(Cluster &cluster) {
+    Operation *root = cluster.ops.front(), *narrow = nullptr;
+    Value result = cluster.last->getResult(0);
+    auto reader = result.hasOneUse() ? owner.find(*result.user_begin()) : owner.end();
+    if (reader == owner.end() || !isa<nn::PointwiseOpInterface>(*result.user_begin()) ||
+        (clusters[reader->second].kind != RootKind::MatMul &&
+         clusters[reader->second].kind != RootKind::Conv) ||
+        !sameSizes(result, (*result.user_begin())->getResult(0))) {
+      return;
+    }
+    SmallVector<Operation *> tail, left;
+    for (Operation *op = cluster.last; op != root && isa<nn::CastOp, nn::BinaryOp>(op);) {
+      auto isComputed = [&](Value operand) { return cluster.ops.contains(operand.getDefiningOp()); };
+      tail.push_back(op);
+      if (llvm::count_if(op->getOperands(), isComputed) != 1) {
+        break;
+      }
+      op = (*llvm::find_if(op->getOperands(), isComputed)).getDefiningOp();
+      if (!op->hasOneUse()) {
+        break;
+      }
+      if (op != root && getBits(op) < getBits(cluster.last)) {
+        narrow = op;
+        left = tail;
+      }
+    }
+    for (Operation *op : left) {
+      cluster.ops.remove(op);
+      owner.erase(op);
+    }
+    cluster.last = narrow ? narrow : cluster.last;
   }
 
   /// Lets a kernel of rows store its result a second time, rounded to bf16, if products read that.

@@ -12,6 +12,9 @@
 #include "lathe/Dialect/NN/IR/NN.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 
 #include <cmath>
 
@@ -21,6 +24,39 @@ namespace lathe::nn {
 
 using CmpF = Emitter::CmpF;
 using CmpI = Emitter::CmpI;
+
+namespace {
+/// A number, rounded to the nearest integer, and an integer that is added then.
+struct Rounded {
+  Value x;
+  double added = 0;
+};
+} // namespace
+
+/// Matches what casts of quantized numbers get, f32 that are integers.
+static std::optional<Rounded> matchRounded(Value x) {
+  constexpr double kMostAdded = 1 << 15;
+  Rounded rounded;
+  if (auto sum = x.getDefiningOp<arith::AddFOp>()) {
+    Value number = sum.getRhs();
+    if (auto broadcast = number.getDefiningOp<vector::BroadcastOp>()) {
+      number = broadcast.getSource();
+    }
+    APFloat value(0.0f);
+    if (!matchPattern(number, m_ConstantFloat(&value)) || !value.isInteger() ||
+        std::abs(value.convertToDouble()) > kMostAdded) {
+      return std::nullopt;
+    }
+    rounded.added = value.convertToDouble();
+    x = sum.getLhs();
+  }
+  auto round = x.getDefiningOp<math::RoundEvenOp>();
+  if (!round || !getElementTypeOrSelf(x).isF32()) {
+    return std::nullopt;
+  }
+  rounded.x = round.getOperand();
+  return rounded;
+}
 
 /// Truncates f32 or f64 to an integer, with saturation.
 static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned) {
@@ -36,11 +72,25 @@ static Value floatToInteger(Emitter &e, Value x, IntegerType to, bool isUnsigned
     // Through i32, which has vector instructions, from between the least and the greatest number, both exact
     // in every float type. Each comparison is one instruction with its selection.
     double most = std::ldexp(1.0, isUnsigned ? width : width - 1) - 1, least = isUnsigned ? 0 : -most - 1;
-    x = e.select(e.compare(CmpF::ORD, x, x), x, e.zero(x.getType()));
-    x = e.select(e.compare(CmpF::OLT, x, most), x, e.real(x.getType(), most));
-    x = e.select(e.compare(CmpF::OGT, x, least), x, e.real(x.getType(), least));
+    std::optional<Rounded> rounded = matchRounded(x);
+    double added = rounded ? rounded->added : 0;
+    x = rounded ? rounded->x : x;
+    if (!isUnsigned) {
+      x = e.select(e.compare(CmpF::ORD, x, x), x, e.real(x.getType(), -added));
+    }
+    // Of unsigned numbers NaN gives the least, 0, here.
+    x = e.select(e.compare(CmpF::OGT, x, least - added), x, e.real(x.getType(), least - added));
+    x = e.select(e.compare(CmpF::OLT, x, most - added), x, e.real(x.getType(), most - added));
     Type i32 = withElement(x.getType(), b.getI32Type());
-    return arith::TruncIOp::create(b, loc, type, arith::FPToSIOp::create(b, loc, i32, x));
+    if (!rounded) {
+      return arith::TruncIOp::create(b, loc, type, arith::FPToSIOp::create(b, loc, i32, x));
+    }
+    // What rounds is the addition of 1.5 * 2^23: the integer is in the low bits then.
+    Value bits = e.bits(e.add(x, e.real(x.getType(), 12582912.0)));
+    if (added != 0) {
+      bits = e.add(bits, e.integer(i32, int64_t(added)));
+    }
+    return arith::TruncIOp::create(b, loc, type, bits);
   }
   // Everything from `high` up and below `low` lies outside; both are powers of two, so exact in every float
   // type.

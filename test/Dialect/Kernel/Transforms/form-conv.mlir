@@ -166,3 +166,31 @@ func.func @input_of_bytes(%f: tensor<3x3x8x8xf32>, %r: tensor<1x5x5x8xui8>) -> t
   %3 = nn.binary add %0, %1 : tensor<1x5x5x8xf32>, tensor<1x5x5x8xf32> -> tensor<1x5x5x8xf32>
   return %3 : tensor<1x5x5x8xf32>
 }
+
+// -----
+
+// What one convolution adds to another's result lies between their kernels as bytes: it is dequantized where it is added.
+// CHECK-LABEL: func.func @bytes_between
+// CHECK:         %[[Y:.*]] = kernel.group matmul
+// CHECK:           nn.integer_conv
+// CHECK:           %[[B:.*]] = nn.cast %{{.*}} : tensor<1x5x5x8xf32> -> tensor<1x5x5x8xui8>
+// CHECK-NEXT:      kernel.yield %[[B]]
+// CHECK:         kernel.group matmul
+// CHECK:           nn.cast %{{.*}} : tensor<1x5x5x8xui8> -> tensor<1x5x5x8xf32>
+// CHECK:           nn.binary add
+// CHECK-NOT:     kernel.group
+func.func @bytes_between(%x: tensor<1x5x5x8xui8>, %f: tensor<1x1x8x8xi8>, %g: tensor<1x1x8x8xi8>)
+    -> tensor<1x5x5x8xf32> {
+  %scale = arith.constant dense<3.0> : tensor<f32>
+  %0 = nn.integer_conv %x, %f strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<1x5x5x8xui8>, tensor<1x1x8x8xi8> -> tensor<1x5x5x8xi32>
+  %1 = nn.integer_conv %x, %g strides([1, 1]) pads([0, 0, 0, 0]) dilations([1, 1]) groups(1)
+    : tensor<1x5x5x8xui8>, tensor<1x1x8x8xi8> -> tensor<1x5x5x8xi32>
+  %2 = nn.cast %0 : tensor<1x5x5x8xi32> -> tensor<1x5x5x8xf32>
+  %3 = nn.cast %1 : tensor<1x5x5x8xi32> -> tensor<1x5x5x8xf32>
+  %4 = nn.cast %3 : tensor<1x5x5x8xf32> -> tensor<1x5x5x8xui8>
+  %5 = nn.cast %4 : tensor<1x5x5x8xui8> -> tensor<1x5x5x8xf32>
+  %6 = nn.binary mul %5, %scale : tensor<1x5x5x8xf32>, tensor<f32> -> tensor<1x5x5x8xf32>
+  %7 = nn.binary add %2, %6 : tensor<1x5x5x8xf32>, tensor<1x5x5x8xf32> -> tensor<1x5x5x8xf32>
+  return %7 : tensor<1x5x5x8xf32>
+}

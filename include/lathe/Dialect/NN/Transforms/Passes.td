@@ -101,6 +101,25 @@ def FuseQuantizedPass : Pass<"nn-fuse-quantized", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
+def FuseScalesPass : Pass<"nn-fuse-scales", "::mlir::func::FuncOp"> {
+  let summary = "quantize exact sums with less arithmetic";
+  let description = [{
+    Where what products of integers have summed up is rounded to integers again, the factor before the rounding moves into
+    the scales and biases, which are known: `round((x * s + b) * f)` becomes `round(x * (s * f) + b * f)`, through `relu` and
+    sums of several such. A `relu` goes that only what becomes an unsigned integer reads.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
+def KeepRoundedPass : Pass<"nn-keep-rounded", "::mlir::func::FuncOp"> {
+  let summary = "keep floats that become integers of 8 bits and floats again";
+  let description = [{
+    A float that is rounded, becomes an integer of 8 bits, and is a float again stays one between the same bounds, if nothing
+    else reads the integer. It is for kernels that are formed: between kernels, integers take fewer bytes.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
 def FuseProjectionsPass : Pass<"nn-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "compute products with the same left side as one";
   let description = [{
