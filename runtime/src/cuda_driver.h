@@ -77,6 +77,8 @@ enum {
     (lathe_cu_address to, const void *from, size_t bytes, lathe_cu_stream stream))                           \
   F(copy_out_async, cuMemcpyDtoHAsync_v2,                                                                    \
     (void *to, lathe_cu_address from, size_t bytes, lathe_cu_stream stream))                                 \
+  F(copy_within_async, cuMemcpyDtoDAsync_v2,                                                                 \
+    (lathe_cu_address to, lathe_cu_address from, size_t bytes, lathe_cu_stream stream))                      \
   F(fill_async, cuMemsetD32Async,                                                                            \
     (lathe_cu_address to, unsigned value, size_t words, lathe_cu_stream stream))                             \
   F(stream_create, cuStreamCreate, (lathe_cu_stream * stream, unsigned flags))                               \

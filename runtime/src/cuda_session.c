@@ -133,6 +133,13 @@ static lathe_cu_address take(lathe_cu_address base, uint64_t *at, uint64_t bytes
   return piece;
 }
 
+/* Whether kernels can work on a tensor of the caller's where it lies: on the device, at an address as they
+ * expect it. */
+static bool is_usable(bool on_device, const void *data) {
+  enum { ALIGNMENT = 16 }; /* kernels access so many bytes at once */
+  return on_device && (uintptr_t)data % ALIGNMENT == 0;
+}
+
 /* Gives every input and output its address, with pieces from `base` on, and returns the bytes of all. */
 static uint64_t place_values(lathe_session_t *session, lathe_cu_address base) {
   struct lathe_cuda_session *cuda = session->cuda;
@@ -140,11 +147,13 @@ static uint64_t place_values(lathe_session_t *session, lathe_cu_address base) {
   uint64_t at = 0;
   for (uint32_t i = 0; i < table->input_count; ++i) {
     const struct lathe_bound_input *input = &session->inputs[i];
-    cuda->input_addresses[i] = input->on_device ? (uintptr_t)input->data : take(base, &at, input->bytes);
+    cuda->input_addresses[i] =
+        is_usable(input->on_device, input->data) ? (uintptr_t)input->data : take(base, &at, input->bytes);
   }
   for (uint32_t i = 0; i < table->output_count; ++i) {
     const struct lathe_bound_output *output = &session->outputs[i];
-    cuda->output_addresses[i] = output->on_device ? (uintptr_t)output->data : take(base, &at, output->bytes);
+    cuda->output_addresses[i] =
+        is_usable(output->on_device, output->data) ? (uintptr_t)output->data : take(base, &at, output->bytes);
   }
   return at;
 }
@@ -176,6 +185,30 @@ lathe_error_code lathe_cuda_place(lathe_session_t *session) {
 
 /* -- Run --------------------------------------------------------------------------------------- */
 
+/* To where kernels read it, unless they read it where it lies. */
+static int copy_input(const lathe_session_t *session, uint32_t i, const struct lathe_bound_input *input) {
+  const struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_driver *driver = session->model->cuda->driver;
+  lathe_cu_address to = cuda->input_addresses[i];
+  if (!input->on_device) {
+    return driver->copy_in_async(to, session->input_pointers[i], input->bytes, cuda->stream);
+  }
+  lathe_cu_address from = (uintptr_t)input->data;
+  return to == from ? LATHE_CU_SUCCESS : driver->copy_within_async(to, from, input->bytes, cuda->stream);
+}
+
+/* From where kernels write it. */
+static int copy_output(const lathe_session_t *session, uint32_t i, const struct lathe_bound_output *output) {
+  const struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_driver *driver = session->model->cuda->driver;
+  lathe_cu_address from = cuda->output_addresses[i];
+  if (!output->on_device) {
+    return driver->copy_out_async(session->output_pointers[i], from, output->bytes, cuda->stream);
+  }
+  lathe_cu_address to = (uintptr_t)output->data;
+  return to == from ? LATHE_CU_SUCCESS : driver->copy_within_async(to, from, output->bytes, cuda->stream);
+}
+
 static lathe_error_code copy_in(lathe_session_t *session) {
   struct lathe_cuda_session *cuda = session->cuda;
   const lathe_model_t *model = session->model;
@@ -187,9 +220,7 @@ static lathe_error_code copy_in(lathe_session_t *session) {
   }
   for (uint32_t i = 0; i < model->table->input_count; ++i) {
     const struct lathe_bound_input *input = &session->inputs[i];
-    if (!input->on_device && input->bytes &&
-        (result = driver->copy_in_async(cuda->input_addresses[i], session->input_pointers[i], input->bytes,
-                                        cuda->stream))) {
+    if (input->bytes && (result = copy_input(session, i, input))) {
       return lathe_cuda_fail(driver, result, "", "input \"%s\" cannot be copied to device %u, %s",
                              (const char *)lathe_model_at(model, lathe_model_inputs(model)[i].name),
                              model->cuda->ordinal, model->cuda->device_name);
@@ -208,9 +239,8 @@ static int copy_out(lathe_session_t *session) {
                   : LATHE_CU_SUCCESS;
   for (uint32_t i = 0; !result && i < model->table->output_count; ++i) {
     const struct lathe_bound_output *output = &session->outputs[i];
-    if (!output->on_device && output->bytes) {
-      result = driver->copy_out_async(session->output_pointers[i], cuda->output_addresses[i], output->bytes,
-                                      cuda->stream);
+    if (output->bytes) {
+      result = copy_output(session, i, output);
     }
   }
   return result;

@@ -281,6 +281,27 @@ TEST_F(CudaTest, UsesWhatLiesOnTheDeviceInPlace) {
   EXPECT_EQ(mine, expected(x.data));
 }
 
+TEST_F(CudaTest, CopiesWhatLiesAtAnOddAddressOfTheDevice) {
+  ModelPtr model = openOnDevice(doubleAndBias());
+  SessionPtr session = makeSession(model);
+  Tensor<float> x = numbers(100);
+  // Kernels may access 16 bytes at once.
+  uint64_t input = allocate(404) + 4, output = allocate(408) + 8;
+  copyIn(input, x.data.data(), 400);
+  lathe_tensor from = x.view(), to = x.view();
+  from.data = reinterpret_cast<void *>(input);
+  to.data = reinterpret_cast<void *>(output);
+  ASSERT_EQ(lathe_session_bind_input(session.get(), 0, &from), LATHE_OK) << lathe_last_error();
+  ASSERT_EQ(lathe_session_bind_output(session.get(), 0, &to), LATHE_OK) << lathe_last_error();
+  for (int i = 1; i < 4; ++i) { // launched, recorded, replayed
+    ASSERT_EQ(lathe_session_run(session.get()), LATHE_OK) << lathe_last_error();
+    EXPECT_EQ(calls("cuMemcpyDtoDAsync_v2"), 2 * i);
+    std::vector<float> y(100);
+    copyOut(y.data(), output, 400);
+    EXPECT_EQ(y, expected(x.data));
+  }
+}
+
 TEST_F(CudaTest, TakesDLPackTensorsOfTheDevice) {
   ModelPtr model = openOnDevice(doubleAndBias());
   SessionPtr session = makeSession(model);

@@ -93,6 +93,15 @@ LATHE_MOCK cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, Stream *s
   return access(*call.context, from, bytes, [&](void *memory) { memcpy(to, memory, bytes); });
 }
 
+LATHE_MOCK cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *stream) {
+  LATHE_MOCK_CALL(Current);
+  if (bytes && !call.context->memory.holds(from, bytes)) {
+    return InvalidValue;
+  }
+  return access(*call.context, to, bytes,
+                [&](void *memory) { memcpy(memory, reinterpret_cast<const void *>(from), bytes); });
+}
+
 LATHE_MOCK cuMemsetD32Async(uint64_t to, unsigned value, size_t words, Stream *stream) {
   LATHE_MOCK_CALL(Current);
   return to % 4 ? int(InvalidValue) : access(*call.context, to, 4 * words, [&](void *memory) {

@@ -46,13 +46,14 @@ public:
 
   static std::optional<Concat> match(GroupOp group);
   /// Whether the parts can lie in the whole.
-  bool canPlace();
+  bool canPlace(uint64_t alignment);
   /// Whether kernels write at least half of the elements to their place.
   bool isMostlyWritten();
   void place();
 
 private:
   bool hasPitch();
+  bool isAligned(uint64_t alignment);
   /// What is joined, from outside the kernel; null if the kernel computes it.
   Value getSource(Value part);
   bool canWrite(Value source);
@@ -78,7 +79,18 @@ bool Concat::hasPitch() {
   return !llvm::all_of(outer, [](int64_t size) { return size == 1; });
 }
 
-bool Concat::canPlace() {
+/// Whether each part, as a tensor of its own, begins at a multiple of `alignment` bytes.
+bool Concat::isAligned(uint64_t alignment) {
+  unsigned bits = typeOf(op.getResult()).getElementTypeBitWidth();
+  uint64_t begin = 0, elementBytes = std::max(1u, bits / 8);
+  return llvm::all_of(op.getInputs(), [&](Value part) {
+    bool isHere = begin % alignment == 0;
+    begin += uint64_t(countElements(typeOf(part), axis)) * elementBytes;
+    return isHere;
+  });
+}
+
+bool Concat::canPlace(uint64_t alignment) {
   RankedTensorType type = typeOf(op.getResult());
   bool fits = llvm::all_of(op.getInputs(), [&](Value part) {
     ArrayRef<int64_t> shape = typeOf(part).getShape(), whole = type.getShape();
@@ -86,8 +98,8 @@ bool Concat::canPlace() {
            shape.take_front(axis) == whole.take_front(axis) &&
            shape.drop_front(axis + 1) == whole.drop_front(axis + 1);
   });
-  return fits && (!hasPitch() || axis + 1 == type.getRank()) && countElements(type, axis) > 0 &&
-         llvm::all_of(group.getSizes(), nn::isKnownFromSymbols);
+  return fits && (hasPitch() ? axis + 1 == type.getRank() : isAligned(alignment)) &&
+         countElements(type, axis) > 0 && llvm::all_of(group.getSizes(), nn::isKnownFromSymbols);
 }
 
 Value Concat::getSource(Value part) {
@@ -198,7 +210,7 @@ struct PlaceConcats : kernel::impl::PlaceConcatsPassBase<PlaceConcats> {
     getOperation().walk([&](GroupOp group) { groups.push_back(group); });
     for (GroupOp group : groups) {
       std::optional<Concat> concat = Concat::match(group);
-      if (concat && concat->canPlace() && concat->isMostlyWritten()) {
+      if (concat && concat->canPlace(alignment) && concat->isMostlyWritten()) {
         concat->place();
       }
     }

@@ -1,5 +1,6 @@
 // RUN: lathe-opt %s --split-input-file --kernel-form --kernel-place-concats | FileCheck %s
 // RUN: lathe-opt %s --split-input-file --kernel-form --kernel-place-concats --kernel-outline | FileCheck %s --check-prefix=OUTLINE
+// RUN: lathe-opt %s --split-input-file --kernel-form --kernel-place-concats=alignment=16 | FileCheck %s --check-prefix=ALIGNED
 
 // The channels of two convolutions: both know how far the rows of the whole lie apart, and nothing is copied.
 // CHECK-LABEL: func.func @convolutions
@@ -87,4 +88,30 @@ func.func @part_is_a_result(%x: tensor<4x8xf32>, %f: tensor<8x8xf32>) -> (tensor
   %0 = nn.matmul %x, %f : tensor<4x8xf32>, tensor<8x8xf32> -> tensor<4x8xf32>
   %1 = nn.concat %0, %x axis(1) : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x16xf32>
   return %1, %0 : tensor<4x16xf32>, tensor<4x8xf32>
+}
+
+// -----
+
+// The second part begins behind 12 bytes, which is no place for kernels that access 16 at once.
+// CHECK-LABEL:   func.func @uneven_first
+// CHECK:           kernel.join
+// ALIGNED-LABEL: func.func @uneven_first
+// ALIGNED-NOT:     kernel.join
+// ALIGNED:         return
+func.func @uneven_first(%x: tensor<3xf32>, %y: tensor<8xf32>) -> tensor<11xf32> {
+  %0 = nn.unary exp %x : tensor<3xf32> -> tensor<3xf32>
+  %1 = nn.unary exp %y : tensor<8xf32> -> tensor<8xf32>
+  %2 = nn.concat %0, %1 axis(0) : tensor<3xf32>, tensor<8xf32> -> tensor<11xf32>
+  return %2 : tensor<11xf32>
+}
+
+// -----
+
+// ALIGNED-LABEL: func.func @even_first
+// ALIGNED:         kernel.join
+func.func @even_first(%x: tensor<4xf32>, %y: tensor<7xf32>) -> tensor<11xf32> {
+  %0 = nn.unary exp %x : tensor<4xf32> -> tensor<4xf32>
+  %1 = nn.unary exp %y : tensor<7xf32> -> tensor<7xf32>
+  %2 = nn.concat %0, %1 axis(0) : tensor<4xf32>, tensor<7xf32> -> tensor<11xf32>
+  return %2 : tensor<11xf32>
 }

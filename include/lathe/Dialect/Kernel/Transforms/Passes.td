@@ -12,7 +12,9 @@ def FormKernelsPass : Pass<"kernel-form", "::mlir::func::FuncOp"> {
     Every tensor op of the function ends in exactly one `kernel.group`. With `fuse` off each op is a group of its own
     and runs its reference lowering.
   }];
-  let options = [Option<"fuse", "fuse", "bool", /*default=*/"true", "fuse ops around a root">];
+  let options = [Option<"fuse", "fuse", "bool", /*default=*/"true", "fuse ops around a root">,
+                 Option<"onDevice", "on-device", "bool", /*default=*/"false",
+                        "by the rules of CUDA devices, whose kernels multiply f16, too">];
   let dependentDialects = ["::lathe::kernel::KernelDialect"];
 }
 
@@ -35,6 +37,8 @@ def PlaceConcatsPass : Pass<"kernel-place-concats", "::mlir::func::FuncOp"> {
     where all dimensions before are 1. What else reads them must know the pitch, too. The other operands are copied by
     kernels of their own. Sizes from the joined dimension on are static, and none depends on data.
   }];
+  let options = [Option<"alignment", "alignment", "unsigned", /*default=*/"1",
+                        "parts without a pitch begin at a multiple of so many bytes, or are not placed">];
   let dependentDialects = ["::lathe::kernel::KernelDialect"];
 }
 
