@@ -116,6 +116,7 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   pack::ConvertBF16PassOptions bf16;
   bf16.target = options.target;
   bf16.force = options.force;
+  bf16.onDevice = options.onDevice;
   passes.prefer(pack::createConvertBF16Pass(bf16));
   passes.prefer(pack::createEncodeWeightsPass());
   passes.require(nn::createOutlineConstantsPass());
@@ -128,10 +129,10 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   Adder passes(pm, options);
   // Kernels are formed in any case, what may be left out is the fusion.
   bool fuse = options.optLevel > 0 && passes.asks("kernel-form");
-  passes.add(kernel::createFormKernelsPass({/*fuse=*/fuse}));
+  passes.add(kernel::createFormKernelsPass({/*fuse=*/fuse, options.onDevice}));
   if (fuse) {
     passes.prefer(kernel::createMergeRowsPass());
-    passes.prefer(kernel::createPlaceConcatsPass());
+    passes.prefer(kernel::createPlaceConcatsPass({/*alignment=*/options.onDevice ? 16u : 1u}));
   }
   passes.require(kernel::createOutlineKernelsPass());
   passes.cleanUp();
@@ -147,7 +148,7 @@ void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &optio
   passes.require(codegen::createCountKernelCostsPass());
   if (options.onDevice) {
     passes.require(codegen::createCheckDeviceHostPass());
-    passes.require(codegen::createEmitCUDAKernelsPass());
+    passes.require(codegen::createEmitCUDAKernelsPass({/*tf32=*/options.plan.math == Plan::kTF32}));
   } else {
     passes.require(codegen::createEmitCPUKernelsPass({/*target=*/options.target}));
   }

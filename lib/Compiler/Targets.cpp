@@ -31,6 +31,11 @@ Expected<Targets> lathe::resolveTargets(const CompileOptions &options) {
   targets.optimizedFor =
       targets.processors.empty() ? cuda::kHostTarget.str() : targets.processors.front().name;
   if (targets.devices.empty()) {
+    if (options.plan.math == Plan::kTF32) {
+      return modelError(ErrorCode::E0503, "only CUDA devices multiply tf32")
+          .have(join(options.targets, ","))
+          .help("name one, or let processors multiply bf16: --target=cuda-sm_80, or --math=bf16");
+    }
     return targets;
   }
   if (options.from == Stage::LLVM) {

@@ -262,8 +262,9 @@ Error PlanReader::readDefaults(const json::Object &root) {
   if (Error error = readSparsity(*defaults, StringRef("defaults"), plan.sparsity)) {
     return error;
   }
-  if (find(*defaults, "math") && plan.math != "bf16") {
-    return fail(ErrorCode::E0801, {"defaults", "math"}, "expects \"bf16\", found " + quoteText(plan.math));
+  if (find(*defaults, "math") && plan.math != "bf16" && plan.math != Plan::kTF32) {
+    return fail(ErrorCode::E0801, {"defaults", "math"},
+                "expects \"bf16\" or \"tf32\", found " + quoteText(plan.math));
   }
   if (Error error = readText(*defaults, StringRef("defaults"), "ranges", plan.ranges)) {
     return error;

@@ -108,8 +108,8 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         How far channels are evened out before they are rounded, by factors that weights take over: 0 to 1.
     rounding : {"nearest", "compensated"}, optional
         Of weights: to the nearest number of their format, or so that products change least.
-    math : {"bf16"}, optional
-        The type in which products are computed that have no format of their own.
+    math : {"bf16", "tf32"}, optional
+        The type in which products are computed that have no format of their own; "tf32" on CUDA devices only.
     prune : str, optional
         Which elements of the weights of products become zero, the least in size: "block:75%", "unstructured:90%" or "2:4".
     skip_layers : str or iterable of int, optional

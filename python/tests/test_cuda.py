@@ -21,13 +21,13 @@ PTXAS = os.environ.get("LATHE_PTXAS") or shutil.which(
 needs_ptxas = pytest.mark.skipif(not PTXAS, reason="there is no ptxas: LATHE_PTXAS names one")
 
 
-def compile_for(targets, source, folder, check=True, **environment):
+def compile_for(targets, source, folder, check=True, options=(), **environment):
     """Compiles a model, or the file of one; gives what the driver said and its report."""
     if not isinstance(source, os.PathLike):
         onnx.save(source, folder / "m.onnx")
         source = folder / "m.onnx"
     done = subprocess.run([driver(), "compile", source, "-o", folder / "m.so", f"--target={targets}",
-                           f"--report={folder / 'm.json'}"], capture_output=True, text=True, env={**os.environ, **environment})
+                           f"--report={folder / 'm.json'}", *options], capture_output=True, text=True, env={**os.environ, **environment})
     if check:
         assert done.returncode == 0, done.stderr
     return done.stderr, json.loads((folder / "m.json").read_text()) if done.returncode == 0 else None

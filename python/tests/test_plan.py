@@ -62,7 +62,7 @@ MALFORMED = {
     "a hash of another type": (plan(calibration=1), "calibration: expects a string, found a number"),
     "unknown default": (plan(defaults={"formt": "int8"}), 'defaults.formt: this field is unknown, did you mean "format"?'),
     "default of another type": (plan(defaults={"format": 8}), "defaults.format: expects a string, found a number"),
-    "another type": (plan(defaults={"math": "f64"}), 'defaults.math: expects "bf16", found "f64"'),
+    "another type": (plan(defaults={"math": "f64"}), 'defaults.math: expects "bf16" or "tf32", found "f64"'),
     "math of another type": (plan(defaults={"math": 16}), "defaults.math: expects a string, found a number"),
     "another way to ranges": (plan(defaults={"ranges": "max"}), 'defaults.ranges: expects "minmax", "mse" or "percentile:P"'),
     "ranges of another type": (plan(defaults={"ranges": 1}), "defaults.ranges: expects a string, found a number"),
@@ -173,7 +173,7 @@ def test_options_and_plan_together(path, tmp_path):
 @pytest.mark.parametrize("option,message", [
     ("--skip-layers=3,x", '"x" is no number of a layer'), ("--skip-layers=3,3", "layer 3 stands there twice"),
     ("--skip-layers=3:norm", '"norm" is no part of a layer'), ("--skip-to-speedup=0.5", "expects a number above 1"),
-    ("--math=f64", "--math=f64: expects bf16"),
+    ("--math=f64", "--math=f64: expects bf16 or tf32"),
     ("--migrate=2", "--migrate=2: expects a number from 0 to 1"),
     ("--rounding=up", "--rounding=up: expects nearest or compensated"), ("--ranges=all", "--ranges=all: expects minmax, mse or percentile:P"), ("--quantize=", "--quantize expects a format")])
 def test_bad_options(path, option, message):

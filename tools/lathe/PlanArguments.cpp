@@ -104,10 +104,12 @@ void PlanArguments::addTo(Arguments &arguments) {
                     shorthand.rounding = text.str();
                     return Error::success();
                   });
-  arguments.value("--math", "bf16", "compute products in bf16 that have no format of their own",
+  arguments.value("--math", "TYPE",
+                  "compute products that have no format of their own in bf16, or on CUDA devices in tf32",
                   [this](StringRef text) -> Error {
-                    if (text != "bf16") {
-                      return modelError(ErrorCode::E0001, "--math=" + escapeText(text) + ": expects bf16");
+                    if (text != "bf16" && text != Plan::kTF32) {
+                      return modelError(ErrorCode::E0001,
+                                        "--math=" + escapeText(text) + ": expects bf16 or tf32");
                     }
                     shorthand.math = text.str();
                     return Error::success();

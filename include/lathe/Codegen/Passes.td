@@ -68,7 +68,10 @@ def EmitCUDAKernelsPass : Pass<"emit-cuda-kernels", "::mlir::ModuleOp"> {
     input and result, a number of 64 bits for each size, then the address of an i32 that receives a fault.
     `lathe.threads` says how many threads a block has, `lathe.shared_bytes` how much shared memory, which is the global
     `@lathe_shared`. Beside it stands `<name>.tasks(sizes) -> (blocks, 0)`.
+
+    Tensor cores multiply f16 and bf16, with sums of f32; f32 only as TF32, where that is allowed.
   }];
+  let options = [Option<"tf32", "tf32", "bool", /*default=*/"false", "products of f32 may be computed in TF32">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
                            "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",

@@ -76,9 +76,15 @@ struct Plan {
   std::string why;
   /// For all products of which no entry says otherwise; empty: they stay as they are.
   std::string format;
-  /// In which type products are computed that have no format of their own, as "bf16"; empty: in that of their
-  /// operands.
+  /// In which type products are computed that have no format of their own, "bf16" or "tf32"; empty: in that
+  /// of their operands.
   std::string math;
+  /// The type that stores f32 and multiplies fewer bits of it, on CUDA devices.
+  static constexpr llvm::StringLiteral kTF32 = "tf32";
+  /// The format in which weights are stored that are multiplied so; empty: as they are.
+  llvm::StringRef getFormatOfMath() const {
+    return math == kTF32 ? llvm::StringRef() : llvm::StringRef(math);
+  }
   /// How ranges are found in statistics, as "percentile:99.99"; empty: by `defaultRanges`.
   std::string ranges;
   /// As of entries, for all products of which no entry says otherwise.

@@ -4,21 +4,17 @@
 /// \file
 /// Attention in one pass over the keys. A block has some queries of one head; keys and values come through
 /// shared memory, and every query keeps a running maximum and a running sum of its softmax. The features of a
-/// query, and of its result, are spread over the registers of some neighbouring threads. True f32.
+/// query, and of its result, are spread over the registers of some neighbouring threads. True f32;
+/// TensorAttention.cpp has what tensor cores multiply.
 
+#include "AttentionBlocks.h"
 #include "DeviceOps.h"
 #include "Factors.h"
-#include "lathe/Codegen/Element/IndexMath.h"
-#include "lathe/Codegen/Element/LoopEmitter.h"
-#include "lathe/Codegen/Math/Emitter.h"
 #include "lathe/Codegen/Math/Math.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-
-#include <cmath>
-#include <limits>
 
 using namespace mlir;
 using namespace lathe;
@@ -32,14 +28,13 @@ static constexpr int64_t kFeatures = 32;
 static constexpr int64_t kKeys = 32, kStep = 4;
 
 namespace {
-struct AttentionProblem {
-  nn::AttentionOp op;
-  kernel::OutputOp output;
-  OpFoldResult batch, queryCount, keyCount;
-  int64_t heads, keyHeads, depth, valueDepth;
-  /// The threads of a query, the queries of a block, and the blocks of a head.
+/// How a block of threads divides some queries.
+struct Teams {
+  int64_t depth, valueDepth;
+  /// The threads of a query.
   int64_t team = 1;
-  OpFoldResult queryBlocks;
+
+  explicit Teams(const AttentionProblem &problem);
 
   int64_t queries() const { return kThreads / team; }
   /// The features of a thread, and of a row in shared memory: those that do not exist are 0.
@@ -56,136 +51,64 @@ struct AttentionProblem {
   }
 };
 
-class AttentionEmitter : LoopEmitter {
+class AttentionEmitter : AttentionBlocks {
 public:
-  AttentionEmitter(EmitContext &context, const AttentionProblem &problem)
-      : LoopEmitter(context.builder, nn::AttentionOp(problem.op).getLoc()), context(context),
-        problem(problem), e(builder, loc), elements(context) {}
+  AttentionEmitter(EmitContext &context, const AttentionProblem &problem, const Teams &teams)
+      : AttentionBlocks(context, problem), teams(teams) {}
 
   LogicalResult emit();
 
 private:
-  void decodeBlock();
-  /// An element of an operand as f32; zero, and a failure, where that cannot be emitted.
-  Value evaluate(Value tensor, ArrayRef<OpFoldResult> index);
+  void decodeThread();
   void loadQuery();
   /// Fills a tile with keys or values from `first` on.
   void stage(Value tensor, Value tile, int64_t stride, int64_t features, Value first);
-  /// The scaled and masked logit of key `key`, the tile's number `place`, minus infinity if it is not seen.
+  /// The logit of key `key`, the tile's number `place`.
   Value emitLogit(Value key, OpFoldResult place);
-  Value evaluateMask(Value key);
   /// Maximum, sum and result after keys [place, place + kStep) of the tile.
   SmallVector<Value> emitStep(Value first, Value place, ValueRange before);
   LogicalResult emitResult(ArrayRef<Value> state);
   /// The feature that element `i` of this thread is: vectors of the threads of a query lie side by side.
   OpFoldResult feature(int64_t i) {
     OpFoldResult first = math().mul(part, math().constant(kSharedVector));
-    int64_t vector = i / kSharedVector * kSharedVector * problem.team;
+    int64_t vector = i / kSharedVector * kSharedVector * teams.team;
     return math().add(first, math().constant(vector + i % kSharedVector));
   }
   /// The features of this thread in row `place` of a tile.
   SmallVector<Value> loadFeatures(Value tile, OpFoldResult place, int64_t stride, int64_t count);
 
-  EmitContext &context;
-  AttentionProblem problem;
-  lathe::Emitter e;
-  ElementEmitter elements;
-  OpFoldResult batch, head, keyHead;
+  Teams teams;
   /// The number of the query, that of the last one there is in its place, and which part of its features.
   Value query, clampedQuery, part;
-  /// Where the keys end that any query of the block sees, and the last one that this query sees.
-  Value keyEnd, lastKey;
+  /// The last key that this query sees.
+  Value lastKey;
   Value keyTile, valueTile;
   SmallVector<Value> queryFeatures;
-  LogicalResult status = success();
 };
 } // namespace
 
-static FailureOr<AttentionProblem> analyzeAttention(ElementContext &context) {
-  AttentionProblem problem;
-  for (Operation &op : context.kernel.getBody().front()) {
-    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
-      problem.op = attention;
-    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
-      problem.output = output;
-    }
+Teams::Teams(const AttentionProblem &problem) : depth(problem.depth), valueDepth(problem.valueDepth) {
+  while (std::max(depthOfThread(), valuesOfThread()) > kFeatures && team < kWarp) {
+    team *= 2;
   }
-  if (!problem.op || !problem.output) {
-    return context.kernel.emitOpError("expects one attention with one result");
-  }
-  auto getSize = [](Value tensor, int64_t dim) {
-    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
-  };
-  problem.heads = getSize(problem.op.getQ(), 2);
-  problem.depth = getSize(problem.op.getQ(), 3);
-  problem.keyHeads = getSize(problem.op.getK(), 2);
-  problem.valueDepth = getSize(problem.op.getV(), 3);
-  if (llvm::any_of(ArrayRef{problem.heads, problem.depth, problem.keyHeads, problem.valueDepth},
-                   ShapedType::isDynamic)) {
-    return problem.op.emitOpError("has heads whose number or size is dynamic");
-  }
-  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
-  if (failed(keyDims)) {
-    return problem.op.emitOpError("has keys of unknown shape");
-  }
-  problem.keyCount = (*keyDims)[1];
-  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
-  if (failed(queryDims)) {
-    return problem.op.emitOpError("has queries of unknown shape");
-  }
-  problem.batch = (*queryDims)[0];
-  problem.queryCount = (*queryDims)[1];
-  while (std::max(problem.depthOfThread(), problem.valuesOfThread()) > kFeatures && problem.team < kWarp) {
-    problem.team *= 2;
-  }
-  if (problem.keys() == 0) {
-    return problem.op.emitOpError() << "[E0401] has heads of " << problem.depth << " and "
-                                    << problem.valueDepth << " features, of which " << kStep
-                                    << " keys do not fit the shared memory of a CUDA device";
-  }
-  IndexMath math{context.builder, problem.op.getLoc()};
-  problem.queryBlocks = math.ceilDiv(problem.queryCount, math.constant(problem.queries()));
-  return problem;
 }
 
-void AttentionEmitter::decodeBlock() {
-  OpFoldResult block = math().rem(context.block, problem.queryBlocks);
-  OpFoldResult batchAndHead = math().floorDiv(context.block, problem.queryBlocks);
-  head = math().rem(batchAndHead, math().constant(problem.heads));
-  batch = math().floorDiv(batchAndHead, math().constant(problem.heads));
-  keyHead = math().floorDiv(head, math().constant(problem.heads / problem.keyHeads));
-  OpFoldResult firstQuery = math().mul(block, math().constant(problem.queries()));
-  OpFoldResult queryOfBlock = math().floorDiv(context.thread, math().constant(problem.team));
+void AttentionEmitter::decodeThread() {
+  decodeBlock(teams.queries());
+  OpFoldResult queryOfBlock = math().floorDiv(context.thread, math().constant(teams.team));
   query = math().value(math().add(firstQuery, queryOfBlock));
-  part = math().value(math().rem(context.thread, math().constant(problem.team)));
+  part = math().value(math().rem(context.thread, math().constant(teams.team)));
   // A query that does not exist repeats the last one and is not stored: all threads stay together.
-  clampedQuery = math().value(math().min(query, math().sub(problem.queryCount, math().constant(1))));
-  OpFoldResult end = problem.keyCount;
-  if (problem.op.getCausal()) {
-    OpFoldResult ahead = math().sub(problem.keyCount, problem.queryCount);
-    lastKey = math().value(math().add(clampedQuery, ahead));
-    OpFoldResult seen = math().add(math().add(firstQuery, math().constant(problem.queries())), ahead);
-    end = math().min(end, math().max(seen, math().constant(0)));
-  }
-  keyEnd = math().value(end);
-}
-
-Value AttentionEmitter::evaluate(Value tensor, ArrayRef<OpFoldResult> index) {
-  FailureOr<Value> value = elements.evaluate(tensor, Tile{math().values(index), 0, Value()});
-  if (failed(value)) {
-    status = failure();
-    return e.zero(builder.getF32Type());
-  }
-  return e.toFloat(*value, builder.getF32Type());
+  clampedQuery = clampQuery(query);
+  lastKey = getLastKey(clampedQuery);
 }
 
 void AttentionEmitter::loadQuery() {
-  double factor = problem.op.getScale().convertToDouble() * M_LOG2E;
-  bool isWhole = problem.keyStride() == problem.depth;
-  for (int64_t i = 0; i < problem.depthOfThread(); ++i) {
+  bool isWhole = teams.keyStride() == problem.depth;
+  for (int64_t i = 0; i < teams.depthOfThread(); ++i) {
     ElementEmitter::Scope scope(elements);
     auto load = [&]() -> FailureOr<Value> {
-      return e.mul(evaluate(problem.op.getQ(), {batch, clampedQuery, head, feature(i)}), factor);
+      return evaluate(problem.op.getQ(), {batch, clampedQuery, head, feature(i)});
     };
     if (isWhole) {
       queryFeatures.push_back(*load());
@@ -198,7 +121,7 @@ void AttentionEmitter::loadQuery() {
 }
 
 void AttentionEmitter::stage(Value tensor, Value tile, int64_t stride, int64_t features, Value first) {
-  emitLoop(context.thread, math().constant(problem.keys() * stride), kThreads, [&](Value number) {
+  emitLoop(context.thread, math().constant(teams.keys() * stride), kThreads, [&](Value number) {
     ElementEmitter::Scope scope(elements);
     OpFoldResult key = math().add(first, math().floorDiv(number, math().constant(stride)));
     OpFoldResult at = math().rem(number, math().constant(stride));
@@ -216,46 +139,6 @@ void AttentionEmitter::stage(Value tensor, Value tile, int64_t stride, int64_t f
   });
 }
 
-/// The mask for this query and a key that exists, to be added to a logit in units of log2(e).
-Value AttentionEmitter::evaluateMask(Value key) {
-  ElementEmitter::Scope scope(elements);
-  Value mask = problem.op.getMask();
-  FailureOr<ArrayRef<OpFoldResult>> known = context.shapes.getDims(mask);
-  if (failed(known)) {
-    status = problem.op.emitOpError("has a mask of unknown shape");
-    return e.zero(builder.getF32Type());
-  }
-  SmallVector<OpFoldResult> dims(*known), position{batch, head, clampedQuery, key};
-  Tile tile;
-  for (auto [dim, size] : llvm::enumerate(dims)) {
-    OpFoldResult index = position[4 - dims.size() + dim], zero = math().constant(0);
-    if (isConstantSize(size, 1)) {
-      index = zero;
-    } else if (!getConstantIntValue(size)) {
-      // A symbol that may be 1 and then broadcasts.
-      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math().value(size),
-                                          math().value(math().constant(1)));
-      index = e.select(isOne, math().value(zero), math().value(index));
-    }
-    tile.index.push_back(math().value(index));
-  }
-  FailureOr<Value> value = elements.evaluate(mask, tile);
-  if (failed(value)) {
-    status = failure();
-    return e.zero(builder.getF32Type());
-  }
-  Type f32 = builder.getF32Type();
-  Value hidden = e.infinity(f32, /*negative=*/true);
-  if (value->getType().isInteger(1)) {
-    return e.select(*value, e.zero(f32), hidden);
-  }
-  // The lowest finite mask, which leaves all keys of a row the same weight if it is everywhere, must not
-  // become an infinity.
-  Value added = e.toFloat(*value, f32);
-  Value scaled = e.clampBelow(e.mul(added, M_LOG2E), -double(std::numeric_limits<float>::max()));
-  return e.select(e.compare(arith::CmpFPredicate::OEQ, added, hidden), hidden, scaled);
-}
-
 SmallVector<Value> AttentionEmitter::loadFeatures(Value tile, OpFoldResult place, int64_t stride,
                                                   int64_t count) {
   SmallVector<Value> features;
@@ -270,20 +153,14 @@ SmallVector<Value> AttentionEmitter::loadFeatures(Value tile, OpFoldResult place
 Value AttentionEmitter::emitLogit(Value key, OpFoldResult place) {
   Type f32 = builder.getF32Type();
   Value logit = e.zero(f32);
-  SmallVector<Value> keyFeatures = loadFeatures(keyTile, place, problem.keyStride(), problem.depthOfThread());
+  SmallVector<Value> keyFeatures = loadFeatures(keyTile, place, teams.keyStride(), teams.depthOfThread());
   for (auto [own, other] : llvm::zip_equal(queryFeatures, keyFeatures)) {
     logit = e.fma(own, other, logit);
   }
-  for (int64_t distance = problem.team / 2; distance > 0; distance /= 2) {
+  for (int64_t distance = teams.team / 2; distance > 0; distance /= 2) {
     logit = e.add(logit, emitExchange(builder, loc, logit, distance));
   }
-  Value last = math().value(math().sub(problem.keyCount, math().constant(1)));
-  if (problem.op.getMask()) {
-    logit = e.add(logit, evaluateMask(math().value(math().min(key, last))));
-  }
-  Value seen = lastKey ? math().value(math().min(last, lastKey)) : last;
-  Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, key, seen);
-  return e.select(isSeen, logit, e.infinity(f32, /*negative=*/true));
+  return finishLogit(logit, clampedQuery, key, lastKey);
 }
 
 SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRange before) {
@@ -299,7 +176,7 @@ SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRan
     larger = e.select(e.compare(arith::CmpFPredicate::OGT, logit, larger), logit, larger);
   }
   // While no key is seen, all is 0: infinities have no difference.
-  Value hidden = e.infinity(f32, /*negative=*/true);
+  Value hidden = negativeInfinity();
   Value base = e.select(e.compare(arith::CmpFPredicate::OEQ, larger, hidden), e.zero(f32), larger);
   Value kept = approx::buildExp2(builder, loc, e.sub(maximum, base));
   sum = e.mul(sum, kept);
@@ -312,7 +189,7 @@ SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRan
     after.push_back(e.mul(result, kept));
   }
   for (auto [weight, at] : llvm::zip_equal(weights, places)) {
-    SmallVector<Value> values = loadFeatures(valueTile, at, problem.valueStride(), problem.valuesOfThread());
+    SmallVector<Value> values = loadFeatures(valueTile, at, teams.valueStride(), teams.valuesOfThread());
     for (auto [result, value] : llvm::zip_equal(MutableArrayRef(after).drop_front(2), values)) {
       result = e.fma(weight, value, result);
     }
@@ -321,11 +198,7 @@ SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRan
 }
 
 LogicalResult AttentionEmitter::emitResult(ArrayRef<Value> state) {
-  Type f32 = builder.getF32Type();
-  Value hidden = e.infinity(f32, /*negative=*/true);
-  Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, state[0], hidden);
-  Value empty = problem.op.getGuardEmpty() ? e.zero(f32) : e.nan(f32);
-  Value factor = e.select(isEmpty, empty, e.div(e.real(f32, 1.0), state[1]));
+  Value factor = getNormalization(state[0], state[1]);
   StridedView view = getOutputView(context, problem.output);
   Type element = cast<RankedTensorType>(problem.op.getType()).getElementType();
   Value exists =
@@ -343,7 +216,7 @@ LogicalResult AttentionEmitter::emitResult(ArrayRef<Value> state) {
           storeTile(builder, loc, *result, view, tile);
         }
       };
-      if (problem.valueStride() == problem.valueDepth) {
+      if (teams.valueStride() == problem.valueDepth) {
         store();
       } else {
         emitIf(arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult,
@@ -357,18 +230,18 @@ LogicalResult AttentionEmitter::emitResult(ArrayRef<Value> state) {
 }
 
 LogicalResult AttentionEmitter::emit() {
-  decodeBlock();
-  keyTile = context.allocateShared(loc, builder.getF32Type(), problem.keys() * problem.keyStride());
-  valueTile = context.allocateShared(loc, builder.getF32Type(), problem.keys() * problem.valueStride());
+  decodeThread();
+  keyTile = context.allocateShared(loc, builder.getF32Type(), teams.keys() * teams.keyStride());
+  valueTile = context.allocateShared(loc, builder.getF32Type(), teams.keys() * teams.valueStride());
   loadQuery();
   Type f32 = builder.getF32Type();
-  SmallVector<Value> state{e.infinity(f32, /*negative=*/true), e.zero(f32)};
-  state.append(problem.valuesOfThread(), e.zero(f32));
-  state = emitLoop(math().constant(0), keyEnd, problem.keys(), state, [&](Value first, ValueRange before) {
-    stage(problem.op.getK(), keyTile, problem.keyStride(), problem.depth, first);
-    stage(problem.op.getV(), valueTile, problem.valueStride(), problem.valueDepth, first);
+  SmallVector<Value> state{negativeInfinity(), e.zero(f32)};
+  state.append(teams.valuesOfThread(), e.zero(f32));
+  state = emitLoop(math().constant(0), keyEnd, teams.keys(), state, [&](Value first, ValueRange before) {
+    stage(problem.op.getK(), keyTile, teams.keyStride(), problem.depth, first);
+    stage(problem.op.getV(), valueTile, teams.valueStride(), problem.valueDepth, first);
     emitBarrier(builder, loc);
-    OpFoldResult end = math().constant(problem.keys());
+    OpFoldResult end = math().constant(teams.keys());
     SmallVector<Value> after =
         emitLoop(math().constant(0), end, kStep, SmallVector<Value>(before),
                  [&](Value place, ValueRange now) { return emitStep(first, place, now); });
@@ -379,19 +252,38 @@ LogicalResult AttentionEmitter::emit() {
   return failed(status) ? failure() : emitResult(state);
 }
 
+static LogicalResult checkTeams(const AttentionProblem &problem, const Teams &teams) {
+  if (teams.keys() > 0) {
+    return success();
+  }
+  return nn::AttentionOp(problem.op).emitOpError()
+         << "[E0401] has heads of " << problem.depth << " and " << problem.valueDepth
+         << " features, of which " << kStep << " keys do not fit the shared memory of a CUDA device";
+}
+
 static FailureOr<Launch> planAttention(ElementContext &context) {
   FailureOr<AttentionProblem> problem = analyzeAttention(context);
   if (failed(problem)) {
     return failure();
   }
+  if (isTensorAttention(context, *problem)) {
+    return planTensorAttention(context, *problem);
+  }
+  Teams teams(*problem);
+  if (failed(checkTeams(*problem, teams))) {
+    return failure();
+  }
   IndexMath math{context.builder, problem->op.getLoc()};
-  OpFoldResult heads = math.mul(problem->batch, math.constant(problem->heads));
-  return Launch{math.mul(heads, problem->queryBlocks), kThreads};
+  return Launch{problem->countBlocks(math, teams.queries()), kThreads};
 }
 
 static LogicalResult emitAttention(EmitContext &context) {
   FailureOr<AttentionProblem> problem = analyzeAttention(context);
-  return failed(problem) ? failure() : AttentionEmitter(context, *problem).emit();
+  if (failed(problem)) {
+    return failure();
+  }
+  return isTensorAttention(context, *problem) ? emitTensorAttention(context, *problem)
+                                              : AttentionEmitter(context, *problem, Teams(*problem)).emit();
 }
 
 cuda::Emitter cuda::getAttentionEmitter() { return {planAttention, emitAttention}; }

@@ -49,6 +49,18 @@ Value cuda::emitExchange(OpBuilder &builder, Location loc, Value value, int64_t 
   return type == bits ? word : arith::BitcastOp::create(builder, loc, type, word).getResult();
 }
 
+Value cuda::emitIsInside(IndexMath math, OpFoldResult position, OpFoldResult end, int64_t tile) {
+  if (isMultipleOf(end, tile)) {
+    return {};
+  }
+  return arith::CmpIOp::create(math.builder, math.loc, arith::CmpIPredicate::ult, math.value(position),
+                               math.value(end));
+}
+
+Value cuda::emitBoth(OpBuilder &builder, Location loc, Value lhs, Value rhs) {
+  return !lhs ? rhs : !rhs ? lhs : arith::AndIOp::create(builder, loc, lhs, rhs).getResult();
+}
+
 Value cuda::makeMemRef(OpBuilder &builder, Location loc, Value ptr, MemRefType type) {
   Type i64 = builder.getI64Type();
   auto one = LLVM::LLVMArrayType::get(i64, 1);
@@ -79,6 +91,15 @@ SmallVector<Value> cuda::loadShared(OpBuilder &builder, Location loc, Value memo
     elements.push_back(vector::ExtractOp::create(builder, loc, vector, i));
   }
   return elements;
+}
+
+Value EmitContext::allocateShared(int64_t bytes) {
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointAfterValue(shared);
+  int64_t offset = llvm::alignTo(sharedBytes, kSharedAlignment);
+  sharedBytes = offset + bytes;
+  return LLVM::GEPOp::create(builder, kernel.getLoc(), sharedStart.getType(), builder.getI8Type(),
+                             sharedStart, ArrayRef<LLVM::GEPArg>{int32_t(offset)});
 }
 
 Value EmitContext::allocateShared(Location loc, Type element, int64_t count) {

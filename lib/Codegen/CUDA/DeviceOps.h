@@ -8,6 +8,7 @@
 #define LATHE_LIB_CODEGEN_CUDA_DEVICEOPS_H
 
 #include "lathe/Codegen/CUDA/Emitters.h"
+#include "lathe/Codegen/Element/IndexMath.h"
 
 namespace lathe::cuda {
 
@@ -17,6 +18,11 @@ void emitBarrier(mlir::OpBuilder &builder, mlir::Location loc);
 /// The value that the lane with the number of this one, xor `distance`, has; all lanes of the warp take part.
 /// Values of up to 64 bits.
 mlir::Value emitExchange(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, int64_t distance);
+
+/// `position < end`; null where that is evident, as `end` is a multiple of the tile that positions are in.
+mlir::Value emitIsInside(IndexMath math, mlir::OpFoldResult position, mlir::OpFoldResult end, int64_t tile);
+/// Of two conditions, each of which may be null.
+mlir::Value emitBoth(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value lhs, mlir::Value rhs);
 
 /// `ptr` as a memref of one dynamic dimension.
 mlir::Value makeMemRef(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value ptr, mlir::MemRefType type);

@@ -109,7 +109,7 @@ static void lowerArguments(func::FuncOp kernel) {
   }
 }
 
-static LogicalResult emitKernel(func::FuncOp kernel) {
+static LogicalResult emitKernel(func::FuncOp kernel, bool inTF32) {
   std::optional<RootKind> kind =
       kernel::symbolizeRootKind(kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr).getValue());
   if (!kind) {
@@ -117,13 +117,16 @@ static LogicalResult emitKernel(func::FuncOp kernel) {
   }
   cuda::Emitter emitter = getEmitter(*kind);
   expandPackedInputs(kernel, [](pack::DecodeOp) { return false; });
-  int64_t threads = 0;
+  int64_t threads = 0, blocksAtOnce = 0;
   auto plan = [&](ElementContext &sizes) -> FailureOr<std::array<Value, 2>> {
+    sizes.onDevice = true;
+    sizes.inTF32 = inTF32;
     FailureOr<Launch> launch = emitter.plan(sizes);
     if (failed(launch)) {
       return failure();
     }
     threads = launch->threads;
+    blocksAtOnce = launch->blocksAtOnce;
     IndexMath math{sizes.builder, kernel.getLoc()};
     return std::array{math.value(launch->blocks), math.value(math.constant(0))};
   };
@@ -140,17 +143,22 @@ static LogicalResult emitKernel(func::FuncOp kernel) {
   Value block = arith::IndexCastOp::create(builder, loc, index, NVVM::BlockIdXOp::create(builder, loc, i32));
   auto bytes = MemRefType::get({ShapedType::kDynamic}, builder.getI8Type(), MemRefLayoutAttrInterface(),
                                builder.getI64IntegerAttr(3));
-  Value shared = makeMemRef(builder, loc, getSharedMemory(kernel, builder), bytes);
+  Value sharedStart = getSharedMemory(kernel, builder);
+  Value shared = makeMemRef(builder, loc, sharedStart, bytes);
   builder.setInsertionPoint(body.getTerminator());
   nn::ShapeTracker shapes(builder);
   EmitContext context{
-      {kernel, builder, shapes, /*masksTails=*/false, /*constantsInModule=*/true}, block, thread, shared};
+      {kernel, builder, shapes, /*masksTails=*/false, /*constantsInModule=*/true, /*onDevice=*/true, inTF32},
+      block,
+      thread,
+      sharedStart,
+      shared};
   if (failed(emitter.emit(context))) {
     return failure();
   }
-  if (context.sharedBytes > kSharedBytes) {
+  if (context.sharedBytes > kMostSharedBytes) {
     return kernel.emitError() << "needs " << context.sharedBytes
-                              << " bytes of shared memory, but a block has " << kSharedBytes;
+                              << " bytes of shared memory, but a block has " << kMostSharedBytes;
   }
   eraseTensorForm(kernel);
   lowerRounding(kernel);
@@ -165,12 +173,17 @@ static LogicalResult emitKernel(func::FuncOp kernel) {
   // The host knows it by its number alone.
   kernel.setPublic();
   kernel->setAttr(kThreadsAttr, builder.getI64IntegerAttr(threads));
+  if (blocksAtOnce > 0) {
+    kernel->setAttr(kBlocksAtOnceAttr, builder.getI64IntegerAttr(blocksAtOnce));
+  }
   kernel->setAttr(kSharedBytesAttr, builder.getI64IntegerAttr(context.sharedBytes));
   return success();
 }
 
 namespace {
 struct EmitCUDAKernels : codegen::impl::EmitCUDAKernelsPassBase<EmitCUDAKernels> {
+  using EmitCUDAKernelsPassBase::EmitCUDAKernelsPassBase;
+
   void runOnOperation() override {
     SmallVector<func::FuncOp> kernels;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
@@ -180,7 +193,7 @@ struct EmitCUDAKernels : codegen::impl::EmitCUDAKernelsPassBase<EmitCUDAKernels>
     }
     bool hasFailed = false;
     for (func::FuncOp kernel : kernels) {
-      hasFailed |= failed(emitKernel(kernel));
+      hasFailed |= failed(emitKernel(kernel, tf32));
     }
     if (hasFailed) {
       signalPassFailure();

@@ -96,6 +96,14 @@ private:
       return callOf("grid_x", i32, {});
     case Intrinsic::nvvm_barrier_cta_sync_aligned_all:
       return callOf("barrier", builder.getVoidTy(), {});
+    case Intrinsic::nvvm_ex2_approx_ftz:
+      return callOf("exp2", builder.getFloatTy(), {call.getArgOperand(0)});
+    case Intrinsic::nvvm_ff2f16x2_rn:
+      return builder.CreateBitCast(callOf("pack_f16", i32, {call.getArgOperand(0), call.getArgOperand(1)}),
+                                   call.getType());
+    case Intrinsic::nvvm_ff2bf16x2_rn:
+      return builder.CreateBitCast(callOf("pack_bf16", i32, {call.getArgOperand(0), call.getArgOperand(1)}),
+                                   call.getType());
     case Intrinsic::nvvm_shfl_sync_idx_i32:
       return shuffle(0);
     case Intrinsic::nvvm_shfl_sync_up_i32:
@@ -105,8 +113,50 @@ private:
     case Intrinsic::nvvm_shfl_sync_bfly_i32:
       return shuffle(3);
     default:
+      return replaceByName(builder, call);
+    }
+  }
+
+  /// Those that the emulator has under the intrinsic's own name: copies, and matrices, of which operands and
+  /// results go through memory.
+  Value *replaceByName(IRBuilder<> &builder, IntrinsicInst &call) {
+    StringRef known = call.getCalledFunction()->getName();
+    known.consume_front("llvm.nvvm.");
+    bool isCopy = known.starts_with("cp.async."),
+         isMatrix = known.starts_with("ldmatrix.") || known.starts_with("mma.");
+    if (!isCopy && !isMatrix) {
       return nullptr;
     }
+    std::string name = known.str();
+    std::replace(name.begin(), name.end(), '.', '_');
+    SmallVector<Value *> arguments(call.args());
+    SmallVector<Type *> types = map_to_vector(arguments, [](Value *argument) { return argument->getType(); });
+    if (isCopy) {
+      return builder.CreateCall(getFunction(name, call.getType(), types), arguments);
+    }
+    auto [operands, results] = getScratch(*call.getFunction());
+    const DataLayout &layout = device->getDataLayout();
+    uint64_t offset = 0;
+    for (Value *argument : arguments) {
+      builder.CreateStore(argument, builder.CreateConstGEP1_64(builder.getInt8Ty(), operands, offset));
+      offset += layout.getTypeStoreSize(argument->getType()->isPointerTy() ? builder.getInt64Ty()
+                                                                           : argument->getType());
+    }
+    Type *pointer = builder.getPtrTy();
+    builder.CreateCall(getFunction(name, builder.getVoidTy(), {pointer, pointer}), {results, operands});
+    return builder.CreateLoad(call.getType(), results);
+  }
+
+  /// Memory for operands and for results of a function's calls.
+  std::pair<Value *, Value *> getScratch(Function &function) {
+    auto [found, isNew] = scratch.try_emplace(&function);
+    if (isNew) {
+      constexpr uint64_t kBytes = 64;
+      IRBuilder<> builder(&*function.getEntryBlock().getFirstInsertionPt());
+      Type *type = ArrayType::get(builder.getInt64Ty(), kBytes / 8);
+      found->second = {builder.CreateAlloca(type), builder.CreateAlloca(type)};
+    }
+    return found->second;
   }
 
   Error replaceIntrinsics() {
@@ -211,6 +261,7 @@ private:
     }
     made->setCallingConv(CallingConv::C);
     made->removeFnAttr("nvvm.maxntid");
+    made->removeFnAttr("nvvm.minctasm");
     made->removeFnAttr("target-cpu");
     made->removeFnAttr("target-features");
   }
@@ -230,6 +281,7 @@ private:
 
   std::unique_ptr<Module> device, flat;
   LLVMContext &context;
+  DenseMap<Function *, std::pair<Value *, Value *>> scratch;
 };
 } // namespace
 

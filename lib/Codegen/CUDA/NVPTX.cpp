@@ -94,6 +94,9 @@ Expected<std::unique_ptr<Module>> cuda::makeDeviceModule(mlir::ModuleOp device, 
       kernel->setCallingConv(CallingConv::PTX_Kernel);
       kernel->addFnAttr("nvvm.maxntid", utostr(uint64_t(threads.getInt())));
       kernel->addFnAttr(Attribute::NoUnwind);
+      if (auto blocks = function->getAttrOfType<mlir::IntegerAttr>(kBlocksAtOnceAttr)) {
+        kernel->addFnAttr("nvvm.minctasm", utostr(uint64_t(blocks.getInt())));
+      }
     }
   }
   std::string invalid;

@@ -29,24 +29,24 @@ static bool allF32(TypeRange types) {
   return llvm::all_of(types, [](Type type) { return cast<RankedTensorType>(type).getElementType().isF32(); });
 }
 
-/// Whether both operands of `op` are bf16 and the result is as well, or f32.
-static bool isOfPairs(Operation *op) {
-  Type result = elementOf(op->getResult(0));
-  return elementOf(op->getOperand(0)).isBF16() && elementOf(op->getOperand(1)).isBF16() &&
-         (result.isBF16() || result.isF32());
+/// Whether both operands of `op` are bf16 and the result is as well, or f32; likewise f16 on a device.
+static bool isOfPairs(Operation *op, bool onDevice) {
+  Type lhs = elementOf(op->getOperand(0)), rhs = elementOf(op->getOperand(1)),
+       result = elementOf(op->getResult(0));
+  return (lhs.isBF16() || (lhs.isF16() && onDevice)) && lhs == rhs && (result == lhs || result.isF32());
 }
 
-static bool canEmitMatMul(nn::MatMulOp op, std::string &whyNot) {
+static bool canEmitMatMul(nn::MatMulOp op, bool onDevice, std::string &whyNot) {
   bool isF32 = allF32(op->getOperandTypes()) && allF32(op->getResultTypes());
-  if (!isF32 && !isOfPairs(op)) {
+  if (!isF32 && !isOfPairs(op, onDevice)) {
     whyNot = "only products of f32 and of bf16 have a micro-kernel";
     return false;
   }
   return true;
 }
 
-static bool canEmitMatMul(nn::ConvOp op, std::string &whyNot) {
-  if (!(allF32(op->getOperandTypes()) || isOfPairs(op)) || !op.isProduct()) {
+static bool canEmitMatMul(nn::ConvOp op, bool onDevice, std::string &whyNot) {
+  if (!(allF32(op->getOperandTypes()) || isOfPairs(op, onDevice)) || !op.isProduct()) {
     whyNot = "only convolutions of f32 and of bf16 with a window of one element, stride 1, one group and no "
              "padding are "
              "matrix products";
@@ -172,7 +172,8 @@ FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
   }
   std::string whyNot;
   bool canEmit = llvm::TypeSwitch<Operation *, bool>(problem.root)
-                     .Case<nn::MatMulOp, nn::ConvOp>([&](auto op) { return canEmitMatMul(op, whyNot); })
+                     .Case<nn::MatMulOp, nn::ConvOp>(
+                         [&](auto op) { return canEmitMatMul(op, context.onDevice, whyNot); })
                      .Case([&](nn::IntegerMatMulOp op) {
                        problem.lhsZero = op.getLhsZero();
                        problem.rhsZero = op.getRhsZero();

@@ -47,7 +47,9 @@ static Value getElements(OpBuilder &builder, Operation *anchor, Value bytes, Typ
 StridedView lathe::codegen::getDenseView(OpBuilder &builder, Location loc, Value base,
                                          ArrayRef<OpFoldResult> sizes, Type element) {
   IndexMath math{builder, loc};
-  return {base, math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes), element};
+  return {base,           math.constant(0), SmallVector<OpFoldResult>(sizes), math.denseStrides(sizes),
+          element,
+          /*alignment=*/0};
 }
 
 /// Views a tensor of these sizes; its rows begin `pitch` elements behind each other if that is known.
@@ -60,6 +62,16 @@ static StridedView getView(OpBuilder &builder, Location loc, Value base, ArrayRe
     view.strides = IndexMath{builder, loc}.denseStrides(memory);
   }
   return view;
+}
+
+/// What is known of the address of a tensor's memory: an argument, or a component of one.
+static int64_t getAlignment(ElementContext &context, Value bytes, std::optional<uint64_t> pitch) {
+  constexpr int64_t kAlignment = 16;
+  if (auto view = bytes.getDefiningOp<memref::ViewOp>()) {
+    bytes = isMultipleOf(view.getByteShift(), kAlignment) ? view.getSource() : Value();
+  }
+  // With a pitch, it is a part of another tensor.
+  return context.onDevice && !pitch && isa_and_nonnull<BlockArgument>(bytes) ? kAlignment : 0;
 }
 
 /// The memory of `input`; failure if its elements do not lie in row-major order.
@@ -77,8 +89,10 @@ static FailureOr<StridedView> getInputView(ElementContext &context, kernel::Inpu
   SmallVector<OpFoldResult> sizes(*dims);
   Type elementType = input.getTensorType().getElementType();
   Value base = getElements(context.builder, input, input.getBytes(), getMemoryType(elementType), sizes);
-  return getView(context.builder, input.getLoc(), base, sizes, input.getPitch(),
-                 getRegisterType(elementType));
+  StridedView view =
+      getView(context.builder, input.getLoc(), base, sizes, input.getPitch(), getRegisterType(elementType));
+  view.alignment = getAlignment(context, input.getBytes(), input.getPitch());
+  return view;
 }
 
 StridedView lathe::codegen::getOutputView(ElementContext &context, kernel::OutputOp output) {
@@ -95,8 +109,10 @@ StridedView lathe::codegen::getOutputView(ElementContext &context, kernel::Outpu
   }
   Value base =
       getElements(context.builder, output, output.getBytes(), getMemoryType(type.getElementType()), sizes);
-  return getView(context.builder, output.getLoc(), base, sizes, output.getPitch(),
-                 getRegisterType(type.getElementType()));
+  StridedView view = getView(context.builder, output.getLoc(), base, sizes, output.getPitch(),
+                             getRegisterType(type.getElementType()));
+  view.alignment = getAlignment(context, output.getBytes(), output.getPitch());
+  return view;
 }
 
 /// Repeats dimensions of size 1 to `sizes` by a stride of 0.
@@ -208,7 +224,7 @@ FailureOr<StridedView> lathe::codegen::getStridedView(ElementContext &context, V
 StridedView lathe::codegen::mergeDims(OpBuilder &builder, Location loc, const StridedView &view,
                                       ArrayRef<std::pair<int64_t, int64_t>> groups) {
   IndexMath math{builder, loc};
-  StridedView merged{view.base, view.offset, {}, {}, view.element};
+  StridedView merged{view.base, view.offset, {}, {}, view.element, view.alignment};
   for (auto [begin, end] : groups) {
     ArrayRef<OpFoldResult> sizes = ArrayRef(view.sizes).slice(begin, end - begin);
     merged.sizes.push_back(math.product(sizes));
@@ -237,6 +253,15 @@ static Value getPosition(IndexMath math, const StridedView &view, const Tile &ti
     }
   }
   return math.value(position);
+}
+
+/// The alignment of a contiguous tile at `position`, as far as it is more than that of an element.
+static llvm::MaybeAlign getTileAlignment(const StridedView &view, Value position, int64_t lanes) {
+  int64_t bytes = cast<MemRefType>(view.base.getType()).getElementTypeBitWidth() / 8;
+  int64_t together = std::min(view.alignment / bytes, lanes);
+  return llvm::isPowerOf2_64(uint64_t(together)) && together > 1 && isMultipleOf(position, together)
+             ? llvm::MaybeAlign(uint64_t(together * bytes))
+             : llvm::MaybeAlign();
 }
 
 /// The offsets of the lanes of a tile whose elements lie `stride` apart.
@@ -335,7 +360,8 @@ Value lathe::codegen::loadTile(OpBuilder &builder, Location loc, const StridedVi
     value = vector::MaskedLoadOp::create(builder, loc, type, view.base, ValueRange{position}, tile.mask,
                                          getZeros());
   } else {
-    value = vector::LoadOp::create(builder, loc, type, view.base, ValueRange{position});
+    value = vector::LoadOp::create(builder, loc, type, view.base, ValueRange{position}, /*nontemporal=*/false,
+                                   getTileAlignment(view, position, tile.lanes));
   }
   return fromMemory(builder, loc, value, view.element);
 }
@@ -369,6 +395,7 @@ void lathe::codegen::storeTile(OpBuilder &builder, Location loc, Value value, co
   } else if (tile.mask) {
     vector::MaskedStoreOp::create(builder, loc, view.base, ValueRange{position}, tile.mask, value);
   } else {
-    vector::StoreOp::create(builder, loc, value, view.base, ValueRange{position});
+    vector::StoreOp::create(builder, loc, value, view.base, ValueRange{position}, /*nontemporal=*/false,
+                            getTileAlignment(view, position, tile.lanes));
   }
 }

@@ -12,6 +12,8 @@
 ///   LATHE_MOCK_MEMORY=1000000          bytes of a device (default 16 GiB)
 ///   LATHE_MOCK_FAIL=cuLaunchKernel:3:701   the third call of a function fails with that result
 ///   LATHE_EMU_SEED=7                   another order of threads
+///   LATHE_EMU_OMIT=barrier:2           every thread leaves out its third barrier; "barrier": all; "wait": of
+///   copies
 
 #ifndef LATHE_TEST_CUDA_DRIVER_H
 #define LATHE_TEST_CUDA_DRIVER_H

@@ -13,8 +13,8 @@ using namespace lathe::emu;
 static constexpr size_t kSharedAlignment = 128;
 
 Block::Block(const Launch &launch, uint64_t seed, const Memory *memory)
-    : launch(launch), deviceMemory(memory), stacks(launch.threads), sharedMemory(kSharedAlignment),
-      seed(seed), parameters(launch.parameters), threads(launch.threads) {
+    : launch(launch), deviceMemory(memory), stacks(launch.threads), omission(Omission::fromEnvironment()),
+      sharedMemory(kSharedAlignment), seed(seed), parameters(launch.parameters), threads(launch.threads) {
   constexpr size_t kInRegisters = 6;
   parameters.resize(std::max(parameters.size(), kInRegisters));
   shared = sharedMemory.allocate(launch.sharedBytes);

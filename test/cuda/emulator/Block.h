@@ -33,9 +33,22 @@ struct Thread {
   int value = 0;
   const void *operands = nullptr;
   void *results = nullptr;
+  /// How often it was told to wait for others, and for copies.
+  unsigned barriers = 0, copyWaits = 0;
   /// Copies that have not happened: those in no group, and the groups, oldest first.
   std::vector<Copy> copies;
   std::deque<std::vector<Copy>> groups;
+};
+
+/// What LATHE_EMU_OMIT says: "barrier" or "wait", of which ":N" is the N-th one alone of each thread.
+struct Omission {
+  std::string what;
+  unsigned number = ~0u;
+
+  static Omission fromEnvironment();
+  bool omits(const char *instruction, unsigned count) const {
+    return what == instruction && (number == ~0u || number == count);
+  }
 };
 
 class Block {
@@ -60,6 +73,7 @@ public:
   Thread *current = nullptr; ///< null while the scheduler runs
   void *shared = nullptr;
   Stacks stacks;
+  Omission omission;
 
 private:
   [[noreturn]] static void begin();

@@ -31,13 +31,30 @@ uint64_t lathe::emu::seedFromEnvironment() {
   return text ? strtoull(text, nullptr, 0) : 0;
 }
 
+Omission Omission::fromEnvironment() {
+  const char *text = getenv("LATHE_EMU_OMIT");
+  Omission omission;
+  if (text) {
+    omission.what = text;
+    if (size_t colon = omission.what.find(':'); colon != std::string::npos) {
+      omission.number = unsigned(strtoul(text + colon + 1, nullptr, 10));
+      omission.what.resize(colon);
+    }
+  }
+  return omission;
+}
+
 unsigned lathe::emu::threadIndex() { return running->current->index; }
 unsigned lathe::emu::blockIndex() { return running->index; }
 unsigned lathe::emu::blockCount() { return running->launch.blocks; }
 unsigned lathe::emu::blockThreads() { return running->launch.threads; }
 void *lathe::emu::sharedMemory() { return running->shared; }
 
-void lathe::emu::waitForBlock() { running->giveWay(Thread::AtBarrier); }
+void lathe::emu::waitForBlock() {
+  if (!running->omission.omits("barrier", running->current->barriers++)) {
+    running->giveWay(Thread::AtBarrier);
+  }
+}
 
 void lathe::emu::together(const Collective &collective, uint32_t mask, int value, const void *operands,
                           void *results) {
@@ -71,6 +88,9 @@ static void perform(std::vector<Thread::Copy> &copies) {
 
 void lathe::emu::waitForCopies(size_t left, bool uncommitted) {
   Thread &thread = *running->current;
+  if (running->omission.omits("wait", thread.copyWaits++)) {
+    return;
+  }
   while (thread.groups.size() > left) {
     perform(thread.groups.front());
     thread.groups.pop_front();

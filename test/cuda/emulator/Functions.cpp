@@ -10,6 +10,8 @@
 #include "Emulator.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 using namespace lathe::emu;
@@ -82,6 +84,27 @@ uint32_t lathe_emu_shuffle(int32_t kind, uint32_t mask, uint32_t value, uint32_t
   uint32_t result = 0;
   together(shuffleTogether, mask, kind, &operands, &result);
   return result;
+}
+
+//===-- Conversions
+//-------------------------------------------------------------------------------------------===//
+
+float lathe_emu_exp2(float x) {
+  float power = std::exp2(x);
+  return std::fpclassify(power) == FP_SUBNORMAL ? 0 : power;
+}
+
+uint32_t lathe_emu_pack_f16(float high, float low) {
+  auto toBits = [](float x) { return std::bit_cast<uint16_t>(_Float16(x)); };
+  return uint32_t(toBits(high)) << 16 | toBits(low);
+}
+
+uint32_t lathe_emu_pack_bf16(float high, float low) {
+  auto toBits = [](float x) -> uint32_t {
+    auto bits = std::bit_cast<uint32_t>(x);
+    return std::isnan(x) ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  };
+  return toBits(high) << 16 | toBits(low);
 }
 
 //===-- Asynchronous copies

@@ -32,6 +32,11 @@ enum lathe_emu_shuffle_kind {
 /* shfl.sync; b and c as PTX has them. */
 LATHE_EMU uint32_t lathe_emu_shuffle(int32_t kind, uint32_t mask, uint32_t value, uint32_t b, uint32_t c);
 
+/* ex2.approx.ftz, and cvt.rn of two floats to f16x2 and bf16x2. */
+LATHE_EMU float lathe_emu_exp2(float x);
+LATHE_EMU uint32_t lathe_emu_pack_f16(float high, float low);
+LATHE_EMU uint32_t lathe_emu_pack_bf16(float high, float low);
+
 /* cp.async: what was copied is poison until it is waited for. */
 LATHE_EMU void lathe_emu_cp_async_ca_shared_global_4(void *to, const void *from);
 LATHE_EMU void lathe_emu_cp_async_ca_shared_global_8(void *to, const void *from);

@@ -18,33 +18,38 @@ namespace lathe::cuda {
 
 using namespace codegen;
 
-/// Attributes of a device function: the threads of a block, and the bytes of dynamic shared memory that one
-/// has.
-inline constexpr llvm::StringLiteral kThreadsAttr = "lathe.threads", kSharedBytesAttr = "lathe.shared_bytes";
+/// Attributes of a device function: the threads of a block, the bytes of dynamic shared memory that one has,
+/// and how many blocks are to find their registers on a processor, if that is given.
+inline constexpr llvm::StringLiteral kThreadsAttr = "lathe.threads", kSharedBytesAttr = "lathe.shared_bytes",
+                                     kBlocksAtOnceAttr = "lathe.blocks_at_once";
 /// The name of the dynamic shared memory in a module of device code.
 inline constexpr llvm::StringLiteral kSharedName = "lathe_shared";
 
 /// Threads that run in step.
 inline constexpr int64_t kWarp = 32;
-/// The shared memory that a block has on every device, in bytes.
-inline constexpr int64_t kSharedBytes = 48 << 10;
+/// The shared memory, in bytes, of which two blocks find room on every device, and that one block can have.
+inline constexpr int64_t kSharedBytes = 48 << 10, kMostSharedBytes = 99 << 10;
 
 /// What an emitter works on.
 struct EmitContext : ElementContext {
   /// The number of the block, and of the thread in it (index values).
   mlir::Value block, thread;
-  /// The block's shared memory: memref<?xi8, 3>. How many bytes of it are taken.
-  mlir::Value shared;
+  /// The block's shared memory, ptr<3>, and the same as memref<?xi8, 3>. How many bytes of it are taken.
+  mlir::Value sharedStart, shared;
   int64_t sharedBytes = 0;
 
   /// `count` elements of shared memory that nobody else has, as memref<?xT, 3>; aligned to 16 bytes.
   mlir::Value allocateShared(mlir::Location loc, mlir::Type element, int64_t count);
+  /// So many bytes of it, as ptr<3>; aligned to 16 bytes.
+  mlir::Value allocateShared(int64_t bytes);
 };
 
-/// How a kernel is launched: the blocks of its grid, and the threads of each.
+/// How a kernel is launched: the blocks of its grid, and the threads of each. How many blocks are to find
+/// their registers on a processor; 0: as ptxas likes.
 struct Launch {
   mlir::OpFoldResult blocks;
   int64_t threads;
+  int64_t blocksAtOnce = 0;
 };
 
 /// What EmitCUDAKernels needs to know of one kind of root. `plan` may use only sizes, `emit` is called on the

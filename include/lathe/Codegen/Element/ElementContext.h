@@ -28,6 +28,11 @@ struct ElementContext {
   bool masksTails = false;
   /// Whether constants that are not splats lie in the module, not on the stack.
   bool constantsInModule = false;
+  /// Whether this is code of a CUDA device: every input and output that has no pitch begins at a multiple of
+  /// 16 bytes there, and pairs of f16 are multiplied, too.
+  bool onDevice = false;
+  /// Whether products of f32 may be computed in TF32, on a device.
+  bool inTF32 = false;
 };
 
 /// Decodes the packed inputs of a kernel element by element, but those that the kernel reads as they are

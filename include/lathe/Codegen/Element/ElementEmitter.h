@@ -32,6 +32,8 @@ struct StridedView {
   llvm::SmallVector<mlir::OpFoldResult> sizes, strides;
   /// The type of an element in registers.
   mlir::Type element;
+  /// What the address of the buffer is known to be a multiple of, in bytes; 0: nothing more than an element.
+  int64_t alignment = 0;
 };
 
 /// The type of an element in registers (signless) and in memory (an i8 if it is narrower than a byte).
@@ -54,7 +56,8 @@ StridedView getDenseView(mlir::OpBuilder &builder, mlir::Location loc, mlir::Val
 StridedView mergeDims(mlir::OpBuilder &builder, mlir::Location loc, const StridedView &view,
                       llvm::ArrayRef<std::pair<int64_t, int64_t>> groups);
 
-/// Loads or stores a tile of a view. Contiguous tiles are loaded as vectors, uniform ones (size 1 or stride 0
+/// Loads or stores a tile of a view. Memory that is evidently aligned to the tile, or to 16 bytes of it, is
+/// accessed as such. Contiguous tiles are loaded as vectors, uniform ones (size 1 or stride 0
 /// along the last dimension) as a scalar that is broadcast, others are gathered. A bool, or any element
 /// narrower than a byte, takes one in memory, whose other bits are 0; signed and unsigned integers are
 /// signless in registers.

@@ -8,7 +8,8 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::kernel;
 
-void lathe::kernel::decomposeComposites(MLIRContext *context, ArrayRef<Block *> blocks, bool fuse) {
+void lathe::kernel::decomposeComposites(MLIRContext *context, ArrayRef<Block *> blocks, bool fuse,
+                                        bool onDevice) {
   IRRewriter rewriter(context);
   SmallVector<nn::ReferenceOpInterface> worklist;
   for (Block *block : blocks) {
@@ -17,7 +18,7 @@ void lathe::kernel::decomposeComposites(MLIRContext *context, ArrayRef<Block *> 
   while (!worklist.empty()) {
     nn::ReferenceOpInterface op = worklist.pop_back_val();
     std::string whyNot;
-    if (fuse && getRootKind(op, whyNot)) {
+    if (fuse && getRootKind(op, whyNot, onDevice)) {
       continue;
     }
     rewriter.setInsertionPoint(op);

@@ -38,12 +38,13 @@ constexpr size_t kMaxOps = 256;
 
 class KernelFormer {
 public:
-  KernelFormer(func::FuncOp function, bool fuse)
-      : function(function), fuse(fuse), blocks(nn::getHostBlocks(function.getBody().front())),
-        builder(function.getContext()), shapes(builder), groups(function, builder, shapes) {}
+  KernelFormer(func::FuncOp function, bool fuse, bool onDevice)
+      : function(function), fuse(fuse), onDevice(onDevice),
+        blocks(nn::getHostBlocks(function.getBody().front())), builder(function.getContext()),
+        shapes(builder), groups(function, builder, shapes) {}
 
   LogicalResult run() {
-    decomposeComposites(function.getContext(), blocks, fuse);
+    decomposeComposites(function.getContext(), blocks, fuse, onDevice);
     collectOps();
     if (fuse) {
       for (Operation *op : ops) {
@@ -154,7 +155,7 @@ private:
 
   void growRoot(Operation *op) {
     std::string whyNot;
-    std::optional<RootKind> kind = getRootKind(op, whyNot);
+    std::optional<RootKind> kind = getRootKind(op, whyNot, onDevice);
     if (!kind || owner.contains(op) || (*kind == RootKind::Rows && !isOneKernelOfRows({op}, op))) {
       return;
     }
@@ -298,7 +299,7 @@ private:
           continue;
         }
         std::string whyNot;
-        if (getRootKind(producer, whyNot) || isa<nn::ReshapeOp>(producer)) {
+        if (getRootKind(producer, whyNot, onDevice) || isa<nn::ReshapeOp>(producer)) {
           continue;
         }
         bool usedHereOnly = llvm::all_of(producer->getUsers(), [&](Operation *user) {
@@ -449,7 +450,7 @@ private:
   }
 
   func::FuncOp function;
-  bool fuse;
+  bool fuse, onDevice;
   SmallVector<Block *> blocks;
   OpBuilder builder;
   nn::ShapeTracker shapes;
@@ -462,7 +463,7 @@ private:
 struct FormKernels : kernel::impl::FormKernelsPassBase<FormKernels> {
   using FormKernelsPassBase::FormKernelsPassBase;
   void runOnOperation() override {
-    if (!getOperation().isExternal() && failed(KernelFormer(getOperation(), fuse).run())) {
+    if (!getOperation().isExternal() && failed(KernelFormer(getOperation(), fuse, onDevice).run())) {
       signalPassFailure();
     }
   }

@@ -24,16 +24,17 @@ static bool mayBeWeight(Value value) {
   return value.getDefiningOp<nn::WeightUseOp>() || (function && function.isPrivate());
 }
 
-/// Whether products of these operands have a micro-kernel: pairs of bf16 are multiplied as they lie in
-/// panels.
-static bool isMultiplied(Value lhs, Value rhs) {
+/// Whether products of these operands have a kernel. Processors multiply pairs of bf16 as they lie in panels.
+static bool isMultiplied(Value lhs, Value rhs, bool onDevice) {
   Type element = typeOf(lhs).getElementType();
-  return element.isF32() || (element.isBF16() && mayBeWeight(rhs));
+  return element.isF32() || (element.isBF16() && (onDevice || mayBeWeight(rhs))) ||
+         (element.isF16() && onDevice);
 }
 
-static std::optional<RootKind> matMulKind(nn::MatMulOp op, std::string &whyNot) {
-  if (!isMultiplied(op.getLhs(), op.getRhs())) {
-    whyNot = "only products of f32, and of bf16 by weights, have a micro-kernel";
+static std::optional<RootKind> matMulKind(nn::MatMulOp op, bool onDevice, std::string &whyNot) {
+  if (!isMultiplied(op.getLhs(), op.getRhs(), onDevice)) {
+    whyNot = onDevice ? "only products of f32, f16 and bf16 have a kernel"
+                      : "only products of f32, and of bf16 by weights, have a micro-kernel";
     return std::nullopt;
   }
   return RootKind::MatMul;
@@ -83,13 +84,14 @@ static std::optional<RootKind> convKindOfShape(OpTy op, std::string &whyNot) {
   return RootKind::Conv;
 }
 
-static std::optional<RootKind> convKind(nn::ConvOp op, std::string &whyNot) {
-  if (!isMultiplied(op.getX(), op.getFilter())) {
-    whyNot = "only convolutions of f32, and of bf16 by weights, have kernels";
+static std::optional<RootKind> convKind(nn::ConvOp op, bool onDevice, std::string &whyNot) {
+  if (!isMultiplied(op.getX(), op.getFilter(), onDevice)) {
+    whyNot = onDevice ? "only convolutions of f32, f16 and bf16 have kernels"
+                      : "only convolutions of f32, and of bf16 by weights, have kernels";
     return std::nullopt;
   }
   std::optional<RootKind> kind = convKindOfShape(op, whyNot);
-  if (op.isDepthwise() && !typeOf(op.getX()).getElementType().isF32()) {
+  if (op.isDepthwise() && !onDevice && !typeOf(op.getX()).getElementType().isF32()) {
     whyNot = "depthwise convolutions have kernels for f32 only";
     return std::nullopt;
   }
@@ -116,10 +118,12 @@ static std::optional<RootKind> integerConvKind(nn::IntegerConvOp op, std::string
   return convKindOfShape(op, whyNot);
 }
 
-static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &whyNot) {
+static std::optional<RootKind> attentionKind(nn::AttentionOp op, bool onDevice, std::string &whyNot) {
   RankedTensorType q = typeOf(op.getQ()), k = typeOf(op.getK()), v = typeOf(op.getV());
-  if (!q.getElementType().isF32() && !q.getElementType().isBF16()) {
-    whyNot = "only attention of f32 and bf16 is fused";
+  if (!q.getElementType().isF32() && !q.getElementType().isBF16() &&
+      !(onDevice && q.getElementType().isF16())) {
+    whyNot =
+        onDevice ? "only attention of f32, f16 and bf16 is fused" : "only attention of f32 and bf16 is fused";
     return std::nullopt;
   }
   for (RankedTensorType type : {q, k, v}) {
@@ -128,19 +132,20 @@ static std::optional<RootKind> attentionKind(nn::AttentionOp op, std::string &wh
       return std::nullopt;
     }
     // Few processors know vectors of bf16 of which only some elements are there.
-    if (type.getElementType().isBF16() && type.getDimSize(3) % 16 != 0) {
+    if (!onDevice && type.getElementType().isBF16() && type.getDimSize(3) % 16 != 0) {
       whyNot = "of attention of bf16, only heads with multiples of 16 features are fused";
       return std::nullopt;
     }
   }
-  if (op.getSoftcap()) {
+  if (op.getSoftcap() && !onDevice) {
     whyNot = "attention with a softcap is not fused";
     return std::nullopt;
   }
   if (Value mask = op.getMask()) {
     Type element = typeOf(mask).getElementType();
-    if (!element.isF32() && !element.isBF16() && !element.isInteger(1)) {
-      whyNot = "only masks of bool, f32 and bf16 are fused";
+    if (!element.isF32() && !element.isBF16() && !element.isInteger(1) && !(onDevice && element.isF16())) {
+      whyNot = onDevice ? "only masks of bool, f32, f16 and bf16 are fused"
+                        : "only masks of bool, f32 and bf16 are fused";
       return std::nullopt;
     }
   }
@@ -160,13 +165,13 @@ static bool normalizesOne(Value x, int64_t axis, std::string &whyNot) {
   return true;
 }
 
-std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot) {
+std::optional<RootKind> kernel::getRootKind(Operation *op, std::string &whyNot, bool onDevice) {
   return TypeSwitch<Operation *, std::optional<RootKind>>(op)
-      .Case([&](nn::MatMulOp matMul) { return matMulKind(matMul, whyNot); })
-      .Case([&](nn::ConvOp conv) { return convKind(conv, whyNot); })
+      .Case([&](nn::MatMulOp matMul) { return matMulKind(matMul, onDevice, whyNot); })
+      .Case([&](nn::ConvOp conv) { return convKind(conv, onDevice, whyNot); })
       .Case([&](nn::IntegerMatMulOp) { return RootKind::MatMul; })
       .Case([&](nn::IntegerConvOp conv) { return integerConvKind(conv, whyNot); })
-      .Case([&](nn::AttentionOp attention) { return attentionKind(attention, whyNot); })
+      .Case([&](nn::AttentionOp attention) { return attentionKind(attention, onDevice, whyNot); })
       .Case([&](nn::SoftmaxOp softmax) -> std::optional<RootKind> {
         if (isFloat(softmax.getX()) && softmax.getAxis() == uint64_t(typeOf(softmax.getX()).getRank()) - 1) {
           return normalizesOne(softmax.getX(), softmax.getAxis(), whyNot) ? std::nullopt

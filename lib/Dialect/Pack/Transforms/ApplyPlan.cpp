@@ -97,7 +97,7 @@ LogicalResult PlanApplier::readFormat(StringRef text, StringRef position) {
 }
 
 LogicalResult PlanApplier::readFormats() {
-  if (failed(readFormat(plan.format, "")) || failed(readFormat(plan.math, ""))) {
+  if (failed(readFormat(plan.format, "")) || failed(readFormat(plan.getFormatOfMath(), ""))) {
     return failure();
   }
   for (auto [entries, byName] :
@@ -198,7 +198,7 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
   SmallVector<PlanWish, 2> inTurn{wish};
   if (!wish.entry && isProduct(op)) {
     // What is stored in no format can still be computed in another type.
-    inTurn = {PlanWish{plan.format}, PlanWish{plan.math}};
+    inTurn = {PlanWish{plan.format}, PlanWish{plan.getFormatOfMath()}};
   }
   for (const PlanWish &next : inTurn) {
     if (next.text.empty() || next.text == keptFormat) {
@@ -218,7 +218,7 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
 
 /// It has no weight: what the plan says of its nodes counts, else how products are computed.
 void PlanApplier::applyToAttention(nn::AttentionOp op) {
-  StringRef wanted = plan.math;
+  StringRef wanted = plan.getFormatOfMath();
   for (const NodeOrigin &origin : originsOf(op->getLoc())) {
     if (const PlanEntry *entry = nodeEntries.lookup(origin.name)) {
       wanted = entry->format;

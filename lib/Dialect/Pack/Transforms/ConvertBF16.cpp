@@ -58,8 +58,8 @@ struct Decision {
 
 class Converter {
 public:
-  Converter(ModuleOp module, const cpu::TargetSpec &target, bool force)
-      : module(module), symbols(module), evaluator(module), target(target), force(force),
+  Converter(ModuleOp module, const cpu::TargetSpec &target, bool force, bool onDevice)
+      : module(module), symbols(module), evaluator(module), target(target), force(force), onDevice(onDevice),
         builder(module.getContext()) {}
 
   /// Works on all requests; on every product, with `all`.
@@ -82,7 +82,7 @@ private:
   SymbolTable symbols;
   nn::Evaluator evaluator;
   const cpu::TargetSpec &target;
-  bool force;
+  bool force, onDevice;
   OpBuilder builder;
   llvm::DenseMap<Value, Value> narrowed;
   /// What may have no reader left, in the order of the program.
@@ -124,6 +124,9 @@ Decision Converter::decideAttention(nn::AttentionOp op) {
   if (!q.getElementType().isF32()) {
     return {Decision::Refuse, "attention of " + toText(TypeAttr::get(q.getElementType())) + " is not of f32"};
   }
+  if (onDevice) {
+    return {Decision::Compute, ""};
+  }
   if (!target.hasAMXBF16) {
     return refuse(
         "most of its time goes to what lies between its products, unless matrix registers make them, "
@@ -164,7 +167,7 @@ Decision Converter::decide(Operation *op) {
   if (force) {
     return {Decision::Compute, ""};
   }
-  if (!target.hasFastBF16) {
+  if (!target.hasFastBF16 && !onDevice) {
     if (rows && *rows <= kFewRows) {
       return {Decision::Store, ""};
     }
@@ -178,7 +181,7 @@ Decision Converter::decide(Operation *op) {
   RankedTensorType filter = typeOf(op->getOperand(1));
   int64_t depth = filter.getDimSize(filter.getRank() - 2);
   bool isProduct = !isa<nn::ConvOp>(op) || cast<nn::ConvOp>(op).isProduct();
-  if (target.hasAMXBF16 && (isProduct ? depth < kMatrixDepth : depth % kMatrixDepth != 0)) {
+  if (!onDevice && target.hasAMXBF16 && (isProduct ? depth < kMatrixDepth : depth % kMatrixDepth != 0)) {
     return {Decision::Refuse,
             (isProduct ? "a depth of " : "a number of channels of ") + std::to_string(depth) +
                 (isProduct ? " is less than " : " is no multiple of ") + std::to_string(kMatrixDepth) +
@@ -331,7 +334,7 @@ struct ConvertBF16 : pack::impl::ConvertBF16PassBase<ConvertBF16> {
     if (failed(spec)) {
       return signalPassFailure();
     }
-    Converter(getOperation(), *spec, force).run(all);
+    Converter(getOperation(), *spec, force, onDevice).run(all);
   }
 };
 } // namespace

@@ -16,7 +16,8 @@ namespace lathe::kernel {
 
 /// The kind of kernel that `op` is the root of, or nothing, with the reason in `whyNot` where a user would
 /// want to know it. Pointwise ops, views and gathers are no roots but `Pointwise` fits them (see isFusible).
-std::optional<RootKind> getRootKind(mlir::Operation *op, std::string &whyNot);
+/// Kernels of CUDA devices (`onDevice`) multiply more types than those of processors.
+std::optional<RootKind> getRootKind(mlir::Operation *op, std::string &whyNot, bool onDevice = false);
 
 /// Ops that compute element by element at a position: pointwise ops, gathers along the first dimension,
 /// ranges.
@@ -44,7 +45,8 @@ bool isInlineConstant(mlir::Operation *op);
 
 /// Replaces composite ops in `blocks` that no kernel computes as a whole by simpler ones; all, without
 /// `fuse`.
-void decomposeComposites(mlir::MLIRContext *context, llvm::ArrayRef<mlir::Block *> blocks, bool fuse);
+void decomposeComposites(mlir::MLIRContext *context, llvm::ArrayRef<mlir::Block *> blocks, bool fuse,
+                         bool onDevice);
 
 } // namespace lathe::kernel
 

@@ -124,12 +124,14 @@ def ConvertBF16Pass : Pass<"pack-convert-bf16", "::mlir::ModuleOp"> {
     result of bf16 where matrix registers multiply its heads. What is refused is a remark: other attention, depthwise
     convolutions, products of few columns.
 
-    If code is compiled for several targets, the best of them decides; the others widen bf16 in registers.
+    If code is compiled for several targets, the best of them decides; the others widen bf16 in registers. CUDA devices
+    multiply everything in bf16 but what has few columns.
   }];
   let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
                  Option<"all", "all", "bool", /*default=*/"false", "as if every product asked for it">,
                  Option<"force", "force", "bool", /*default=*/"false",
-                        "also where instructions are slow, or columns few">];
+                        "also where instructions are slow, or columns few">,
+                 Option<"onDevice", "on-device", "bool", /*default=*/"false", "for CUDA devices alone">];
   let dependentDialects = ["::lathe::pack::PackDialect"];
 }
 

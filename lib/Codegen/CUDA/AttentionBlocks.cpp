@@ -1,0 +1,163 @@
+// Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "AttentionBlocks.h"
+#include "lathe/Codegen/Element/IndexMath.h"
+#include "lathe/Codegen/Math/Math.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace lathe;
+using namespace lathe::cuda;
+
+OpFoldResult AttentionProblem::countBlocks(IndexMath math, int64_t queries) const {
+  OpFoldResult blocks = math.ceilDiv(queryCount, math.constant(queries));
+  return math.mul(math.mul(batch, math.constant(heads)), blocks);
+}
+
+FailureOr<AttentionProblem> cuda::analyzeAttention(ElementContext &context) {
+  AttentionProblem problem;
+  for (Operation &op : context.kernel.getBody().front()) {
+    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
+      problem.op = attention;
+    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
+      problem.output = output;
+    }
+  }
+  if (!problem.op || !problem.output) {
+    return context.kernel.emitOpError("expects one attention with one result");
+  }
+  auto getSize = [](Value tensor, int64_t dim) {
+    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
+  };
+  problem.heads = getSize(problem.op.getQ(), 2);
+  problem.depth = getSize(problem.op.getQ(), 3);
+  problem.keyHeads = getSize(problem.op.getK(), 2);
+  problem.valueDepth = getSize(problem.op.getV(), 3);
+  if (llvm::any_of(ArrayRef{problem.heads, problem.depth, problem.keyHeads, problem.valueDepth},
+                   ShapedType::isDynamic)) {
+    return problem.op.emitOpError("has heads whose number or size is dynamic");
+  }
+  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
+  if (failed(keyDims)) {
+    return problem.op.emitOpError("has keys of unknown shape");
+  }
+  problem.keyCount = (*keyDims)[1];
+  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
+  if (failed(queryDims)) {
+    return problem.op.emitOpError("has queries of unknown shape");
+  }
+  problem.batch = (*queryDims)[0];
+  problem.queryCount = (*queryDims)[1];
+  return problem;
+}
+
+AttentionBlocks::AttentionBlocks(EmitContext &context, const AttentionProblem &problem)
+    : LoopEmitter(context.builder, nn::AttentionOp(problem.op).getLoc()), context(context), problem(problem),
+      e(builder, loc), elements(context) {}
+
+void AttentionBlocks::decodeBlock(int64_t queries) {
+  OpFoldResult queryBlocks = math().ceilDiv(problem.queryCount, math().constant(queries));
+  OpFoldResult block = math().rem(context.block, queryBlocks);
+  OpFoldResult batchAndHead = math().floorDiv(context.block, queryBlocks);
+  head = math().rem(batchAndHead, math().constant(problem.heads));
+  batch = math().floorDiv(batchAndHead, math().constant(problem.heads));
+  keyHead = math().floorDiv(head, math().constant(problem.heads / problem.keyHeads));
+  firstQuery = math().mul(block, math().constant(queries));
+  OpFoldResult end = problem.keyCount;
+  if (problem.op.getCausal()) {
+    OpFoldResult ahead = math().sub(problem.keyCount, problem.queryCount);
+    OpFoldResult seen = math().add(math().add(firstQuery, math().constant(queries)), ahead);
+    end = math().min(end, math().max(seen, math().constant(0)));
+  }
+  keyEnd = math().value(end);
+}
+
+Value AttentionBlocks::evaluate(Value tensor, ArrayRef<OpFoldResult> index) {
+  FailureOr<Value> value = elements.evaluate(tensor, Tile{math().values(index), 0, Value()});
+  if (failed(value)) {
+    status = failure();
+    return e.zero(builder.getF32Type());
+  }
+  return e.toFloat(*value, builder.getF32Type());
+}
+
+Value AttentionBlocks::clampQuery(OpFoldResult query) {
+  return math().value(math().min(query, math().sub(problem.queryCount, math().constant(1))));
+}
+
+Value AttentionBlocks::getLastKey(Value query) {
+  OpFoldResult last = math().sub(problem.keyCount, math().constant(1));
+  if (problem.op.getCausal()) {
+    OpFoldResult ahead = math().sub(problem.keyCount, problem.queryCount);
+    last = math().min(last, math().add(query, ahead));
+  }
+  return math().value(last);
+}
+
+Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value lastKey) {
+  double scale = problem.op.getScale().convertToDouble();
+  Value logit;
+  if (std::optional<APFloat> softcap = problem.op.getSoftcap()) {
+    double cap = softcap->convertToDouble();
+    logit = e.mul(approx::buildTanh(builder, loc, e.mul(sum, scale / cap)), cap * M_LOG2E);
+  } else {
+    logit = e.mul(sum, scale * M_LOG2E);
+  }
+  if (problem.op.getMask()) {
+    OpFoldResult last = math().sub(problem.keyCount, math().constant(1));
+    logit = e.add(logit, evaluateMask(query, math().value(math().min(key, last))));
+  }
+  Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, key, lastKey);
+  return e.select(isSeen, logit, negativeInfinity());
+}
+
+Value AttentionBlocks::evaluateMask(Value query, Value key) {
+  ElementEmitter::Scope scope(elements);
+  Value mask = problem.op.getMask();
+  FailureOr<ArrayRef<OpFoldResult>> known = context.shapes.getDims(mask);
+  if (failed(known)) {
+    status = problem.op.emitOpError("has a mask of unknown shape");
+    return e.zero(builder.getF32Type());
+  }
+  SmallVector<OpFoldResult> dims(*known), position{batch, head, query, key};
+  Tile tile;
+  for (auto [dim, size] : llvm::enumerate(dims)) {
+    OpFoldResult index = position[4 - dims.size() + dim], zero = math().constant(0);
+    if (isConstantSize(size, 1)) {
+      index = zero;
+    } else if (!getConstantIntValue(size)) {
+      // A symbol that may be 1 and then broadcasts.
+      Value isOne = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::eq, math().value(size),
+                                          math().value(math().constant(1)));
+      index = e.select(isOne, math().value(zero), math().value(index));
+    }
+    tile.index.push_back(math().value(index));
+  }
+  FailureOr<Value> value = elements.evaluate(mask, tile);
+  if (failed(value)) {
+    status = failure();
+    return e.zero(builder.getF32Type());
+  }
+  Type f32 = builder.getF32Type();
+  Value hidden = e.infinity(f32, /*negative=*/true);
+  if (value->getType().isInteger(1)) {
+    return e.select(*value, e.zero(f32), hidden);
+  }
+  // The lowest finite mask, which leaves all keys of a row the same weight if it is everywhere, must not
+  // become an infinity.
+  Value added = e.toFloat(*value, f32);
+  Value scaled = e.clampBelow(e.mul(added, M_LOG2E), -double(std::numeric_limits<float>::max()));
+  return e.select(e.compare(arith::CmpFPredicate::OEQ, added, hidden), hidden, scaled);
+}
+
+Value AttentionBlocks::getNormalization(Value maximum, Value sum) {
+  Type f32 = builder.getF32Type();
+  Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maximum, negativeInfinity());
+  Value empty = problem.op.getGuardEmpty() ? e.zero(f32) : e.nan(f32);
+  return e.select(isEmpty, empty, e.div(e.real(f32, 1.0), sum));
+}

@@ -1,0 +1,266 @@
+# Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Products and attention by tensor cores: what they compute, on the mock driver's emulator, against float64, and what
+ptxas says of them. No device is needed."""
+
+import os
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import lathe
+from lathe._verify import compare, run_reference
+from small_models import build_folder, model, value
+from test_cuda import compile_for, needs_ptxas
+
+FLOAT, FLOAT16, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BOOL
+MOCK = build_folder() / "test/cuda/libcuda.so.1"
+EMULATED = "cuda-sm_80,cuda-emulator"
+
+pytestmark = pytest.mark.skipif(not MOCK.exists(), reason="this build has no mock driver: it is for a sanitizer")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mock_driver():
+    """The driver is loaded once a process, by the first model that needs it."""
+    os.environ["LATHE_CUDA_DRIVER"] = str(MOCK)
+    yield
+    del os.environ["LATHE_CUDA_DRIVER"]
+
+
+def keep_bits(array, bits):
+    """Floats rounded to the nearest with so many bits of their fraction; ties go up, or to even where 7 are kept: bf16."""
+    drop = 23 - bits
+    raw = array.astype(np.float32).view(np.uint32).astype(np.uint64)
+    half = (1 << (drop - 1)) - 1 + (raw >> drop & 1) if bits == 7 else 1 << (drop - 1)
+    return ((raw + half) >> drop << drop).astype(np.uint32).view(np.float32)
+
+
+#: How operands are rounded.
+FORMATS = {"bf16": lambda x: keep_bits(x, 7), "tf32": lambda x: keep_bits(x, 10), "f16": lambda x: x.astype(np.float16)}
+
+
+def product(depth, columns, transposed=False):
+    """relu(x w + b)"""
+    random = np.random.default_rng(0)
+    w, b = random.standard_normal((depth, columns), np.float32), random.standard_normal(columns, np.float32)
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["t"], transB=int(transposed)), helper.make_node("Relu", ["t"], ["y"])]
+    made = model(nodes, [value("x", FLOAT, "N", depth)], [value("y", FLOAT, "N", columns)],
+                 w=np.ascontiguousarray(w.T) if transposed else w, b=b)
+    return made, w, b
+
+
+def compile_with(math, source, folder, targets=EMULATED):
+    report = compile_for(targets, source, folder, options=[] if math == "f16" else [f"--math={math}"])[1]
+    return lathe.load(folder / "m.so") if "emulator" in targets else None, report
+
+
+def check_product(compiled, x, w, b, rounded):
+    x, w = (rounded(array).astype(np.float64) for array in (x, w))
+    expected = np.maximum(x @ w + b, 0)
+    # Each of `depth` sums of f32, and of the emulator one of float64, rounds by half a unit in the last place at most.
+    bound = (len(w) + 2) * 2.0**-24 * (np.abs(x) @ np.abs(w) + np.abs(b))
+    assert np.all(np.abs(compiled - expected) <= bound + 1e-30)
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+@pytest.mark.parametrize("depth,columns", [(384, 384), (64, 72), (72, 200), (37, 50), (40, 20), (16, 1024)])
+def test_products(math, depth, columns, tmp_path):
+    source, w, b = product(depth, columns)
+    compiled, _ = compile_with(math, source, tmp_path)
+    for rows in (1, 3, 64, 70, 130):
+        x = np.random.default_rng(rows).uniform(-1, 1, (rows, depth)).astype(np.float32)
+        check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+def test_large_tiles(math, tmp_path):
+    """Many rows are known: tiles of 128 x 128."""
+    source, w, b = product(96, 1536)
+    source.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1900
+    compiled, report = compile_with(math, source, tmp_path)
+    x = np.random.default_rng(0).uniform(-1, 1, (1900, 96)).astype(np.float32)
+    check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
+    assert report["numbers"].get("device_registers", 100) >= 64, "the sums alone"
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+@pytest.mark.parametrize("what", ["wait", "barrier:0", "barrier:1"])
+def test_what_is_not_waited_for_is_seen(math, what, tmp_path, monkeypatch):
+    """Copies that nobody waits for, or of which others do not know that they are there, and sums in the place of tiles
+    that some still read."""
+    source, w, b = product(128, 64)
+    compiled, _ = compile_with(math, source, tmp_path)
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 128)).astype(np.float32)
+    check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
+    monkeypatch.setenv("LATHE_EMU_OMIT", what)
+    wrong = 0
+    for seed in "01234567":
+        monkeypatch.setenv("LATHE_EMU_SEED", seed)
+        try:
+            check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
+        except (AssertionError, lathe.ModelError):
+            wrong += 1
+    assert wrong >= 4
+
+
+def matmul(batch, rows, depth, columns, dtype):
+    """x w for each of a batch, w computed, too; and x transposed times itself."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+             helper.make_node("MatMul", ["t", "x"], ["z"])]
+    return model(nodes, [value("x", dtype, batch, rows, depth), value("w", dtype, batch, depth, columns)],
+                 [value("y", dtype, batch, rows, columns), value("z", dtype, batch, depth, depth)])
+
+
+@pytest.mark.parametrize("math,dtype", [("f16", np.float16), ("tf32", np.float32)])
+@pytest.mark.parametrize("rows", [72, 40])
+def test_batches_and_transposed_operands(math, dtype, rows, tmp_path):
+    compiled, _ = compile_with(math, matmul(2, rows, 48, 56, FLOAT16 if math == "f16" else FLOAT), tmp_path)
+    random = np.random.default_rng(0)
+    x, w = (random.uniform(-1, 1, shape).astype(dtype) for shape in ((2, rows, 48), (2, 48, 56)))
+    results = compiled(x=x, w=w)
+    x, w = (FORMATS[math](array).astype(np.float64) for array in (x, w))
+    for name, lhs, rhs in (("y", x, w), ("z", x.transpose(0, 2, 1), x)):
+        bound = rows * 2.0**-24 * (np.abs(lhs) @ np.abs(rhs)) + (2.0**-11 * np.abs(lhs @ rhs) if math == "f16" else 0)
+        assert np.all(np.abs(results[name] - lhs @ rhs) <= bound), name
+
+
+# -- Attention ----------------------------------------------------------------------------------------------------------
+
+
+def attention(heads, key_heads, depth, value_depth, dtype=FLOAT, mask=None, **attributes):
+    inputs = [value("q", dtype, "B", heads, "S", depth), value("k", dtype, "B", key_heads, "T", depth),
+              value("v", dtype, "B", key_heads, "T", value_depth)]
+    names = ["q", "k", "v"]
+    if mask is not None:
+        inputs.append(value("mask", *mask))
+        names.append("mask")
+    node = helper.make_node("Attention", names, ["y"], **attributes)
+    made = model([node], inputs, [value("y", dtype, "B", heads, "S", value_depth)])
+    made.opset_import[0].version = 23
+    return made
+
+
+def expected_attention(q, k, v, mask=None, is_causal=0, softcap=0.0):
+    """In float64."""
+    q, k, v = (array.astype(np.float64) for array in (q, k, v))
+    k, v = (np.repeat(array, q.shape[1] // k.shape[1], axis=1) for array in (k, v))
+    logits = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
+    if softcap:
+        logits = softcap * np.tanh(logits / softcap)
+    if is_causal:
+        rows, columns = logits.shape[-2:]
+        logits = np.where(np.arange(columns) <= np.arange(rows)[:, None] + columns - rows, logits, -np.inf)
+    if mask is not None:
+        logits = np.where(mask, logits, -np.inf) if mask.dtype == bool else logits + mask
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ v
+
+
+def check_attention(compiled, math, heads, key_heads, depth, value_depth, queries, keys, mask=None, dtype=np.float32, **attributes):
+    random = np.random.default_rng(queries)
+    q, k, v = (random.standard_normal((2, *shape)).astype(dtype) for shape in (
+        (heads, queries, depth), (key_heads, keys, depth), (key_heads, keys, value_depth)))
+    inputs = {"q": q, "k": k, "v": v}
+    if mask is not None:
+        inputs["mask"] = mask
+    result = compiled(inputs)["y"]
+    q, k, v = (FORMATS[math](array) for array in (q, k, v))
+    expected = expected_attention(q, k, v, mask, **attributes)
+    # Weights are rounded as operands are, by half a unit in the last place, and so is the result of 16 bits; logits are f32.
+    half_unit = {"bf16": 2.0**-8, "f16": 2.0**-11, "tf32": 2.0**-11}[math]
+    assert np.abs(result - expected).max() <= (2 * half_unit + 2e-5) * np.abs(v).max()
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32", "f16"])
+@pytest.mark.parametrize("heads,key_heads,depth,value_depth", [(2, 2, 32, 32), (4, 2, 64, 64), (2, 1, 128, 128), (1, 1, 80, 48)])
+def test_attention(math, heads, key_heads, depth, value_depth, tmp_path):
+    source = attention(heads, key_heads, depth, value_depth, FLOAT16 if math == "f16" else FLOAT)
+    compiled, _ = compile_with(math, source, tmp_path)
+    for queries, keys in ((1, 1), (5, 70), (64, 64), (70, 33), (130, 130)):
+        check_attention(compiled, math, heads, key_heads, depth, value_depth, queries, keys,
+                        dtype=np.float16 if math == "f16" else np.float32)
+
+
+@pytest.mark.parametrize("math", ["bf16", "f16"])
+def test_attention_of_long_heads(math, tmp_path):
+    compiled, _ = compile_with(math, attention(1, 1, 256, 256, FLOAT16 if math == "f16" else FLOAT), tmp_path)
+    check_attention(compiled, math, 1, 1, 256, 256, 20, 50, dtype=np.float16 if math == "f16" else np.float32)
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+@pytest.mark.parametrize("length", [70, 200])
+def test_causal_attention(math, length, tmp_path):
+    compiled, _ = compile_with(math, attention(2, 1, 32, 32, is_causal=1), tmp_path)
+    check_attention(compiled, math, 2, 1, 32, 32, length, length, is_causal=1)
+
+
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+def test_attention_with_masks_and_softcap(math, tmp_path):
+    random = np.random.default_rng(0)
+    keep = random.uniform(size=(40, 70)) < 0.7
+    keep[:, 0] = True
+    bias = random.standard_normal((2, 2, 40, 70)).astype(np.float32)
+    compiled, _ = compile_with(math, attention(2, 2, 32, 32, mask=(BOOL, "S", "T")), tmp_path)
+    check_attention(compiled, math, 2, 2, 32, 32, 40, 70, mask=keep)
+    compiled, _ = compile_with(math, attention(2, 2, 32, 32, mask=(FLOAT, "B", 2, "S", "T"), softcap=2.0), tmp_path)
+    check_attention(compiled, math, 2, 2, 32, 32, 40, 70, mask=bias, softcap=2.0)
+
+
+@pytest.mark.parametrize("what", ["wait", "barrier:0", "barrier:1", "barrier:2"])
+def test_what_attention_does_not_wait_for_is_seen(what, tmp_path, monkeypatch):
+    compiled, _ = compile_with("bf16", attention(1, 1, 32, 32), tmp_path)
+    check_attention(compiled, "bf16", 1, 1, 32, 32, 64, 200)
+    monkeypatch.setenv("LATHE_EMU_OMIT", what)
+    wrong = 0
+    for seed in "01234567":
+        monkeypatch.setenv("LATHE_EMU_SEED", seed)
+        try:
+            check_attention(compiled, "bf16", 1, 1, 32, 32, 64, 200)
+        except (AssertionError, lathe.ModelError):
+            wrong += 1
+    assert wrong >= 4
+
+
+# -- Whole models -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("math,bound", [("bf16", 0.02), ("tf32", 0.002)])
+def test_minilm(math, bound, zoo, tmp_path):
+    """The error is that of the operands' rounding, relative to the largest value."""
+    compiled, report = compile_with(math, zoo["minilm"], tmp_path)
+    random = np.random.default_rng(0)
+    mask = np.ones((2, 24), np.int64)
+    mask[1:, 15:] = 0
+    inputs = {"input_ids": random.integers(0, 30522, (2, 24)), "attention_mask": mask, "token_type_ids": random.integers(0, 2, (2, 24))}
+    expected, actual = run_reference(zoo["minilm"], inputs), compiled(inputs)
+    for name, result in actual.items():
+        error = compare(result, expected[name])["max_abs"] / np.abs(expected[name]).max()
+        assert bound / 100 < error <= bound, name
+
+
+@needs_ptxas
+@pytest.mark.parametrize("math", ["bf16", "tf32"])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90a"])
+def test_no_kernel_spills(math, architecture, zoo, tmp_path):
+    _, report = compile_with(math, zoo["minilm"], tmp_path, f"cuda-{architecture}")
+    numbers = report["numbers"]
+    assert numbers["device_stack_bytes"] == numbers["device_spill_bytes"] == numbers["ptxas_warnings"] == 0
+
+
+@needs_ptxas
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90a"])
+def test_no_head_spills(architecture, tmp_path):
+    for depth in (64, 128, 256):
+        for math in ("bf16", "f16", "tf32"):
+            source = attention(2, 2, depth, depth, FLOAT16 if math == "f16" else FLOAT, is_causal=1)
+            _, report = compile_with(math, source, tmp_path, f"cuda-{architecture}")
+            numbers = report["numbers"]
+            assert numbers["device_stack_bytes"] == numbers["device_spill_bytes"] == numbers["ptxas_warnings"] == 0, (depth, math)
+
+
+def test_processors_do_not_multiply_tf32(tmp_path):
+    said, _ = compile_for("x86-64-v3", product(8, 8)[0], tmp_path, check=False, options=["--math=tf32"])
+    assert said.startswith("error[E0503]: only CUDA devices multiply tf32")
