@@ -37,13 +37,14 @@ def add_case(case, sizes, measured, targets, folder):
     with tempfile.TemporaryDirectory() as scratch:
         source = pathlib.Path(scratch) / "model.onnx"
         onnx.save(case.model(), source)
-        subprocess.run([driver(), "compile", source, "-o", folder / "model.so", f"--target={targets}", "--quiet"], check=True)
+        subprocess.run([driver(), "compile", source, "-o", folder / "model.so", f"--target={targets}", "--quiet",
+                        *([f"--math={case.math}"] if case.math else [])], check=True)
         for number, size in enumerate(sizes):
             inputs = case.inputs(size, np.random.default_rng(number))
             np.savez_compressed(folder / f"inputs{number}.npz", **inputs)
             np.savez_compressed(folder / f"expected{number}.npz", **run_reference(source, inputs))
     return {"name": case.name, "sizes": [str(size) for size in sizes], "small": case.small, "peer": case.peer,
-            "measured": measured}
+            "measured": measured, "math": case.math, "tolerance": case.tolerance}
 
 
 def main():

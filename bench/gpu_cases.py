@@ -14,7 +14,7 @@ from common import ROOT
 
 sys.path.insert(0, str(ROOT / "python"))
 
-FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
+FLOAT, FLOAT16, INT64, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.INT32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Case:
         The function of gpu_check.py that does the same in torch, where it is measured.
     measured : tuple of dict
         The shapes of the inputs then, which get random values.
+    math : str
+        In which type products are computed: "" (f32, or that of the model), "bf16" or "tf32".
+    tolerance : float
+        How far results may be off, relative to the largest: ONNX Runtime computes all in the model's types.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Case:
     small: bool = False
     peer: str = ""
     measured: tuple = ()
+    math: str = ""
+    tolerance: float = 1e-4
 
 
 def value(name, dtype, *dims):
@@ -85,6 +91,20 @@ def pointwise():
     return graph(nodes, [value("x", FLOAT, "N", 37), value("y", FLOAT, 37)], [value("z", FLOAT, "N", 37)])
 
 
+def attention(heads, depth, dtype, causal):
+    """Of heads that lie one behind the other."""
+    shapes = ["B", heads, "S", depth]
+    node = helper.make_node("Attention", ["q", "k", "v"], ["y"], is_causal=int(causal))
+    made = graph([node], [value(name, dtype, *shapes) for name in "qkv"], [value("y", dtype, *shapes)])
+    made.opset_import[0].version = 23
+    made.ir_version = 11
+    return made
+
+
+def attention_inputs(heads, depth, dtype):
+    return lambda size, random: {name: random.standard_normal((size[0], heads, size[1], depth)).astype(dtype) for name in "qkv"}
+
+
 def look():
     """w[i], transposed."""
     nodes = [helper.make_node("Gather", ["w", "i"], ["a"]), helper.make_node("Transpose", ["a"], ["y"], perm=[1, 0])]
@@ -96,15 +116,15 @@ def look():
 VOCABULARY = 1000
 
 
-def minilm():
-    """MiniLM with its own weights and the first words of its vocabulary."""
+def minilm(layers):
+    """MiniLM's first layers with their own weights and the first words of its vocabulary."""
     from lathe.zoo import minilm_folder
     from lathe.zoo.minilm import build, read_safetensors
 
     weights = dict(read_safetensors(minilm_folder() / "model.safetensors"))
     words = "embeddings.word_embeddings.weight"
     weights[words] = weights[words][:VOCABULARY]
-    return build(weights)
+    return build(weights, layers=layers)
 
 
 def minilm_inputs(size, random):
@@ -130,6 +150,10 @@ def measured(columns, *sizes):
     return tuple({"x": (size, columns)} for size in sizes)
 
 
+def measured_heads(heads, depth, *sizes):
+    return tuple({name: (batch, heads, length, depth) for name in "qkv"} for batch, length in sizes)
+
+
 def words(*sizes):
     return tuple(dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), size) for size in sizes)
 
@@ -147,6 +171,26 @@ CASES = {case.name: case for case in [
     Case("layer_norm_384", functools.partial(rows, "LayerNormalization", 384), matrix(384), (3, 128), small=True),
     Case("layer_norm_4096", functools.partial(rows, "LayerNormalization", 4096), matrix(4096), (8,), peer="layer_norm",
          measured=measured(4096, 4096)),
-    Case("minilm", minilm, minilm_inputs, ((1, 16), (2, 7), (1, 128)), peer="minilm", measured=words((1, 128), (32, 128))),
+    # Tensor cores: bf16 rounds to 8 bits, TF32 and f16 to 11.
+    Case("gemm_odd_bf16", functools.partial(gemm, 37, 50, False), matrix(37), (1, 70), small=True, math="bf16", tolerance=0.02),
+    Case("gemm_odd_tf32", functools.partial(gemm, 37, 50, False), matrix(37), (1, 70), small=True, math="tf32", tolerance=2e-3),
+    Case("gemm_small_bf16", functools.partial(gemm, 64, 72, False), matrix(64), (70,), small=True, math="bf16", tolerance=0.02),
+    Case("gemm_1024x2048_bf16", functools.partial(gemm, 1024, 2048, True), matrix(1024), (130,), peer="gemm_gelu", math="bf16",
+         tolerance=0.02, measured=measured(1024, 16, 512, 8192)),
+    Case("gemm_384x1536_tf32", functools.partial(gemm, 384, 1536, True), matrix(384), (130,), peer="gemm_gelu", math="tf32",
+         tolerance=2e-3, measured=measured(384, 4096)),
+    Case("attention_odd_f16", functools.partial(attention, 2, 40, FLOAT16, True), attention_inputs(2, 40, np.float16), ((1, 1), (2, 70)),
+         small=True, tolerance=5e-3),
+    Case("attention_64_f16", functools.partial(attention, 16, 64, FLOAT16, False), attention_inputs(16, 64, np.float16), ((1, 130),),
+         peer="attention", tolerance=5e-3, measured=measured_heads(16, 64, (1, 512), (4, 2048))),
+    Case("attention_128_f16", functools.partial(attention, 16, 128, FLOAT16, True), attention_inputs(16, 128, np.float16), ((1, 130),),
+         peer="causal_attention", tolerance=5e-3, measured=measured_heads(16, 128, (1, 4096))),
+    Case("attention_64_tf32", functools.partial(attention, 2, 64, FLOAT, False), attention_inputs(2, 64, np.float32), ((1, 70),),
+         small=True, math="tf32", tolerance=2e-3),
+    Case("minilm", functools.partial(minilm, 2), minilm_inputs, ((1, 16), (2, 7), (1, 128)), peer="minilm_2",
+         measured=words((1, 128), (32, 128))),
+    Case("minilm_bf16", functools.partial(minilm, 6), minilm_inputs, ((2, 7), (1, 128)), peer="minilm_6", math="bf16", tolerance=0.02,
+         measured=words((1, 128), (32, 128))),
+    Case("minilm_tf32", functools.partial(minilm, 1), minilm_inputs, ((1, 128),), math="tf32", tolerance=2e-3),
     Case("magika", magika, lambda n, random: {"bytes": random.integers(0, 257, (n, 2048), np.int32)}, (1, 8)),
 ]}

@@ -22,8 +22,6 @@ import time
 import numpy as np
 
 BUNDLE = pathlib.Path(__file__).resolve().parent
-# Of the largest value of an output: what `lathe verify` takes for a difference.
-TOLERANCE = 1e-4
 
 
 def load(name):
@@ -59,7 +57,7 @@ def difference(actual, expected):
     return float(np.abs(a - e)[finite].max(initial=0)) / scale
 
 
-def check_case(name, sizes):
+def check_case(name, sizes, tolerance):
     """Runs a case three times with each size: launched, recorded, replayed. One record a size."""
     model, records = load(name), []
     for number, size in enumerate(sizes):
@@ -71,7 +69,7 @@ def check_case(name, sizes):
         same = all(np.array_equal(run[key], runs[0][key], equal_nan=run[key].dtype.kind == "f")
                    for run in runs for key in expected.files)
         records.append({"case": name, "size": size, "difference": worst, "same": same,
-                        "good": bool(worst <= TOLERANCE and same)})
+                        "good": bool(worst <= tolerance and same)})
     return records
 
 
@@ -93,9 +91,22 @@ def layer_norm(torch, inputs):
     return lambda: norm(inputs["x"])
 
 
-def minilm(torch, inputs):
-    """Six layers of BERT as PyTorch's users write them, with attention in one call."""
-    hidden, heads, layers, functional = 384, 12, 6, torch.nn.functional
+def attention(torch, inputs, causal=False):
+    q, k, v = (inputs[name] for name in "qkv")
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+
+def causal_attention(torch, inputs):
+    return attention(torch, inputs, causal=True)
+
+
+def minilm_2(torch, inputs):
+    return minilm_6(torch, inputs, layers=2)
+
+
+def minilm_6(torch, inputs, layers=6):
+    """Layers of BERT as PyTorch's users write them, with attention in one call."""
+    hidden, heads, functional = 384, 12, torch.nn.functional
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
 
     class Layer(torch.nn.Module):
@@ -129,12 +140,19 @@ def minilm(torch, inputs):
     return lambda: model(ids, mask)
 
 
-PEERS = {function.__name__: function for function in (gemm_gelu, softmax, layer_norm, minilm)}
+PEERS = {function.__name__: function for function in (gemm_gelu, softmax, layer_norm, attention, causal_attention,
+                                                       minilm_2, minilm_6)}
 
 
-def peers_of(torch, name, inputs):
-    """What is measured beside us, by name: torch as it is, as a CUDA graph, and compiled."""
-    run = PEERS[name](torch, inputs)
+def peers_of(torch, name, inputs, math):
+    """What is measured beside us, by name: torch as it is, as a CUDA graph, and compiled; its products in the same type."""
+    exact = PEERS[name](torch, inputs)
+    torch.backends.cuda.matmul.allow_tf32 = math == "tf32"
+
+    def run():
+        with torch.autocast("cuda", torch.bfloat16, enabled=math == "bf16"):
+            return exact()
+
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(3):
@@ -170,7 +188,7 @@ def bind_on_device(torch, model, tensors):
     return run
 
 
-def measure_case(name, shapes, peer, seconds):
+def measure_case(name, shapes, peer, seconds, math):
     """Microseconds of a run, in turns with its peers, everything on the device: the median over turns. Without torch, of
     a run that copies its inputs and outputs."""
     try:
@@ -187,7 +205,7 @@ def measure_case(name, shapes, peer, seconds):
         torch.set_grad_enabled(False)
         tensors = {key: torch.from_numpy(array).cuda() for key, array in arrays.items()}
         runs["lathe"] = bind_on_device(torch, model, tensors)
-        runs.update(peers_of(torch, peer, tensors))
+        runs.update(peers_of(torch, peer, tensors, math))
     else:
         runs["lathe"] = model.bind(arrays)
     times = {key: [] for key in runs}
@@ -312,12 +330,14 @@ def main():
     bundle = json.loads((BUNDLE / "bundle.json").read_text())
     cases = {case["name"]: case for case in bundle["cases"]}
     if options.numbers:
-        records = check_case(options.numbers, cases[options.numbers]["sizes"])
+        case = cases[options.numbers]
+        records = check_case(case["name"], case["sizes"], case["tolerance"])
         print(json.dumps(records))
         return 0
     if options.times:
         case = cases[options.times]
-        print(json.dumps(measure_case(case["name"], case["measured"][options.number], case["peer"], options.seconds)))
+        print(json.dumps(measure_case(case["name"], case["measured"][options.number], case["peer"], options.seconds,
+                                       case["math"])))
         return 0
     check_glibc(bundle["glibc"])
     runner = Runner(options.minutes)
