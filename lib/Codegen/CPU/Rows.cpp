@@ -109,19 +109,6 @@ LogicalResult CPURowsEmitter::emitPass(int64_t unroll, Carried &carried, StepBod
   return emitDim(0);
 }
 
-/// All lanes of `vector` as one, halves with halves.
-static Value reduceLanes(OpBuilder &builder, Location loc, Value vector, const Reduction &reduction) {
-  for (int64_t length = cast<VectorType>(vector.getType()).getNumElements(); length > 1; length /= 2) {
-    SmallVector<int64_t> positions = llvm::to_vector(llvm::seq<int64_t>(0, length));
-    Value low =
-        vector::ShuffleOp::create(builder, loc, vector, vector, ArrayRef(positions).take_front(length / 2));
-    Value high =
-        vector::ShuffleOp::create(builder, loc, vector, vector, ArrayRef(positions).drop_front(length / 2));
-    vector = reduction.combine(low, high);
-  }
-  return vector::ExtractOp::create(builder, loc, vector, int64_t(0));
-}
-
 FailureOr<SmallVector<Value>> CPURowsEmitter::reduceRow(ArrayRef<Reduction> reductions) {
   OpBuilder &builder = context.builder;
   Location loc = getLoc();

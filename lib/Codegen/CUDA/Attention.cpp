@@ -160,7 +160,8 @@ Value AttentionEmitter::emitLogit(Value key, OpFoldResult place) {
   for (int64_t distance = teams.team / 2; distance > 0; distance /= 2) {
     logit = e.add(logit, emitExchange(builder, loc, logit, distance));
   }
-  return finishLogit(logit, clampedQuery, key, lastKey);
+  Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, key, lastKey);
+  return finishLogit(logit, clampedQuery, key, isSeen);
 }
 
 SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRange before) {

@@ -99,7 +99,7 @@ Value AttentionBlocks::getLastKey(Value query) {
   return math().value(last);
 }
 
-Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value lastKey) {
+Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value isSeen) {
   double scale = problem.op.getScale().convertToDouble();
   Value logit;
   if (std::optional<APFloat> softcap = problem.op.getSoftcap()) {
@@ -112,7 +112,6 @@ Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value last
     OpFoldResult last = math().sub(problem.keyCount, math().constant(1));
     logit = e.add(logit, evaluateMask(query, math().value(math().min(key, last))));
   }
-  Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, key, lastKey);
   return e.select(isSeen, logit, negativeInfinity());
 }
 

@@ -161,7 +161,6 @@ static LogicalResult emitKernel(func::FuncOp kernel, bool inTF32) {
                               << " bytes of shared memory, but a block has " << kMostSharedBytes;
   }
   eraseTensorForm(kernel);
-  lowerRounding(kernel);
   lowerArguments(kernel);
   unsigned last = kernel.getNumArguments();
   if (failed(kernel.insertArgument(last, LLVM::LLVMPointerType::get(builder.getContext()), {}, loc))) {

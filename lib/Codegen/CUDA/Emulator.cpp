@@ -59,6 +59,7 @@ public:
     if (Error error = replaceIntrinsics()) {
       return error;
     }
+    replaceRounding();
     replaceSharedMemory();
     flatten();
     return std::move(flat);
@@ -179,6 +180,35 @@ private:
       }
     }
     return Error::success();
+  }
+
+  /// Processors have no instruction that rounds to bf16; a device has.
+  void replaceRounding() {
+    Type *i32 = Type::getInt32Ty(context), *f32 = Type::getFloatTy(context),
+         *bf16 = Type::getBFloatTy(context);
+    FunctionCallee pack = getFunction("pack_bf16", i32, {f32, f32});
+    for (Function &function : *device) {
+      for (Instruction &instruction : make_early_inc_range(instructions(function))) {
+        Value *from = isa<FPTruncInst>(instruction) ? instruction.getOperand(0) : nullptr;
+        if (!from || instruction.getType()->getScalarType() != bf16 ||
+            from->getType()->getScalarType() != f32) {
+          continue;
+        }
+        IRBuilder<> builder(&instruction);
+        auto round = [&](Value *number) {
+          Value *bits = builder.CreateCall(pack, {ConstantFP::get(f32, 0), number});
+          return builder.CreateBitCast(builder.CreateTrunc(bits, builder.getInt16Ty()), bf16);
+        };
+        auto *type = dyn_cast<FixedVectorType>(instruction.getType());
+        Value *rounded = type ? PoisonValue::get(type) : round(from);
+        for (unsigned lane = 0; type && lane < type->getNumElements(); ++lane) {
+          rounded =
+              builder.CreateInsertElement(rounded, round(builder.CreateExtractElement(from, lane)), lane);
+        }
+        instruction.replaceAllUsesWith(rounded);
+        instruction.eraseFromParent();
+      }
+    }
   }
 
   void replaceSharedMemory() {

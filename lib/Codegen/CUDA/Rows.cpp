@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Kernels that reduce: a row by the threads of a warp, or of a block where it is long; where other
-/// dimensions than the last are reduced, a column by each thread.
+/// Kernels that reduce: a row by the threads of a warp, or of a block where it is long, some neighbours at a
+/// time; where other dimensions than the last are reduced, a column by each thread. What a thread has of a
+/// row stays in its registers if it is not much.
 
 #include "DeviceOps.h"
 #include "lathe/Codegen/Element/RowsEmitter.h"
@@ -17,6 +18,8 @@ using namespace lathe::cuda;
 
 /// Rows up to this length are done by a warp.
 static constexpr int64_t kWarpRow = 1024;
+/// The most bytes of a vector, and the most elements of a row that a thread keeps in registers.
+static constexpr int64_t kVectorBytes = 16, kKept = 32;
 /// Threads of a block, where rows are short or of unknown length, and where they are long.
 static constexpr int64_t kThreads = 128, kManyThreads = 256;
 
@@ -34,8 +37,15 @@ private:
   FailureOr<SmallVector<Value>> reduceRow(ArrayRef<Reduction> reductions) override;
   /// In shared memory. Every thread reads only what it has written itself.
   std::optional<StridedView> allocateRow(Type type) override;
+  bool keepsTiles() const override { return !tiles.empty(); }
   LogicalResult emitOnce(llvm::function_ref<LogicalResult()> body) override;
 
+  /// The elements that a thread takes at a time: a vector of 16 bytes of the widest type, if rows divide into
+  /// such; 0: one.
+  int64_t chooseLanes();
+  /// Finds the tiles of this thread, if they are few.
+  void makeTiles();
+  LogicalResult emitTiles(Carried &carried, StepBody body);
   /// Emits `body` where `condition` holds.
   LogicalResult emitIf(Value condition, llvm::function_ref<LogicalResult()> body);
   /// What the threads of a row have reduced each, together, in all of them.
@@ -45,6 +55,12 @@ private:
   EmitContext *device = nullptr;
   /// Threads of a block, and of a row.
   int64_t threads = kThreads, team = kThreads;
+  int64_t lanes = 0;
+  /// All tiles of this thread, and for each whether the row has it, null if it has. One that it does not have
+  /// is the row's last one.
+  SmallVector<std::pair<Tile, Value>> tiles;
+  /// Whether the row has the tile that a pass is at.
+  Value tileExists;
   /// The number of the team in its block, and of the thread in its team.
   Value teamNumber, lane;
 };
@@ -58,6 +74,56 @@ LogicalResult DeviceRowsEmitter::plan() {
   if (length && space.isTrailing()) {
     threads = *length <= kWarpRow ? kThreads : kManyThreads;
     team = *length <= kWarpRow ? kWarp : kManyThreads;
+    lanes = chooseLanes();
+  }
+  return success();
+}
+
+int64_t DeviceRowsEmitter::chooseLanes() {
+  int64_t bytes = 2;
+  auto widen = [&](Value value) {
+    if (auto type = dyn_cast<RankedTensorType>(value.getType())) {
+      bytes = std::max<int64_t>(bytes, type.getElementTypeBitWidth() / 8);
+    }
+  };
+  for (Operation *root : space.roots) {
+    llvm::for_each(root->getOperands(), widen);
+  }
+  for (kernel::OutputOp output : outputs) {
+    widen(output.getValue());
+  }
+  int64_t vector = kVectorBytes / bytes;
+  return vector > 1 && isMultipleOf(space.dims.back(), vector) ? vector : 0;
+}
+
+void DeviceRowsEmitter::makeTiles() {
+  IndexMath math = getMath();
+  SmallVector<OpFoldResult> sizes = space.getSizes(true);
+  std::optional<int64_t> length = getConstantIntValue(math.product(sizes));
+  if (!lanes || !length || llvm::divideCeil(*length, team) > kKept) {
+    return;
+  }
+  for (int64_t first = 0; first < *length; first += team * lanes) {
+    OpFoldResult position = math.add(math.mul(lane, math.constant(lanes)), math.constant(first));
+    Value exists = emitIsInside(math, position, math.constant(*length), team * lanes);
+    position = exists ? math.min(position, math.constant(*length - lanes)) : position;
+    Tile tile{rowIndex, lanes, Value()};
+    for (auto [dim, index] : llvm::zip_equal(space.getDims(true), math.delinearize(position, sizes))) {
+      tile.index[dim] = math.value(index);
+    }
+    tiles.push_back({tile, exists});
+  }
+}
+
+LogicalResult DeviceRowsEmitter::emitTiles(Carried &carried, StepBody body) {
+  for (auto &[tile, exists] : tiles) {
+    tileExists = exists;
+    // A pass that carries nothing stores.
+    LogicalResult result =
+        exists && carried.empty() ? emitIf(exists, [&] { return body(tile, carried); }) : body(tile, carried);
+    if (failed(result)) {
+      return failure();
+    }
   }
   return success();
 }
@@ -105,16 +171,24 @@ LogicalResult DeviceRowsEmitter::emit(EmitContext &onDevice) {
 }
 
 LogicalResult DeviceRowsEmitter::emitPass(int64_t /*unroll*/, Carried &carried, StepBody body) {
+  if (tiles.empty()) {
+    makeTiles();
+  }
+  if (keepsTiles()) {
+    return emitTiles(carried, body);
+  }
   OpBuilder &builder = context.builder;
   IndexMath math = getMath();
   SmallVector<OpFoldResult> sizes = space.getSizes(true);
-  Value end = math.value(math.product(sizes)), step = math.value(math.constant(team));
-  auto loop = scf::ForOp::create(builder, getLoc(), lane, end, step, carried);
+  int64_t each = std::max<int64_t>(lanes, 1);
+  Value begin = math.value(math.mul(lane, math.constant(each))), end = math.value(math.product(sizes));
+  auto loop =
+      scf::ForOp::create(builder, getLoc(), begin, end, math.value(math.constant(team * each)), carried);
   {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(loop.getBody());
     carried.assign(loop.getRegionIterArgs().begin(), loop.getRegionIterArgs().end());
-    Tile tile{rowIndex, 0, Value()};
+    Tile tile{rowIndex, lanes, Value()};
     SmallVector<OpFoldResult> positions = math.delinearize(loop.getInductionVar(), sizes);
     for (auto [dim, position] : llvm::zip_equal(space.getDims(true), positions)) {
       tile.index[dim] = math.value(position);
@@ -164,7 +238,7 @@ Value DeviceRowsEmitter::combineThreads(Value part, const Reduction &reduction) 
 FailureOr<SmallVector<Value>> DeviceRowsEmitter::reduceRow(ArrayRef<Reduction> reductions) {
   Carried carried;
   for (const Reduction &reduction : reductions) {
-    carried.push_back(getIdentity(context.builder, getLoc(), reduction, /*lanes=*/0));
+    carried.push_back(getIdentity(context.builder, getLoc(), reduction, lanes));
   }
   auto accumulate = [&](ArrayRef<Tile> tiles, Carried &now) -> LogicalResult {
     for (auto [accumulator, reduction] : llvm::zip_equal(now, reductions)) {
@@ -172,7 +246,11 @@ FailureOr<SmallVector<Value>> DeviceRowsEmitter::reduceRow(ArrayRef<Reduction> r
       if (failed(term)) {
         return failure();
       }
-      accumulator = reduction.accumulate(accumulator, *term);
+      Value after = reduction.accumulate(accumulator, *term);
+      accumulator =
+          tileExists
+              ? arith::SelectOp::create(context.builder, getLoc(), tileExists, after, accumulator).getResult()
+              : after;
     }
     return success();
   };
@@ -181,7 +259,8 @@ FailureOr<SmallVector<Value>> DeviceRowsEmitter::reduceRow(ArrayRef<Reduction> r
   }
   SmallVector<Value> totals;
   for (auto [part, reduction] : llvm::zip_equal(carried, reductions)) {
-    totals.push_back(combineThreads(part, reduction));
+    Value own = lanes ? reduceLanes(context.builder, getLoc(), part, reduction) : part;
+    totals.push_back(combineThreads(own, reduction));
   }
   return totals;
 }

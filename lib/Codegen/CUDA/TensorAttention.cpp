@@ -198,11 +198,18 @@ void TensorAttentionEmitter::emitWeights(MutableArrayRef<Value> sums, Value firs
   auto larger = [&](Value x, Value y) -> Value { return arith::MaxNumFOp::create(builder, loc, x, y); };
   ElementEmitter::Scope scope(elements);
   OpFoldResult ownFirst = math().add(first, column);
-  std::array<Value, kRows> maximum{state[0], state[1]};
+  std::array<Value, kRows> maximum{state[0], state[1]}, lastPlaces;
+  for (int64_t row = 0; row < kRows; ++row) {
+    // The last key that a row sees, counted from this lane's first one of the stage.
+    OpFoldResult last = math().min(math().sub(lastKeys[row], ownFirst), math().constant(tiles.keys));
+    lastPlaces[row] = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(last));
+  }
   for (auto [i, sum] : llvm::enumerate(sums)) {
     int64_t row = int64_t(i) / 2 % kRows, place = int64_t(i) / 4 * kMatrixColumns + int64_t(i) % 2;
     Value key = math().value(math().add(ownFirst, math().constant(place)));
-    sum = finishLogit(sum, clampedQueries[row], key, lastKeys[row]);
+    Value isSeen =
+        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, lastPlaces[row], number(place));
+    sum = finishLogit(sum, clampedQueries[row], key, isSeen);
     maximum[row] = larger(maximum[row], sum);
   }
   for (int64_t row = 0; row < kRows; ++row) {

@@ -176,6 +176,12 @@ bool lathe::codegen::isMultipleOf(OpFoldResult size, int64_t factor) {
   if (auto mul = value.getDefiningOp<arith::MulIOp>()) {
     return isMultipleOf(mul.getLhs(), factor) || isMultipleOf(mul.getRhs(), factor);
   }
+  if (auto rem = value.getDefiningOp<arith::RemUIOp>()) {
+    return isMultipleOf(rem.getLhs(), factor) && isMultipleOf(rem.getRhs(), factor);
+  }
+  if (auto min = value.getDefiningOp<arith::MinSIOp>()) {
+    return isMultipleOf(min.getLhs(), factor) && isMultipleOf(min.getRhs(), factor);
+  }
   return false;
 }
 

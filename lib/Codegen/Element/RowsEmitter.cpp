@@ -126,7 +126,7 @@ std::optional<StridedView> RowsEmitter::getRowBuffer(Value x) {
   FailureOr<StridedView> view = getStridedView(context, x);
   bool isPlain =
       succeeded(view) && (isConstantSize(view->strides.back(), 1) || isConstantSize(view->strides.back(), 0));
-  if (isPlain || type.isInteger(1)) {
+  if (isPlain || type.isInteger(1) || keepsTiles()) {
     return std::nullopt;
   }
   for (kernel::OutputOp output : outputs) {

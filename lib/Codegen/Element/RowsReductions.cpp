@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -36,6 +37,19 @@ Value lathe::codegen::narrow(OpBuilder &builder, Location loc, Value value, Type
   return type == getElementTypeOrSelf(value.getType())
              ? value
              : arith::TruncFOp::create(builder, loc, withElement(value.getType(), type), value);
+}
+
+Value lathe::codegen::reduceLanes(OpBuilder &builder, Location loc, Value vector,
+                                  const Reduction &reduction) {
+  for (int64_t length = cast<VectorType>(vector.getType()).getNumElements(); length > 1; length /= 2) {
+    SmallVector<int64_t> positions = llvm::to_vector(llvm::seq<int64_t>(0, length));
+    Value low =
+        vector::ShuffleOp::create(builder, loc, vector, vector, ArrayRef(positions).take_front(length / 2));
+    Value high =
+        vector::ShuffleOp::create(builder, loc, vector, vector, ArrayRef(positions).drop_front(length / 2));
+    vector = reduction.combine(low, high);
+  }
+  return vector::ExtractOp::create(builder, loc, vector, int64_t(0));
 }
 
 Reduction lathe::codegen::getSum(ElementContext &context, Location loc, Type type, Term term) {

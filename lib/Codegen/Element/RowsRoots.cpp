@@ -110,10 +110,11 @@ LogicalResult RowsEmitter::emitSoftmax(nn::SoftmaxOp softmax) {
                                  toLanes(builder, loc, max, tile.lanes))
         .getResult();
   };
-  // The exponentials wait for their sum in the result's own memory or on the stack; else they are computed
-  // twice.
+  // The exponentials wait for their sum in registers, in the result's own memory or on the stack; else they
+  // are computed twice.
   std::optional<StridedView> exponentials;
-  if (!softmax.getLog()) {
+  SmallVector<std::pair<Value, Value>> keptExponentials;
+  if (!softmax.getLog() && !keepsTiles()) {
     for (kernel::OutputOp output : outputs) {
       if (output.getValue() == softmax.getResult() && type == elementType) {
         exponentials = getOutputView(context, output);
@@ -129,6 +130,8 @@ LogicalResult RowsEmitter::emitSoftmax(nn::SoftmaxOp softmax) {
     FailureOr<Value> value = getExponential(tile);
     if (succeeded(value) && exponentials) {
       storeTile(builder, loc, *value, *exponentials, tile);
+    } else if (succeeded(value) && keepsTiles()) {
+      keptExponentials.push_back({tile.index.back(), *value});
     }
     return value;
   };
@@ -152,8 +155,11 @@ LogicalResult RowsEmitter::emitSoftmax(nn::SoftmaxOp softmax) {
   Value one = arith::ConstantOp::create(builder, loc, builder.getFloatAttr(type, 1.0));
   Value factor = arith::DivFOp::create(builder, loc, one, sum->front());
   emitter.setFunction(softmax.getResult(), [=, &builder](const Tile &tile) -> FailureOr<Value> {
-    FailureOr<Value> value =
-        exponentials ? FailureOr<Value>(loadTile(builder, loc, *exponentials, tile)) : getExponential(tile);
+    const auto *kept =
+        llvm::find_if(keptExponentials, [&](auto &pair) { return pair.first == tile.index.back(); });
+    FailureOr<Value> value = kept != keptExponentials.end() ? FailureOr<Value>(kept->second)
+                             : exponentials ? FailureOr<Value>(loadTile(builder, loc, *exponentials, tile))
+                                            : getExponential(tile);
     if (failed(value)) {
       return failure();
     }

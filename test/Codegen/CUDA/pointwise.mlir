@@ -28,6 +28,25 @@ func.func @add(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %B: index)
   return
 }
 
+// Rows of 384 elements divide into vectors of 16 bytes of the widest result, here f32; what is loaded has 8 bytes then. A
+// row that is repeated does, too.
+// CHECK-LABEL: func.func @vectors(
+// CHECK:         scf.if
+// CHECK:           vector.load {{.*}} {alignment = 8 : i64} : memref<?xbf16>, vector<4xbf16>
+// CHECK:           vector.load {{.*}} {alignment = 16 : i64} : memref<{{.*}}xf32>, vector<4xf32>
+// CHECK:           vector.store {{.*}} {alignment = 16 : i64} : memref<?xf32>, vector<4xf32>
+// CHECK:       func.func @vectors.tasks(
+// CHECK:         arith.constant 1024 : index
+func.func @vectors(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %B: index)
+    attributes {kernel.root = "pointwise"} {
+  %a = kernel.input %0[%B] : memref<?xi8> -> tensor<?x384xbf16>
+  %b = kernel.input %1[] : memref<?xi8> -> tensor<384xf32>
+  %c = nn.cast %a : tensor<?x384xbf16> -> tensor<?x384xf32>
+  %y = nn.binary add %c, %b : tensor<?x384xf32>, tensor<384xf32> -> tensor<?x384xf32>
+  kernel.output %y, %2[%B] : tensor<?x384xf32>, memref<?xi8>
+  return
+}
+
 // A position out of bounds is written to the last argument; what is loaded stays within bounds.
 // CHECK-LABEL: func.func @gather(
 // CHECK-SAME:    %[[FAULT:[a-z0-9]*]]: !llvm.ptr)

@@ -52,8 +52,8 @@ bool isConstantSize(mlir::OpFoldResult size, int64_t value);
 /// Whether two sizes are evidently equal (false: unknown).
 bool areEqualSizes(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
 
-/// Whether `value` is evidently a multiple of `factor`: constants, sums and products of multiples, induction
-/// variables of loops whose bound and step are.
+/// Whether `value` is evidently a multiple of `factor`: constants, sums, products, remainders and minima of
+/// multiples, induction variables of loops whose bound and step are.
 bool isMultipleOf(mlir::OpFoldResult value, int64_t factor);
 
 /// A product of sizes, comparable up to the order of its factors; products made by `arith.muli` are taken

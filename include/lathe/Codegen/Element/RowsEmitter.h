@@ -50,6 +50,10 @@ mlir::Type getAccumulatorType(mlir::Type elementType);
 mlir::Value getIdentity(mlir::OpBuilder &builder, mlir::Location loc, const Reduction &reduction,
                         int64_t lanes);
 
+/// All lanes of a vector as one, halves with halves.
+mlir::Value reduceLanes(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value vector,
+                        const Reduction &reduction);
+
 /// Emits one rows kernel. How a row is run through, where its values wait for the next pass, and what is done
 /// side by side, is the target's.
 class RowsEmitter {
@@ -70,6 +74,8 @@ protected:
   virtual llvm::FailureOr<llvm::SmallVector<mlir::Value>> reduceRow(llvm::ArrayRef<Reduction> reductions) = 0;
   /// Memory for one row of elements of `type`, if the row is short enough.
   virtual std::optional<StridedView> allocateRow(mlir::Type type) = 0;
+  /// Whether every pass has the same tiles, so that what one has evaluated is still there for the next.
+  virtual bool keepsTiles() const { return false; }
   /// Emits what is to be done once a row, where several threads do a row together.
   virtual mlir::LogicalResult emitOnce(llvm::function_ref<mlir::LogicalResult()> body) { return body(); }
 
