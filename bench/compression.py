@@ -32,6 +32,7 @@ REQUESTS = {
     "int8-static": ({"quantize": "int8-static", "migrate": 0.75},
                     ("int8-dynamic", "onnxruntime_dynamic", "onnxruntime_static", "openvino_static")),
     "int4": ({"quantize": "int4"}, ()),
+    "int4-dynamic": ({"quantize": "int4-dynamic"}, ()),
     # Slower than f32, maybe: measured all the same.
     "nf4": ({"quantize": "nf4", "force": True}, ()),
     "int3": ({"quantize": "int3", "force": True}, ()),

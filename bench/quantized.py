@@ -4,7 +4,9 @@
 were made of, in one run: a table, and JSON with date and processor.
 
 The models are products, MiniLM quantized while it runs, and ResNet-50 with random weights and measured ranges, both
-written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32 (MatMulNBits), products and MiniLM.
+written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32 (MatMulNBits), products and MiniLM. Files
+named `a8` allow that what such weights are multiplied with is rounded to 8 bits (accuracy_level 4), which OpenVINO does
+in any case.
 """
 
 import numpy as np
@@ -20,7 +22,8 @@ PRODUCTS = [(128, 384, 384), (128, 384, 1536), (128, 1536, 384), (16, 384, 1536)
 # Of weights of 4 bits, from memory and from caches, with few rows and many.
 BLOCK_PRODUCTS = [(1, 4096, 4096), (1, 4096, 16384), (4, 4096, 16384), (16, 4096, 4096), (16, 384, 1536), (128, 384, 1536)]
 CASES = [*(f"product_{m}x{k}x{n}" for m, k, n in PRODUCTS), "minilm_s16", "minilm_s128", "resnet50",
-         *(f"blocks_{m}x{k}x{n}" for m, k, n in BLOCK_PRODUCTS), "minilm-int4_s16", "minilm-int4_s128"]
+         *(f"blocks{kind}_{m}x{k}x{n}" for kind in ("", "-a8") for m, k, n in BLOCK_PRODUCTS),
+         *(f"minilm-int4{kind}_s{size}" for kind in ("", "-a8") for size in (16, 128))]
 
 
 def picture(seed):
@@ -31,6 +34,7 @@ def case(name, folder):
     """The files of floats (or None) and of integers, and the inputs."""
     import onnx
 
+    level = 4 if "-a8" in name else None
     whole = name.split("_")[0] if name.startswith("minilm") else name
     path, floats = folder / f"{whole}.int8.onnx", None
     if name.startswith("product"):
@@ -38,16 +42,16 @@ def case(name, folder):
         onnx.save(model, path)
         return None, path, inputs
     if name.startswith("blocks"):
-        model, inputs = quantized.float_product(*map(int, name.removeprefix("blocks_").split("x")))
+        model, inputs = quantized.float_product(*map(int, name.split("_")[1].split("x")))
         floats, path = folder / f"{name}.onnx", folder / f"{name}.int4.onnx"
         if not path.exists():
             onnx.save(model, floats)
-            quantized.quantize_blocks(model, path)
+            quantized.quantize_blocks(model, path, accuracy_level=level)
         return floats, path, inputs
     if name.startswith("minilm-int4"):
-        floats, inputs, path = build_models(folder)["minilm"], minilm_inputs(int(name.split("_s")[1])), folder / "minilm.int4.onnx"
+        floats, inputs, path = build_models(folder)["minilm"], minilm_inputs(int(name.split("_s")[1])), folder / f"{whole}.onnx"
         if not path.exists():
-            quantized.quantize_blocks(floats, path)
+            quantized.quantize_blocks(floats, path, accuracy_level=level)
         return floats, path, inputs
     if name.startswith("minilm"):
         floats, inputs = build_models(folder)["minilm"], minilm_inputs(int(name.split("_s")[1]))

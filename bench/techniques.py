@@ -44,6 +44,7 @@ TECHNIQUES = [
     ("compensated rounding", "the same, rounded so that products change least",
      {"quantize": "int4", "rounding": "compensated", "stats": "minilm"}),
     # Slower than f32, maybe: measured all the same.
+    ("weights of 4 bits, rows of 8", "all products, a scale for 32 rows and for 32 elements of a row", {"quantize": "int4-dynamic"}),
     ("places in a table", "NF4, a scale for 64 rows", {"quantize": "nf4", "force": True}),
     ("places in a table", "integers of 3 bits, a scale for 32 rows", {"quantize": "int3", "force": True}),
     ("places in a table", "floats of 8 bits (E4M3), a scale for 32 rows", {"quantize": "fp8", "force": True}),

@@ -119,6 +119,7 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   bf16.onDevice = options.onDevice;
   passes.prefer(pack::createConvertBF16Pass(bf16));
   passes.prefer(pack::createEncodeWeightsPass());
+  passes.prefer(pack::createRoundRowsPass({options.target, options.force}));
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
     passes.prefer(nn::createOutlineLayersPass());

@@ -101,7 +101,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         What `lathe.calibrate` has found of the model: the plan may need to know.
     quantize : str, optional
         In which format the weights of products are stored: "int8-dynamic", "int8-static", "int8-weights", "fp8", "int4",
-        "nf4", "int3", or as plans write it, "int4<group = 64>".
+        "int4-dynamic", "nf4", "int3", or as plans write it, "int4<group = 64>".
     ranges : str, optional
         How "int8-static" finds between which numbers to round: "minmax", "mse" or "percentile:99.99".
     migrate : float, optional

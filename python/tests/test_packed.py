@@ -3,6 +3,7 @@
 """Weights that are stored in fewer bytes: those that the file holds so, and those of which it is asked."""
 
 import json
+import pathlib
 import subprocess
 
 import ml_dtypes
@@ -16,6 +17,7 @@ from lathe.compiler import driver
 from lathe.zoo import quantized
 
 rng = np.random.default_rng(3)
+HAS_VNNI = "avx512_vnni" in pathlib.Path("/proc/cpuinfo").read_text().split()
 
 
 def compile_file(path, folder, *options):
@@ -130,6 +132,69 @@ def test_request(tmp_path, form, optimization):
         x = rng.standard_normal((rows, 192)).astype("f4")
         got = artifact({"x": x})["y"]
         assert np.all(np.abs(got - x.astype("f8") @ wanted) <= bound(x, wanted)), rows
+
+
+def rounded(x):
+    """32 elements that stand side by side as integers times a scale, in f32."""
+    groups = x.reshape(len(x), -1, 32)
+    largest = np.maximum(np.abs(groups).max(2, keepdims=True), np.float32(2.0 ** -100))
+    return (np.rint(groups * (np.float32(127) / largest)) * (largest * np.float32(1 / 127))).reshape(x.shape)
+
+
+DYNAMIC = {"#pack.int4<group = 32, dynamic = true>": 32, "#pack.int4<group = 96, dynamic = true>": 96}
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v4+vnni", "x86-64-v3", "-O0"])
+@pytest.mark.parametrize("form", DYNAMIC)
+def test_rounded_rows(tmp_path, form, target):
+    """Rows become integers of 8 bits in groups where there are dot products of bytes, whatever their number."""
+    if target == "x86-64-v4+vnni" and not HAS_VNNI:
+        pytest.skip("no AVX-512 VNNI")
+    matrix = rng.standard_normal((192, 80)).astype("f4")
+    (tmp_path / "m.mlir").write_text(requested(matrix, form))
+    options = [target] if target == "-O0" else [f"--target={target}"]
+    artifact, weight_bytes, report = compile_file(tmp_path / "m.mlir", tmp_path, "--from=nn", *options)
+    wanted, _ = int4(matrix, DYNAMIC[form])
+    rounds = target != "x86-64-v3" and HAS_VNNI
+    assert ("its rows are rounded to 8 bits" in report) == rounds and ("its rows are not rounded" in report) != rounds
+    for rows in (1, 5, 6, 7, 64, 65, 131, 200):
+        x = (rng.standard_normal((rows, 192)) * np.exp(rng.standard_normal((rows, 1)) * 4)).astype("f4")
+        x[rows // 2, :40] = 0
+        x[rows // 3, 70] = 1e30
+        read = rounded(x) if rounds else x
+        got = artifact({"x": x})["y"]
+        assert np.all(np.abs(got - read.astype("f8") @ wanted) <= bound(read, wanted)), rows
+
+
+@pytest.mark.skipif(not HAS_VNNI, reason="rows are rounded with AVX-512 VNNI")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rounded_rows_that_are_not_finite(tmp_path, value):
+    """What is not finite stays in its row, and shows there."""
+    matrix = rng.standard_normal((192, 64)).astype("f4")
+    (tmp_path / "m.mlir").write_text(requested(matrix, "#pack.int4<group = 32, dynamic = true>"))
+    artifact, *_ = compile_file(tmp_path / "m.mlir", tmp_path, "--from=nn")
+    x = rng.standard_normal((9, 192)).astype("f4")
+    finite = artifact({"x": x})["y"]
+    x[4, 100] = value
+    got = artifact({"x": x})["y"]
+    assert not np.isfinite(got[4]).any()
+    assert np.array_equal(np.delete(got, 4, 0), np.delete(finite, 4, 0))
+
+
+@pytest.mark.skipif(not HAS_VNNI, reason="rows are rounded with AVX-512 VNNI")
+@pytest.mark.parametrize("bits,block", [(2, 32), (4, 32), (4, 128), (8, 32), (4, 16)])
+def test_blocks_that_allow_rounding(tmp_path, bits, block):
+    """MatMulNBits with an accuracy_level of 4; blocks of fewer rows than are rounded together are multiplied as they are."""
+    rows, depth, columns = 70, 256, 96
+    model, inputs = quantized.float_product(rows, depth, columns)
+    path = tmp_path / "blocks.onnx"
+    quantized.quantize_blocks(model, path, bits, block, accuracy_level=4)
+    artifact, *_ = compile_file(path, tmp_path)
+    weights = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
+    numbers = unpacked(weights["w.codes"], bits) - (1 << bits - 1)
+    matrix = (numbers * weights["w.scales"].reshape(columns, -1, 1)).reshape(columns, depth).T
+    read = inputs["x"] if block < 32 else rounded(inputs["x"])
+    assert np.all(np.abs(artifact(inputs)["y"] - read.astype("f8") @ matrix) <= bound(read, matrix))
 
 
 def test_bf16_as_storage(tmp_path):

@@ -37,6 +37,7 @@ constexpr Measured formats[] = {
     {"bf16", "pack.format = #pack.bf16"},
     {"int8<dynamic>", "pack.format = #pack.int8<dynamic>"},
     {"int8<static>", "pack.format = #pack.int8<static>, pack.range = array<f32: -1.0, 1.0>"},
+    {"int4<group = 32, dynamic = true>", "pack.format = #pack.int4<group = 32, dynamic = true>"},
     {"codebook<int3, group = 32>", "pack.format = #pack.codebook<int3, group = 32>"},
     {"codebook<nf4, group = 64>", "pack.format = #pack.codebook<nf4, group = 64>"},
     {"codebook<f8E4M3FN, group = 32>", "pack.format = #pack.codebook<f8E4M3FN, group = 32>"},

@@ -49,6 +49,7 @@ static constexpr std::pair<StringLiteral, StringLiteral> shortFormats[] = {
     {"fp8", "codebook<f8E4M3FN, group = 32>"},
     {"int3", "codebook<int3, group = 32>"},
     {"int4", "int4<group = 32>"},
+    {"int4-dynamic", "int4<group = 32, dynamic = true>"},
     {"int8-dynamic", "int8<dynamic>"},
     {"int8-static", "int8<static>"},
     {"int8-weights", "int8<weight_only>"},
@@ -67,10 +68,10 @@ static Error parseFormat(StringRef text, Plan &plan) {
 
 void PlanArguments::addTo(Arguments &arguments) {
   arguments.text("--plan", "PLAN.json", "do to weights and layers what this file says", file);
-  arguments.value(
-      "--quantize", "FORMAT",
-      "of weights: int8-dynamic, int8-static, int8-weights, fp8, int4, nf4, int3, or as a plan has it",
-      [this](StringRef text) { return parseFormat(text, shorthand); });
+  arguments.value("--quantize", "FORMAT",
+                  "of weights: int8-dynamic, int8-static, int8-weights, fp8, int4, int4-dynamic, nf4, int3, "
+                  "or as a plan has it",
+                  [this](StringRef text) { return parseFormat(text, shorthand); });
   arguments.text("--stats", "STATS.npz", "what `lathe calibrate` has found of the model", stats);
   arguments.value("--ranges", "METHOD",
                   "of int8-static: minmax, percentile:P or mse (default " + defaultRanges.str() + ")",

@@ -11,6 +11,7 @@
 #include "lathe/Codegen/Math/Emitter.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -34,8 +35,9 @@ std::optional<MatrixTiles::Element> getMatrixElement(const TargetSpec &target, F
 }
 
 /// The tiling of a grid of tasks; matrix registers take more rows at a time.
-MatMulTiling getGridTiling(const TargetSpec &target, Factors factors) {
+MatMulTiling getGridTiling(const TargetSpec &target, const MatMulProblem &problem, Factors factors) {
   MatMulTiling tiling = chooseMatMulTiling(target, factors);
+  tiling.blockRows = PackedPanels::getBlockRows(target, problem, tiling);
   if (getMatrixElement(target, factors)) {
     tiling.rows = 2 * MatrixTiles::kRows;
     tiling.blockRows = kMatrixBlockRows;
@@ -58,8 +60,9 @@ int64_t getElementBytes(Factors factors) { return factors == Factors::Floats ? 4
 
 MatMulEmitter::MatMulEmitter(EmitContext &context, MatMulProblem &problem, Factors factors)
     : ProductEmitter(context, problem, chooseMatMulTiling(context.target, factors),
-                     getGridTiling(context.target, factors), getGrainOperations(context.target, factors),
-                     getElementBytes(factors), context.builder.getF32Type()),
+                     getGridTiling(context.target, problem, factors),
+                     getGrainOperations(context.target, factors), getElementBytes(factors),
+                     context.builder.getF32Type()),
       factors(factors) {}
 
 LogicalResult MatMulEmitter::emit() {
@@ -70,14 +73,34 @@ LogicalResult MatMulEmitter::emit() {
   epilogueViews = getEpilogueViews(context, problem.result, problem.output);
   if (packed && packed->hasWholeUnits() && !evaluatesLhs && problem.batch.empty()) {
     MatMulGrid::Task all{{}, math().constant(0), problem.m, math().constant(0)};
-    isFew = packed->prepareFewRows(builder, loc, context.target, problem.m,
-                                   getLhs(all, zeroIndex(), math().constant(0)));
+    MatrixRef rows = getLhs(all, zeroIndex(), math().constant(0));
+    if (packed->makeRoundedRows(builder, loc, context.target, rows, gridTiling.blockRows)) {
+      // All tasks of a block of rows one after the other: they are split once.
+      grid.groupSize = math().constant(1);
+      splitBlock = makeScratch(builder, loc, builder.getIndexType(), 1);
+      memref::StoreOp::create(builder, loc, math().value(math().constant(-1)), splitBlock, zeroIndex());
+    } else {
+      isFew = packed->prepareFewRows(builder, loc, context.target, problem.m, rows);
+    }
   }
   return emitTasks(getMatrixElement(context.target, factors));
 }
 
+void MatMulEmitter::emitRounded(const MatMulGrid::Task &task) {
+  MatrixRef rows = getLhs(task, zeroIndex(), math().constant(0));
+  Value first = math().value(task.firstRow);
+  Value before = memref::LoadOp::create(builder, loc, splitBlock, zeroIndex());
+  emitIf(arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, before, first), [&] {
+    packed->splitRows(builder, loc, task.rows, rows);
+    memref::StoreOp::create(builder, loc, first, splitBlock, zeroIndex());
+  });
+  packed->emitFewRows(builder, loc, tiling, task.rows, rows, task.firstColumn, scratch);
+}
+
 LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
-  if (isFew) {
+  if (splitBlock) {
+    emitRounded(task);
+  } else if (isFew) {
     emitIf(
         isFew,
         [&] {
@@ -197,7 +220,7 @@ static FailureOr<TaskSplit> splitMatMul(EmitContext &context) {
     return splitBlockMatMul(context, *problem, *blocks);
   }
   Factors factors = getFactors(*problem);
-  MatMulGrid grid(context, *problem, getGridTiling(context.target, factors),
+  MatMulGrid grid(context, *problem, getGridTiling(context.target, *problem, factors),
                   getGrainOperations(context.target, factors), getElementBytes(factors));
   IndexMath math{context.builder, problem->root->getLoc()};
   return TaskSplit{math.value(grid.tasks), math.value(raisePackedGrain(math, *problem, grid.grain))};

@@ -28,6 +28,8 @@ private:
   void chooseDepth();
 
   llvm::LogicalResult emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) override;
+  /// The sums of a task whose rows the format of the right-hand side has rounded.
+  void emitRounded(const MatMulGrid::Task &task);
   void emitSums(const MatMulGrid::Task &task, const ColumnTile &columns);
   /// The sums over `depth` from `firstDepth` on; `isFirst` (null: it is) tells whether anything comes before.
   void emitDepthBlock(const MatMulGrid::Task &task, const ColumnTile &columns, mlir::Value firstDepth,
@@ -58,6 +60,8 @@ private:
   /// few rows: null if they never are.
   std::optional<PackedPanels> packed;
   mlir::Value isFew;
+  /// Where rows are rounded: the first of those that are split now, one index. Else null.
+  mlir::Value splitBlock;
   /// The width of the panels of the right-hand side, 0 if it is a matrix with strides, and their rows.
   int64_t panelWidth = 0;
   mlir::OpFoldResult panelRows;

@@ -9,6 +9,9 @@
 /// all that follows is exact until the sums of the three digits are put together. An instruction multiplies
 /// and adds up 64 pairs of bytes where one of f32 takes 16 of numbers, so three digits cost less than f32
 /// does, and codes are used as they are.
+///
+/// Where the format rounds rows, they are integers of 8 bits already, with a scale for each span: one digit
+/// says all, and all products are made so.
 
 #include "PackedPanels.h"
 #include "lathe/Codegen/CPU/Emitters.h"
@@ -28,23 +31,49 @@ using namespace lathe::cpu;
 static constexpr int64_t kMostDigitBytes = 256 << 10;
 /// Bits of an integer that digits stand for, beside the sign, and how many digits there are.
 static constexpr int64_t kDigitBits = 22, kDigits = 3;
-/// Rows of a tile: 24 sums are in registers with them.
-static constexpr int64_t kTileRows = 4;
+/// Rows of a tile: with two vectors, 24 sums of digits are in registers, or 12 beside as many of f32.
+static constexpr int64_t kTileRows = 4, kRoundedTileRows = 6;
 static constexpr int64_t kLanes = 16;
+/// Rounded elements: the largest integer, and the least largest magnitude of a span, as in pack-round-rows.
+static constexpr float kLargest = 127, kTiny = 0x1p-100f;
 
 int64_t PackedPanels::getSpan() const {
   return layout.group % 32 == 0 ? 32 : layout.group % 16 == 0 ? 16 : 0;
 }
 
+int64_t PackedPanels::getDigits() const { return layout.roundsRows ? 1 : kDigits; }
+
 int64_t PackedPanels::getSpanBytes() const {
-  // The digits, their sums, and the power of two.
-  return kDigits * getSpan() + 4 * kDigits + 4;
+  // The digits, their sums, and the power of two or scale.
+  return getDigits() * (getSpan() + 4) + 4;
 }
 
 int64_t PackedPanels::getMostDigitRows(const TargetSpec &target, const MatrixRef &lhs) const {
   bool fits = target.hasAVX512VNNI && target.lanes(32) == kLanes && layout.middle && getSpan() &&
               isConstantSize(lhs.columnStride, 1);
   return fits ? std::min<int64_t>(kMostDigitBytes / (layout.rows / getSpan() * getSpanBytes()), 64) : 0;
+}
+
+int64_t PackedPanels::getBlockRows(const TargetSpec &target, const MatMulProblem &problem,
+                                   const MatMulTiling &tiling) {
+  auto decode = problem.rhs.getDefiningOp<pack::DecodeOp>();
+  pack::PackedTensorType type = decode ? decode.getX().getType() : pack::PackedTensorType();
+  if (!type || !type.getFormat().roundsRows() || !type.getFormat().getPanelLayout(type.getTensorType())) {
+    return tiling.blockRows;
+  }
+  MatrixRef contiguous;
+  contiguous.columnStride = IntegerAttr::get(IndexType::get(type.getContext()), 1);
+  int64_t most = PackedPanels(type).getMostDigitRows(target, contiguous) / tiling.rows * tiling.rows;
+  return most ? std::min(most, tiling.blockRows) : tiling.blockRows;
+}
+
+bool PackedPanels::makeRoundedRows(OpBuilder &builder, Location loc, const TargetSpec &target,
+                                   const MatrixRef &lhs, int64_t most) {
+  if (!layout.roundsRows || getMostDigitRows(target, lhs) < most) {
+    return false;
+  }
+  makeDigits(builder, loc, most);
+  return true;
 }
 
 void PackedPanels::makeDigits(OpBuilder &builder, Location loc, int64_t most) {
@@ -56,14 +85,52 @@ void PackedPanels::makeDigits(OpBuilder &builder, Location loc, int64_t most) {
                                   ValueRange{math.value(math.constant(size / 4))});
 }
 
+namespace {
+/// What elements of a span are multiplied with to become integers, f32, and its inverse, its bits as i32.
+struct SpanScale {
+  Value scale, inverse;
+};
+} // namespace
+
+static Value buildWord(OpBuilder &builder, Location loc, int64_t value) {
+  return arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), value);
+}
+
+/// A power of two, by the bits of the largest magnitude.
+static SpanScale buildPowerScale(OpBuilder &builder, Location loc, Value highest) {
+  auto number = [&](int64_t value) { return buildWord(builder, loc, value); };
+  // Below 2^-105, digits have fewer bits: the power of two must be a normal number, and so must its inverse.
+  Value exponent = arith::ShRUIOp::create(builder, loc, highest, number(23));
+  exponent = arith::MaxUIOp::create(builder, loc, exponent, number(kDigitBits));
+  // 2^(21 - (exponent - 127)) and its inverse.
+  Value scale = arith::SubIOp::create(builder, loc, number(2 * 127 + kDigitBits - 1), exponent);
+  scale = arith::ShLIOp::create(builder, loc, scale, number(23));
+  Value inverse = arith::SubIOp::create(builder, loc, exponent, number(kDigitBits - 1));
+  inverse = arith::ShLIOp::create(builder, loc, inverse, number(23));
+  return {arith::BitcastOp::create(builder, loc, builder.getF32Type(), scale), inverse};
+}
+
+/// That of elements which are integers up to kLargest times a scale already. NaN and infinities give no
+/// number.
+static SpanScale buildRoundedScale(OpBuilder &builder, Location loc, Value highest) {
+  auto f32 = builder.getF32Type();
+  auto number = [&](float value) -> Value {
+    return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
+  };
+  highest =
+      arith::MaxUIOp::create(builder, loc, highest, buildWord(builder, loc, llvm::bit_cast<int32_t>(kTiny)));
+  Value largest = arith::BitcastOp::create(builder, loc, f32, highest);
+  Value inverse = arith::MulFOp::create(builder, loc, largest, number(1 / kLargest));
+  return {arith::DivFOp::create(builder, loc, number(kLargest), largest),
+          arith::BitcastOp::create(builder, loc, builder.getI32Type(), inverse)};
+}
+
 Value PackedPanels::splitRows(OpBuilder &builder, Location loc, OpFoldResult rows, const MatrixRef &lhs) {
   IndexMath math{builder, loc};
   int64_t span = getSpan(), spans = layout.rows / span;
   auto i32 = builder.getI32Type();
   auto words = VectorType::get({kLanes}, i32), floats = words.clone(builder.getF32Type());
-  auto number = [&](int64_t value) -> Value {
-    return arith::ConstantIntOp::create(builder, loc, i32, value);
-  };
+  auto number = [&](int64_t value) { return buildWord(builder, loc, value); };
   auto splat = [&](uint32_t bits) -> Value {
     return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(words, APInt(32, bits)));
   };
@@ -90,20 +157,13 @@ Value PackedPanels::splitRows(OpBuilder &builder, Location loc, OpFoldResult row
       magnitudes = magnitudes ? arith::MaxUIOp::create(builder, loc, magnitudes, bits).getResult() : bits;
     }
     Value highest = vector::ReductionOp::create(builder, loc, vector::CombiningKind::MAXUI, magnitudes);
-    // Below 2^-105, digits have fewer bits: the power of two must be a normal number, and so must its
-    // inverse.
-    Value exponent = arith::ShRUIOp::create(builder, loc, highest, number(23));
-    exponent = arith::MaxUIOp::create(builder, loc, exponent, number(kDigitBits));
-    // 2^(21 - (exponent - 127)) and its inverse.
-    Value scale = arith::SubIOp::create(builder, loc, number(2 * 127 + kDigitBits - 1), exponent);
-    scale = arith::ShLIOp::create(builder, loc, scale, number(23));
-    Value inverse = arith::SubIOp::create(builder, loc, exponent, number(kDigitBits - 1));
-    inverse = arith::ShLIOp::create(builder, loc, inverse, number(23));
-    Value scales = arith::BitcastOp::create(builder, loc, builder.getF32Type(), scale);
-    scales = vector::BroadcastOp::create(builder, loc, floats, scales);
+    SpanScale scale =
+        layout.roundsRows ? buildRoundedScale(builder, loc, highest) : buildPowerScale(builder, loc, highest);
+    Value scales = vector::BroadcastOp::create(builder, loc, floats, scale.scale);
 
     OpFoldResult place =
         math.mul(math.add(math.mul(row, math.constant(spans)), index), math.constant(getSpanBytes()));
+    int64_t digitCount = getDigits();
     Value sums[kDigits];
     for (auto [i, element] : llvm::enumerate(elements)) {
       // Adding 1.5 * 2^23 leaves the nearest integer in the mantissa.
@@ -112,7 +172,7 @@ Value PackedPanels::splitRows(OpBuilder &builder, Location loc, OpFoldResult row
       rounded = arith::AddFOp::create(builder, loc, rounded, magic);
       Value rest = arith::BitcastOp::create(builder, loc, words, rounded);
       rest = arith::SubIOp::create(builder, loc, rest, splat(0x4b400000));
-      for (int64_t digit = 0; digit < kDigits; ++digit) {
+      for (int64_t digit = 0; digit < digitCount; ++digit) {
         Value low = arith::ShLIOp::create(builder, loc, rest, splat(24));
         low = arith::ShRSIOp::create(builder, loc, low, splat(24));
         rest = arith::SubIOp::create(builder, loc, rest, low);
@@ -124,17 +184,18 @@ Value PackedPanels::splitRows(OpBuilder &builder, Location loc, OpFoldResult row
         vector::StoreOp::create(builder, loc, narrow, digitBytes, ValueRange{math.value(to)});
       }
     }
-    OpFoldResult behind = math.add(math.floorDiv(place, math.constant(4)), math.constant(kDigits * span / 4));
+    OpFoldResult behind =
+        math.add(math.floorDiv(place, math.constant(4)), math.constant(digitCount * span / 4));
     auto store = [&](Value value, int64_t position) {
       memref::StoreOp::create(builder, loc, value, digits,
                               ValueRange{math.value(math.add(behind, math.constant(position)))});
     };
-    for (int64_t digit = 0; digit < kDigits; ++digit) {
+    for (int64_t digit = 0; digit < digitCount; ++digit) {
       Value sum = vector::ReductionOp::create(builder, loc, vector::CombiningKind::ADD, sums[digit]);
       // What the codes' zero is multiplied with, negated.
       store(arith::MulIOp::create(builder, loc, sum, number(layout.hasZeros ? -1 : -*layout.middle)), digit);
     }
-    store(inverse, kDigits);
+    store(scale.inverse, digitCount);
     return arith::MaxUIOp::create(builder, loc, largest, highest);
   };
 
@@ -155,7 +216,7 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
                                           Value firstRow, OpFoldResult firstColumn) const {
   IndexMath math{builder, loc};
   int64_t span = getSpan(), spans = layout.rows / span, perGroup = layout.group / span;
-  int64_t parts = 8 / layout.bits, spanWords = span / layout.unitRows();
+  int64_t parts = 8 / layout.bits, spanWords = span / layout.unitRows(), digitCount = getDigits();
   auto i32 = builder.getI32Type();
   auto words = VectorType::get({kLanes}, i32), floats = words.clone(builder.getF32Type());
   auto byteType = VectorType::get({4 * kLanes}, builder.getI8Type());
@@ -187,9 +248,9 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
     for (Value each : parameters.zeros) {
       zeros.push_back(arith::FPToSIOp::create(builder, loc, words, each));
     }
-    for (int64_t digit = 0; digit < kDigits; ++digit) {
+    for (int64_t digit = 0; digit < digitCount; ++digit) {
       for (int64_t row = 0; row < tile.rows; ++row) {
-        Value init = load(row, kDigits * span / 4 + digit);
+        Value init = load(row, digitCount * span / 4 + digit);
         for (int64_t vector = 0; vector < tile.vectors; ++vector) {
           sums.push_back(
               zeros.empty() ? init : arith::MulIOp::create(builder, loc, init, zeros[vector]).getResult());
@@ -214,7 +275,7 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
           }
           bytes.push_back(vector::BitCastOp::create(builder, loc, byteType, code));
         }
-        for (int64_t digit = 0; digit < kDigits; ++digit) {
+        for (int64_t digit = 0; digit < digitCount; ++digit) {
           for (int64_t row = 0; row < tile.rows; ++row) {
             Value four = load(row, digit * span / 4 + word * parts + part);
             four = vector::BitCastOp::create(builder, loc, byteType, four);
@@ -231,15 +292,18 @@ SmallVector<Value> PackedPanels::emitDots(OpBuilder &builder, Location loc, cons
     }
     SmallVector<Value> totals(carried);
     for (int64_t row = 0; row < tile.rows; ++row) {
-      Value inverse = arith::BitcastOp::create(builder, loc, floats, load(row, kDigits * span / 4 + kDigits));
+      Value inverse =
+          arith::BitcastOp::create(builder, loc, floats, load(row, digitCount * span / 4 + digitCount));
       for (int64_t vector = 0; vector < tile.vectors; ++vector) {
         auto sum = [&](int64_t digit) { return sums[(digit * tile.rows + row) * tile.vectors + vector]; };
-        Value high = arith::ShLIOp::create(builder, loc, sum(2), splat(8));
-        high =
-            arith::SIToFPOp::create(builder, loc, floats, arith::AddIOp::create(builder, loc, high, sum(1)));
-        Value low = arith::SIToFPOp::create(builder, loc, floats, sum(0));
-        Value factor = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(floats, 256.0f));
-        Value number = vector::FMAOp::create(builder, loc, high, factor, low);
+        Value number = arith::SIToFPOp::create(builder, loc, floats, sum(0));
+        if (digitCount == kDigits) {
+          Value high = arith::ShLIOp::create(builder, loc, sum(2), splat(8));
+          high = arith::AddIOp::create(builder, loc, high, sum(1));
+          high = arith::SIToFPOp::create(builder, loc, floats, high);
+          Value factor = arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(floats, 256.0f));
+          number = vector::FMAOp::create(builder, loc, high, factor, number);
+        }
         number = arith::MulFOp::create(builder, loc, number, inverse);
         Value &total = totals[row * tile.vectors + vector];
         total = vector::FMAOp::create(builder, loc, number, parameters.scales[vector], total);
@@ -265,15 +329,16 @@ void PackedPanels::emitDotRows(OpBuilder &builder, Location loc, const MatMulTil
       vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{math.value(place)});
     }
   };
-  OpFoldResult height = math.constant(kTileRows);
+  int64_t most = layout.roundsRows ? kRoundedTileRows : kTileRows;
+  OpFoldResult height = math.constant(most);
   Value done = math.value(math.mul(math.floorDiv(rows, height), height));
   auto body = [&](OpBuilder &, Location, Value row, ValueRange) {
-    emitTile(kTileRows, row);
+    emitTile(most, row);
     scf::YieldOp::create(builder, loc);
   };
   scf::ForOp::create(builder, loc, math.value(math.constant(0)), done, math.value(height), ValueRange(),
                      body);
-  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, kTileRows));
+  SmallVector<int64_t> heights = llvm::to_vector(llvm::seq<int64_t>(1, most));
   Value left = math.value(math.sub(rows, done));
   auto choose = scf::IndexSwitchOp::create(builder, loc, TypeRange(), left, heights, heights.size());
   OpBuilder::InsertionGuard guard(builder);

@@ -42,23 +42,33 @@ public:
                    mlir::OpFoldResult rows, const MatrixRef &lhs, mlir::OpFoldResult firstColumn,
                    mlir::Value scratch) const;
 
+  // Where the format rounds rows, all rows are multiplied as emitFewRows does: PackedDots.cpp.
+  /// The rows of a task of at most `tiling.blockRows`.
+  static int64_t getBlockRows(const TargetSpec &target, const MatMulProblem &problem,
+                              const MatMulTiling &tiling);
+  /// Makes room for so many rows, or returns false: the target has no such products of these. In front of all
+  /// tasks.
+  bool makeRoundedRows(mlir::OpBuilder &builder, mlir::Location loc, const TargetSpec &target,
+                       const MatrixRef &lhs, int64_t most);
+  /// Splits rows into digits. Whether all elements are finite.
+  mlir::Value splitRows(mlir::OpBuilder &builder, mlir::Location loc, mlir::OpFoldResult rows,
+                        const MatrixRef &lhs);
+
 private:
   llvm::SmallVector<mlir::Value> emitProducts(mlir::OpBuilder &builder, mlir::Location loc,
                                               const RegisterTile &tile, const MatrixRef &lhs,
                                               mlir::OpFoldResult firstColumn) const;
 
   // By dot products of bytes: PackedDots.cpp.
-  /// So many elements of a row share a power of two, 0 if groups are no multiples of such; the bytes of their
-  /// digits.
+  /// So many elements of a row share a power of two, or a scale; 0 if groups are no multiples of such. The
+  /// number of digits of an element, and the bytes that a span takes.
   int64_t getSpan() const;
+  int64_t getDigits() const;
   int64_t getSpanBytes() const;
   /// For how many rows there are digits: 0 without the instruction, or if codes are no integers.
   int64_t getMostDigitRows(const TargetSpec &target, const MatrixRef &lhs) const;
   /// Makes room for the digits of `most` rows.
   void makeDigits(mlir::OpBuilder &builder, mlir::Location loc, int64_t most);
-  /// Splits rows into digits. Whether all elements are finite.
-  mlir::Value splitRows(mlir::OpBuilder &builder, mlir::Location loc, mlir::OpFoldResult rows,
-                        const MatrixRef &lhs);
   llvm::SmallVector<mlir::Value> emitDots(mlir::OpBuilder &builder, mlir::Location loc,
                                           const RegisterTile &tile, mlir::Value firstRow,
                                           mlir::OpFoldResult firstColumn) const;

@@ -110,6 +110,9 @@ static Value spread(LegalizeContext &c, Value list, const BlockMatrix &m, Value 
 /// constant or has no format.
 static Value buildPackedMatrix(LegalizeContext &c, const BlockMatrix &m) {
   PackedBlocks blocks{m.rows, m.columns, m.bits, m.blockSize, c.operand(1), c.operand(2), c.operandOrNull(3)};
+  // The file allows that rows are rounded to integers of 8 bits.
+  blocks.roundsRows =
+      c.intAttr("accuracy_level", 0) == 4 && m.blockSize % pack::PanelLayout::kRoundedGroup == 0;
   std::string whyNot;
   Value matrix = c.has(4) ? Value() : buildPackedBlocks(c, blocks, whyNot);
   if (!matrix) {

@@ -21,11 +21,11 @@ static pack::FormatAttrInterface getFormat(MLIRContext *context, const PackedBlo
   Type scales = typeOf(blocks.scales).getElementType();
   switch (blocks.bits) {
   case 2:
-    return pack::Int2Attr::get(context, blocks.blockSize, zeros, scales);
+    return pack::Int2Attr::get(context, blocks.blockSize, zeros, scales, blocks.roundsRows);
   case 4:
-    return pack::Int4Attr::get(context, blocks.blockSize, zeros, scales);
+    return pack::Int4Attr::get(context, blocks.blockSize, zeros, scales, blocks.roundsRows);
   default:
-    return pack::Int8GroupsAttr::get(context, blocks.blockSize, zeros, scales);
+    return pack::Int8GroupsAttr::get(context, blocks.blockSize, zeros, scales, blocks.roundsRows);
   }
 }
 

@@ -16,6 +16,8 @@ namespace lathe::onnx {
 struct PackedBlocks {
   int64_t rows, columns, bits, blockSize;
   mlir::Value bytes, scales, zeros;
+  /// Whether what the matrix is multiplied with is rounded to 8 bits, as formats do.
+  bool roundsRows = false;
 };
 
 /// The matrix, decoded from a weight that is made of the file's bytes when the artifact is written. Null if

@@ -89,9 +89,10 @@ def _blocks(matrix, bits, block):
     return np.bitwise_or.reduce(codes << (bits * np.arange(8 // bits, dtype="u1")), axis=-1), scales[..., 0]
 
 
-def quantize_blocks(source, path, bits=4, block=32):
+def quantize_blocks(source, path, bits=4, block=32, accuracy_level=None):
     """Writes the model in the file `source` with its products with constant matrices as MatMulNBits: what a quantizer of
-    weights alone makes. Matrices whose rows fill no whole blocks stay."""
+    weights alone makes. Matrices whose rows fill no whole blocks stay. With an `accuracy_level` of 4, what they are
+    multiplied with may be rounded to 8 bits."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -109,7 +110,8 @@ def quantize_blocks(source, path, bits=4, block=32):
             model.graph.initializer.extend([numpy_helper.from_array(codes, f"{name}.codes"),
                                             numpy_helper.from_array(scales, f"{name}.scales")])
         made = helper.make_node("MatMulNBits", [node.input[0], f"{name}.codes", f"{name}.scales"], node.output, name=node.name,
-                                domain="com.microsoft", K=value.dims[0], N=value.dims[1], bits=bits, block_size=block)
+                                domain="com.microsoft", K=value.dims[0], N=value.dims[1], bits=bits, block_size=block,
+                                **({} if accuracy_level is None else {"accuracy_level": accuracy_level}))
         model.graph.node.remove(node)
         model.graph.node.insert(position, made)
     used = {name for node in model.graph.node for name in node.input}

@@ -35,6 +35,11 @@ func.func private @int4_group(!pack.tensor<50x64xf32, #pack.int4<group = 5>>)
 
 // -----
 
+// expected-error@+1 {{expects groups of a multiple of 32 rows, of which what they are multiplied with is rounded together, but they have 48}}
+func.func private @int4_dynamic_group(!pack.tensor<96x64xf32, #pack.int4<group = 48, dynamic = true>>)
+
+// -----
+
 // expected-error@+1 {{expects groups that fill bytes with 2 bits each, but they have 0 rows}}
 func.func private @int2_no_group(!pack.tensor<50x64xf32, #pack.int2<group = 0>>)
 

@@ -150,8 +150,9 @@ Value Int8Attr::buildCode(OpBuilder &builder, Location loc, ValueRange words, in
 namespace {
 /// What int2, int4 and int8_groups have in common.
 struct Groups : Grouping {
-  bool zeros;
+  bool zeros, dynamic;
 
+  LogicalResult verify(function_ref<InFlightDiagnostic()> emitError) const;
   SmallVector<RankedTensorType> getComponents(RankedTensorType type) const;
   float getLimit() const;
   /// `gram` is empty if elements become the nearest code.
@@ -168,6 +169,15 @@ private:
   int64_t getMiddle() const { return 1 << (bits - 1); }
 };
 } // namespace
+
+LogicalResult Groups::verify(function_ref<InFlightDiagnostic()> emitError) const {
+  if (dynamic && size % PanelLayout::kRoundedGroup != 0) {
+    return emitError() << "expects groups of a multiple of " << PanelLayout::kRoundedGroup
+                       << " rows, of which what they are multiplied with is rounded together, but they have "
+                       << size;
+  }
+  return Grouping::verify(emitError);
+}
 
 SmallVector<RankedTensorType> Groups::getComponents(RankedTensorType type) const {
   SmallVector<RankedTensorType> types = Grouping::getComponents(type);
@@ -268,20 +278,23 @@ std::optional<PanelLayout> Groups::getPanelLayout(RankedTensorType type) const {
   if (type.getRank() != 2 || type.getNumElements() == 0 || size * bits % 32 != 0) {
     return std::nullopt;
   }
-  return PanelLayout{type.getDimSize(0), type.getDimSize(1), bits, size, scales, zeros, getMiddle()};
+  PanelLayout layout{type.getDimSize(0), type.getDimSize(1), bits, size, scales, zeros, getMiddle()};
+  layout.roundsRows = dynamic;
+  return layout;
 }
 
 /// Implements the interface of a format of groups.
 template <typename Attr>
 static Groups groupsOf(Attr attr) {
-  return {{Attr::kBits, attr.getGroup(), attr.getScales()}, attr.getZeros()};
+  return {{Attr::kBits, attr.getGroup(), attr.getScales()}, attr.getZeros(), attr.getDynamic()};
 }
 
 #define LATHE_GROUPED_FORMAT(Attr)                                                                           \
   LogicalResult Attr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t group, bool zeros,        \
-                             Type scales) {                                                                  \
-    return Grouping{kBits, group, scales}.verify(emitError);                                                 \
+                             Type scales, bool dynamic) {                                                    \
+    return Groups{{kBits, group, scales}, zeros, dynamic}.verify(emitError);                                 \
   }                                                                                                          \
+  bool Attr::roundsRows() const { return getDynamic(); }                                                     \
   LogicalResult Attr::verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type)      \
       const {                                                                                                \
     return groupsOf(*this).verifyTensor(emitError, type);                                                    \

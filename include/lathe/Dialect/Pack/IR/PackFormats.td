@@ -58,7 +58,7 @@ def Pack_Int8Attr : Pack_Format<"Int8", "int8", ["isWeightOnly", "needsRange", "
 }
 
 /// Codes of `width` bits with a scale, and maybe a zero point, per column and `group` rows.
-class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic, ["canCompensate", "encodeCompensated"]> {
+class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic, ["canCompensate", "encodeCompensated", "roundsRows"]> {
   let summary = "integers of " # width # " bits with a scale for each group of rows of a column";
   let description = [{
     Of a tensor [..., K, N], `group` rows of a column share a scale: an element is (code - zero) * scale. The components are
@@ -70,10 +70,16 @@ class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_For
     Encoded without zero points, the element of the largest magnitude has code 0; with them, the codes span what lies
     between the smallest element, or 0, and the largest. All-zero groups have scale 0.
 
-    Examples: `#pack.}] # attrMnemonic # [{<group = 32>`, `#pack.}] # attrMnemonic # [{<group = 128, zeros = true, scales = f32>`
+    If `dynamic` is true, what the weight is multiplied with is rounded while the model runs: 32 elements of a row that stand
+    side by side become integers from -127 to 127 times a scale, their largest magnitude divided by 127. `group` is then a
+    multiple of 32. What is stored is the same.
+
+    Examples: `#pack.}] # attrMnemonic # [{<group = 32>`, `#pack.}] # attrMnemonic # [{<group = 128, zeros = true, scales = f32>`,
+    `#pack.}] # attrMnemonic # [{<group = 32, dynamic = true>`
   }];
   let parameters = (ins "int64_t":$group, DefaultValuedParameter<"bool", "false">:$zeros,
-                        DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scales);
+                        DefaultValuedParameter<"::mlir::Type", "::mlir::Float16Type::get($_ctxt)">:$scales,
+                        DefaultValuedParameter<"bool", "false">:$dynamic);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = "static constexpr unsigned kBits = " # width # ";";

@@ -26,6 +26,8 @@ namespace lathe::pack {
 /// rows.
 struct PanelLayout {
   static constexpr int64_t kWidth = 32, kWordBytes = 4, kParameterAlignment = 64;
+  /// Elements of a row that share a scale where the format rounds rows.
+  static constexpr int64_t kRoundedGroup = 32;
 
   int64_t rows, columns;
   /// Of a code.
@@ -39,6 +41,8 @@ struct PanelLayout {
   std::optional<int64_t> middle = std::nullopt;
   /// Whether codes are signed bytes, to which 128 is added.
   bool isSigned = false;
+  /// Whether rows that they are multiplied with are rounded to integers of 8 bits.
+  bool roundsRows = false;
 
   int64_t unitWords() const { return bits / std::gcd(bits, 8 * kWordBytes); }
   int64_t unitRows() const { return 8 * kWordBytes * unitWords() / bits; }

@@ -94,6 +94,21 @@ def EncodeWeightsPass : Pass<"pack-encode-weights", "::mlir::ModuleOp"> {
   let dependentDialects = ["::lathe::pack::PackDialect"];
 }
 
+def RoundRowsPass : Pass<"pack-round-rows", "::mlir::ModuleOp"> {
+  let summary = "round what is multiplied with weights of dynamic formats";
+  let description = [{
+    Where the weight of an `nn.matmul` is decoded from a format of which `dynamic` is true, 32 elements of a row that stand side
+    by side become integers of 8 bits times a scale of their own, once for all products that read the row. They stay f32, so
+    that every kernel computes the same; kernels of AVX-512 VNNI multiply the integers.
+
+    On a target without dot products of bytes nothing is rounded, which is a remark, unless `force` is given. If code is
+    compiled for several targets, the best of them decides.
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"native\"", "as of emit-cpu-kernels">,
+                 Option<"force", "force", "bool", /*default=*/"false", "also where it is not faster">];
+  let dependentDialects = ["::lathe::pack::PackDialect", "::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
+}
+
 def QuantizeInt8Pass : Pass<"pack-quantize-int8", "::mlir::ModuleOp"> {
   let summary = "compute products with integers of 8 bits";
   let description = [{
