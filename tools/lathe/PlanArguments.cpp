@@ -153,7 +153,7 @@ Expected<Plan> PlanArguments::complete() const {
     return error;
   }
   if (stats.empty()) {
-    return std::move(plan);
+    return plan;
   }
   if (plan.empty()) {
     return modelError(ErrorCode::E0001, "--stats is for compiling with a plan, or an option that is one");
@@ -170,5 +170,5 @@ Expected<Plan> PlanArguments::complete() const {
               "\"calibration\"");
   }
   plan.calibration = *hash;
-  return std::move(plan);
+  return plan;
 }
