@@ -3,25 +3,27 @@
 """Models of 8-bit integers against the same files in ONNX Runtime and OpenVINO, and against the model of floats that they
 were made of, in one run: a table, and JSON with date and processor.
 
-The models are products, MiniLM quantized while it runs, and ResNet-50 with random weights and measured ranges, both
-written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32 (MatMulNBits), products and MiniLM. Files
-named `a8` allow that what such weights are multiplied with is rounded to 8 bits (accuracy_level 4), which OpenVINO does
-in any case.
+The models are products, MiniLM quantized while it runs, ResNet-50 with random weights and measured ranges, and a recognizer
+of lines of text in both ways, all written by ONNX Runtime's quantizer; and, of weights of 4 bits in blocks of 32
+(MatMulNBits), products and MiniLM. Files named `a8` allow that what such weights are multiplied with is rounded to 8 bits
+(accuracy_level 4), which OpenVINO does in any case.
 """
 
 import numpy as np
 
 import common
+from compression import lines, peer_files
 from models import minilm_inputs
 
 from lathe import _peers
 from lathe.zoo import build_models, quantized
-from lathe.zoo.vision import topology
+from lathe.zoo.vision import ocr_models, topology
 
 PRODUCTS = [(128, 384, 384), (128, 384, 1536), (128, 1536, 384), (16, 384, 1536), (1, 768, 3072), (512, 512, 512)]
 # Of weights of 4 bits, from memory and from caches, with few rows and many.
 BLOCK_PRODUCTS = [(1, 4096, 4096), (1, 4096, 16384), (4, 4096, 16384), (16, 4096, 4096), (16, 384, 1536), (128, 384, 1536)]
 CASES = [*(f"product_{m}x{k}x{n}" for m, k, n in PRODUCTS), "minilm_s16", "minilm_s128", "resnet50",
+         "ocr_rec_static", "ocr_rec_dynamic",
          *(f"blocks{kind}_{m}x{k}x{n}" for kind in ("", "-a8") for m, k, n in BLOCK_PRODUCTS),
          *(f"minilm-int4{kind}_s{size}" for kind in ("", "-a8") for size in (16, 128))]
 
@@ -58,6 +60,9 @@ def case(name, folder):
         if not path.exists():
             quantized.quantize_dynamic(floats, path)
         return floats, path, inputs
+    if name.startswith("ocr_rec"):
+        floats, peer = ocr_models()["ocr_rec"], f"onnxruntime_{name.removeprefix('ocr_rec_')}"
+        return floats, peer_files("ocr_rec", floats, folder, [peer])[peer][1], {"x": lines(1)[0]}
     floats = folder / f"{name}.onnx"
     if not floats.exists():
         onnx.save(topology(name), floats)

@@ -14,6 +14,7 @@ def quantize_static(model, inputs, path, reduce_range=False):
     dictionaries of arrays that its ranges are measured with. What a runtime folds without integers is folded before.
     `reduce_range`: weights of 7 bits, whose products ONNX Runtime sums up exactly without VNNI, too."""
     import onnx
+    import onnx.version_converter
     import onnxruntime
     from onnxruntime import quantization
 
@@ -24,17 +25,19 @@ def quantize_static(model, inputs, path, reduce_range=False):
         def get_next(self):
             return next(self.rest, None)
 
+    model.ir_version = 10
+    # A scale for each channel is newer than many models.
+    if next(entry.version for entry in model.opset_import if entry.domain == "") < 13:
+        model = onnx.version_converter.convert_version(model, 13)
     with tempfile.TemporaryDirectory() as folder:
         simple = pathlib.Path(folder) / "simple.onnx"
-        model.ir_version = 10
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(simple)
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         model = onnx.load(simple)
-        # A scale for each channel is newer than the models; their operators are the same.
+        # Others than its own are those of operators that it might have had.
         own = next(entry for entry in model.opset_import if entry.domain == "")
-        own.version = max(own.version, 13)
         del model.opset_import[:]
         model.opset_import.append(own)
         onnx.save(onnx.shape_inference.infer_shapes(model), simple)
