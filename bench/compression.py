@@ -143,6 +143,8 @@ def quality(whole, artifact, floats, folder):
     ours, theirs = (np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]) for arrays in results)
     record["same_letters"] = float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean())
     record["max_difference"] = float(np.abs(ours - theirs).max())
+    # Of the probabilities of a step, in the mean: one picture decides about the largest.
+    record["moved"] = float(np.abs(ours - theirs).sum(axis=1).mean())
     return record
 
 

@@ -55,6 +55,7 @@ TECHNIQUES = [
     ("blocks of zeros", "3 of 4 blocks of 4 x 32 integers of 8 bits, without matrix registers",
      {"quantize": "int8-dynamic", "prune": "block:75%", "target": "x86-64-v4+vnni"}),
     ("two of four zeros", "refused: products of single elements take as long at half of them", {"prune": "2:4"}),
+    ("two of four zeros", "the same, forced", {"prune": "2:4", "force": True}),
     ("several", "products of 8-bit integers, and 2 of 6 layers left out",
      {"quantize": "int8-dynamic", "skip_to_speedup": 1.5}),
 ]

@@ -38,6 +38,11 @@ static constexpr int64_t kMatrixColumns = 16;
 /// With fewer columns, rounding the left operand takes longer than the product gains.
 static constexpr int64_t kLeastColumns = 16;
 
+/// Products that take a smaller share of all operations gain nothing, and what they compute may scale all
+/// that others do, as the factors of squeezed channels: their error is then that of every position. Unknown
+/// sizes count as kUnknown.
+static constexpr double kLeastShare = 5e-5, kUnknown = 64;
+
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
 static bool asksForBF16(Operation *op) { return op->hasAttrOfType<BF16Attr>(PackDialect::kFormatAttr); }
@@ -114,6 +119,20 @@ static std::optional<std::string> findUnfit(Operation *op) {
 static std::optional<int64_t> getRows(Operation *op) {
   ArrayRef<int64_t> shape = typeOf(op->getResult(0)).getShape().drop_back();
   return ShapedType::isDynamicShape(shape) ? std::nullopt : std::optional(ShapedType::getNumElements(shape));
+}
+
+/// The multiply-adds of a product.
+static double countOperations(Operation *op) {
+  auto count = [](ArrayRef<int64_t> shape) {
+    double elements = 1;
+    for (int64_t size : shape) {
+      elements *= ShapedType::isDynamic(size) ? kUnknown : double(size);
+    }
+    return elements;
+  };
+  RankedTensorType rhs = typeOf(op->getOperand(1));
+  ArrayRef<int64_t> depth = rhs.getShape().drop_back();
+  return count(typeOf(op->getResult(0)).getShape()) * count(isa<nn::ConvOp>(op) ? depth : depth.take_back());
 }
 
 Decision Converter::decideAttention(nn::AttentionOp op) {
@@ -294,15 +313,23 @@ void Converter::convertAttention(nn::AttentionOp op) {
 
 void Converter::run(bool all) {
   SmallVector<Operation *> requests;
+  double operations = 0;
   for (auto function : module.getOps<FunctionOpInterface>()) {
     function.walk([&](Operation *op) {
       if (asksForBF16(op) || (all && isa<nn::MatMulOp, nn::ConvOp, nn::AttentionOp>(op))) {
         requests.push_back(op);
       }
+      operations += isa<nn::MatMulOp, nn::ConvOp>(op) ? countOperations(op) : 0;
     });
   }
   for (Operation *op : requests) {
     Decision decision = decide(op);
+    if (decision.kind == Decision::Compute && !force && isa<nn::MatMulOp, nn::ConvOp>(op) &&
+        countOperations(op) < kLeastShare * operations) {
+      decision = {Decision::Refuse,
+                  "of all products it is too small a part to save time, while its error may "
+                  "be that of all that its result is multiplied with"};
+    }
     if (decision.kind == Decision::Store) {
       op->setAttr(PackDialect::kFormatAttr, BF16Attr::get(op->getContext()));
       continue;

@@ -137,7 +137,8 @@ def ConvertBF16Pass : Pass<"pack-convert-bf16", "::mlir::ModuleOp"> {
     time is that of reading the weight: `pack-encode-weights` stores it in bf16. AVX512_BF16 is such an instruction on AMD's
     processors and has half the rate of f32 on Intel's, which have matrix registers instead. Attention gets operands and a
     result of bf16 where matrix registers multiply its heads. What is refused is a remark: other attention, depthwise
-    convolutions, products of few columns.
+    convolutions, products of few columns, and products of so few of all operations that they save no time, as those that
+    compute a factor for each channel, whose error is that of every position (not with `force`).
 
     If code is compiled for several targets, the best of them decides; the others widen bf16 in registers. CUDA devices
     multiply everything in bf16 but what has few columns.
