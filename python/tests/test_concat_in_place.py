@@ -83,6 +83,15 @@ def test_what_no_kernel_can_write_there_is_copied(tmp_path):
     check(proto, tmp_path, [(1, 3, 6, 6), (2, 3, 4, 7)], 1)
 
 
+def test_a_concatenation_that_is_a_part(tmp_path):
+    """Its pieces have gaps between them along the channels and along the last dimension, as where a border repeats."""
+    nodes = [node("Concat", ["x", "w"], ["c"], axis=1), node("Slice", ["c", "four", "six", "axis"], ["a"]),
+             node("Slice", ["c", "zero", "two", "axis"], ["b"]), node("Concat", ["a", "c", "b"], ["y"], axis=2)]
+    proto = model(nodes, [value("x", FLOAT, "N", 1, 6)], [value("y", FLOAT, "N", 4, 10)], zero=np.array([0]),
+                  two=np.array([2]), four=np.array([4]), six=np.array([6]), axis=np.array([2]), **weights(w=(2, 3, 6)))
+    check(proto, tmp_path, [(2, 1, 6)], 1)
+
+
 def test_rows_along_the_first_dimension(tmp_path):
     nodes = [node("Softmax", ["x"], ["a"], axis=1), node("Exp", ["x"], ["b"]), node("MatMul", ["x", "w"], ["d"]),
              node("Concat", ["a", "b", "d"], ["c"], axis=0), node("Neg", ["c"], ["y"])]

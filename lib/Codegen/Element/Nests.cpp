@@ -62,11 +62,15 @@ FailureOr<Nests> codegen::collectNests(ElementContext &context) {
     return context.kernel.emitOpError("has no outputs");
   }
   for (Nest &nest : nests) {
-    int64_t barrier = nest.axis.value_or(0);
-    if (llvm::any_of(nest.outputs, [](kernel::OutputOp output) { return output.getPitch().has_value(); })) {
-      barrier = int64_t(nest.dims.size()) - 1;
+    // Parts of a whole have gaps between them.
+    SmallVector<int64_t> barriers;
+    if (nest.axis) {
+      barriers.push_back(*nest.axis);
     }
-    FailureOr<CollapsedTensors> collapsed = collapseDims(context, nest.values, nest.dims, barrier);
+    if (llvm::any_of(nest.outputs, [](kernel::OutputOp output) { return output.getPitch().has_value(); })) {
+      barriers.push_back(int64_t(nest.dims.size()) - 1);
+    }
+    FailureOr<CollapsedTensors> collapsed = collapseDims(context, nest.values, nest.dims, barriers);
     if (failed(collapsed)) {
       return failure();
     }

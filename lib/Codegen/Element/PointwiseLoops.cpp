@@ -112,8 +112,8 @@ enum class Extent { Free, One, Full, Unknown };
 /// Collapses the pointwise ops above some tensors of one shape.
 class Collapser {
 public:
-  Collapser(ElementContext &context, ArrayRef<OpFoldResult> dims, int64_t barrier)
-      : context(context), dims(dims), barrier(barrier) {}
+  Collapser(ElementContext &context, ArrayRef<OpFoldResult> dims, ArrayRef<int64_t> barriers)
+      : context(context), dims(dims), barriers(barriers) {}
 
   FailureOr<CollapsedTensors> collapse(ArrayRef<Value> tensors);
 
@@ -129,7 +129,7 @@ private:
 
   ElementContext &context;
   ArrayRef<OpFoldResult> dims;
-  int64_t barrier;
+  ArrayRef<int64_t> barriers;
   SmallVector<Operation *> ops;
   llvm::SetVector<Value> leaves;
   DenseMap<Value, SmallVector<Extent>> extents;
@@ -263,7 +263,7 @@ FailureOr<CollapsedTensors> Collapser::collapse(ArrayRef<Value> tensors) {
   // From the innermost dimension outwards, so that the innermost loop becomes as long as it can.
   for (int64_t end = dims.size(); end > 0;) {
     int64_t begin = end - 1;
-    while (begin > 0 && begin != barrier && canMerge(begin - 1, end)) {
+    while (begin > 0 && !llvm::is_contained(barriers, begin) && canMerge(begin - 1, end)) {
       --begin;
     }
     result.groups.push_back({begin, end});
@@ -297,8 +297,9 @@ FailureOr<CollapsedTensors> Collapser::collapse(ArrayRef<Value> tensors) {
 }
 
 FailureOr<CollapsedTensors> lathe::codegen::collapseDims(ElementContext &context, ArrayRef<Value> tensors,
-                                                         ArrayRef<OpFoldResult> dims, int64_t barrier) {
-  return Collapser(context, dims, barrier).collapse(tensors);
+                                                         ArrayRef<OpFoldResult> dims,
+                                                         ArrayRef<int64_t> barriers) {
+  return Collapser(context, dims, barriers).collapse(tensors);
 }
 
 //===----------------------------------------------------------------------===//

@@ -21,10 +21,11 @@ struct CollapsedTensors {
 };
 
 /// Merges neighbouring dimensions of `tensors`, all of sizes `dims`, wherever every leaf of their pointwise
-/// ops is dense or broadcast over both. `tensors` may not depend on roots. Dimension `barrier`, unless it is
-/// 0, stays apart from the one before it.
+/// ops is dense or broadcast over both. `tensors` may not depend on roots. Dimensions among `barriers` stay
+/// apart from those before them.
 llvm::FailureOr<CollapsedTensors> collapseDims(ElementContext &context, llvm::ArrayRef<mlir::Value> tensors,
-                                               llvm::ArrayRef<mlir::OpFoldResult> dims, int64_t barrier = 0);
+                                               llvm::ArrayRef<mlir::OpFoldResult> dims,
+                                               llvm::ArrayRef<int64_t> barriers = {});
 
 /// What computing one element of some tensors costs, for choosing vector lengths and grains.
 struct ElementCost {
