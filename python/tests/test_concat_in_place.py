@@ -75,12 +75,27 @@ def test_dense_block(tmp_path):
 
 
 def test_what_no_kernel_can_write_there_is_copied(tmp_path):
-    """An argument and a pooled tensor beside a convolution."""
-    nodes = [conv("x", "a", "p", 3), node("MaxPool", ["x"], ["m"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-             node("Concat", ["m", "p", "x"], ["c"], axis=1), conv("c", "b", "y", 1)]
+    """An argument beside a convolution."""
+    nodes = [conv("x", "a", "p", 3), node("Concat", ["p", "x"], ["c"], axis=1), conv("c", "b", "y", 1)]
     proto = model(nodes, [value("x", FLOAT, "N", 3, "H", "W")], [value("y", FLOAT, "N", 4, None, None)],
-                  **weights(a=(20, 3, 3, 3), b=(4, 26, 1, 1)))
+                  **weights(a=(20, 3, 3, 3), b=(4, 23, 1, 1)))
     check(proto, tmp_path, [(1, 3, 6, 6), (2, 3, 4, 7)], 1)
+
+
+@pytest.mark.parametrize("channels", [2, 19])
+def test_neighbours_in_space(channels, tmp_path):
+    """Pools, resized and padded tensors are written to their places, and read a part there, the convolution's result."""
+    pads = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [conv("x", "a", "p", 3), node("MaxPool", ["p"], ["m"], **pads), node("AveragePool", ["p"], ["v"], **pads),
+             node("AveragePool", ["x"], ["h"], kernel_shape=[2, 2], strides=[2, 2]),
+             node("Resize", ["h", "", "twice"], ["n"], mode="nearest"), node("Resize", ["h", "", "twice"], ["l"], mode="linear"),
+             node("Slice", ["p", "one", "last", "axis"], ["s"]), node("Pad", ["s", "border"], ["b"]),
+             node("Concat", ["m", "p", "v", "n", "l", "b"], ["c"], axis=1), conv("c", "d", "y", 1)]
+    proto = model(nodes, [value("x", FLOAT, "N", channels, "H", "W")], [value("y", FLOAT, "N", 4, None, None)],
+                  twice=np.array([1, 1, 2, 2], np.float32), one=np.array([1]), last=np.array([9999]), axis=np.array([2]),
+                  border=np.array([0, 0, 1, 0, 0, 0, 0, 0]),
+                  **weights(a=(channels + 1, channels, 3, 3), d=(4, 6 * channels + 4, 1, 1)))
+    check(proto, tmp_path, [(1, channels, 6, 6), (2, channels, 4, 8)], 1)
 
 
 def test_a_concatenation_that_is_a_part(tmp_path):

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -55,13 +56,26 @@ FailureOr<LoopParts> codegen::countLoopParts(ElementContext &context) {
   return LoopParts{count, elements};
 }
 
-/// Dense memory of a tensor's shape over bytes.
-static Value getMemory(ElementContext &context, Value bytes, Type type, ValueRange sizes) {
+/// Memory of a tensor's shape over bytes: dense, or with rows that begin `pitch` elements behind each other.
+static Value getMemory(ElementContext &context, Value bytes, Type type, ValueRange sizes,
+                       std::optional<uint64_t> pitch) {
   OpBuilder &b = context.builder;
+  Location loc = bytes.getLoc();
   auto tensor = cast<RankedTensorType>(type);
-  auto memory = MemRefType::get(tensor.getShape(), getRegisterType(tensor.getElementType()));
-  Value zero = arith::ConstantIndexOp::create(b, bytes.getLoc(), 0);
-  return memref::ViewOp::create(b, bytes.getLoc(), memory, bytes, zero, sizes);
+  Type element = getRegisterType(tensor.getElementType());
+  Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+  if (!pitch) {
+    return memref::ViewOp::create(b, loc, MemRefType::get(tensor.getShape(), element), bytes, zero, sizes);
+  }
+  IndexMath math{b, loc};
+  SmallVector<OpFoldResult> dims = getMixedValues(tensor.getShape(), sizes, b), whole(dims);
+  whole.back() = math.constant(int64_t(*pitch));
+  SmallVector<OpFoldResult> strides = math.denseStrides(whole);
+  Value elements = memref::ViewOp::create(b, loc, MemRefType::get({ShapedType::kDynamic}, element), bytes,
+                                          zero, math.value(math.product(whole)));
+  auto layout = StridedLayoutAttr::get(b.getContext(), /*offset=*/0, decomposeMixedValues(strides).first);
+  return memref::ReinterpretCastOp::create(b, loc, MemRefType::get(tensor.getShape(), element, layout),
+                                           elements, OpFoldResult(math.constant(0)), dims, strides);
 }
 
 /// A splat, which is part of the kernel, in memory: a local array for few elements.
@@ -103,7 +117,8 @@ LogicalResult codegen::emitLoopParts(ElementContext &context, Value begin, Value
     if (!isa<RankedTensorType>(operand.getType())) {
       inputs.push_back(operand);
     } else if (auto input = operand.getDefiningOp<kernel::InputOp>()) {
-      inputs.push_back(getMemory(context, input.getBytes(), input.getTensorType(), input.getSizes()));
+      inputs.push_back(
+          getMemory(context, input.getBytes(), input.getTensorType(), input.getSizes(), input.getPitch()));
     } else {
       FailureOr<Value> memory = getConstantMemory(context, operand);
       if (failed(memory)) {
@@ -118,7 +133,7 @@ LogicalResult codegen::emitLoopParts(ElementContext &context, Value begin, Value
       return output.emitOpError("is no result of the op that builds loops");
     }
     outputs[result.getResultNumber()] =
-        getMemory(context, output.getBytes(), result.getType(), output.getSizes());
+        getMemory(context, output.getBytes(), result.getType(), output.getSizes(), output.getPitch());
   }
   return root->buildLoops(context.builder, inputs, outputs, begin, end);
 }

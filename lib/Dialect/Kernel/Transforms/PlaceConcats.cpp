@@ -28,8 +28,12 @@ using namespace lathe::kernel;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
-/// Whether the kernels of this kind reach all their tensors over strided views.
+/// Whether a kernel reaches all its tensors over strided views.
 static bool walksOverViews(GroupOp group) {
+  if (group.getKind() == RootKind::Loops) {
+    auto roots = group.getBody().front().getOps<nn::LoopsOpInterface>();
+    return llvm::all_of(roots, [](Operation *root) { return root->hasTrait<nn::TakesPitches>(); });
+  }
   return llvm::is_contained({RootKind::Pointwise, RootKind::MatMul, RootKind::Conv}, group.getKind());
 }
 

@@ -115,3 +115,27 @@ func.func @even_first(%x: tensor<4xf32>, %y: tensor<7xf32>) -> tensor<11xf32> {
   %2 = nn.concat %0, %1 axis(0) : tensor<4xf32>, tensor<7xf32> -> tensor<11xf32>
   return %2 : tensor<11xf32>
 }
+
+// -----
+
+// A pool reads a part and writes another; what sorts does not know pitches.
+// CHECK-LABEL: func.func @pool
+// CHECK:         %[[A:.*]] = kernel.group conv(%{{.*}}) {{.*}} pitches [0, 0, 16]
+// CHECK:         %[[B:.*]] = kernel.group loops(%[[A]]) {{.*}} pitches [16, 16]
+// CHECK-NOT:     kernel.group
+// CHECK:         kernel.join %[[A]], %[[B]] axis 3
+func.func @pool(%x: tensor<1x8x8x4xf32>, %f: tensor<3x3x4x8xf32>) -> tensor<1x8x8x16xf32> {
+  %0 = nn.conv %x, %f strides([1, 1]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(1) : tensor<1x8x8x4xf32>, tensor<3x3x4x8xf32> -> tensor<1x8x8x8xf32>
+  %1 = nn.pool max %0 window([3, 3]) strides([1, 1]) dilations([1, 1]) before [1, 1] after [1, 1] sizes [8, 8] : tensor<1x8x8x8xf32> -> tensor<1x8x8x8xf32>
+  %2 = nn.concat %0, %1 axis(3) : tensor<1x8x8x8xf32>, tensor<1x8x8x8xf32> -> tensor<1x8x8x16xf32>
+  return %2 : tensor<1x8x8x16xf32>
+}
+
+// CHECK-LABEL: func.func @running_sums
+// CHECK-NOT:     kernel.join
+func.func @running_sums(%x: tensor<4x8xf32>, %f: tensor<8x8xf32>) -> tensor<4x16xf32> {
+  %0 = nn.matmul %x, %f : tensor<4x8xf32>, tensor<8x8xf32> -> tensor<4x8xf32>
+  %1 = nn.cumulate sum %0 axis(1) : tensor<4x8xf32> -> tensor<4x8xf32>
+  %2 = nn.concat %0, %1 axis(1) : tensor<4x8xf32>, tensor<4x8xf32> -> tensor<4x16xf32>
+  return %2 : tensor<4x16xf32>
+}

@@ -35,6 +35,10 @@ llvm::LogicalResult reifyFromInferDims(mlir::Operation *op, mlir::OpBuilder &bui
                                        mlir::ReifiedRankedShapedTypeDims &dims);
 } // namespace detail
 
+/// `NN_TakesPitches`.
+template <typename ConcreteOp>
+class TakesPitches : public mlir::OpTrait::TraitBase<ConcreteOp, TakesPitches> {};
+
 } // namespace lathe::nn
 
 #include "lathe/Dialect/NN/IR/NNDialect.h.inc"

@@ -77,11 +77,18 @@ def NN_LoopsOpInterface : OpInterface<"LoopsOpInterface"> {
     InterfaceMethod<[{
       Builds the loops that do parts [begin, end), at the insertion point. `inputs` are the operands: tensors as dense
       row-major memrefs whose elements have no sign (`ui8` arrives as `i8`, the op knows its signs), index values as
-      they are. `outputs` are memrefs for all results, whose contents are undefined before. No heap is used.
+      they are. `outputs` are memrefs for all results, whose contents are undefined before. No heap is used. For an
+      op with `NN_TakesPitches` the rows of a memref may lie further apart than they are long.
     }], "::llvm::LogicalResult", "buildLoops",
     (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$inputs, "::mlir::ValueRange":$outputs,
          "::mlir::Value":$begin, "::mlir::Value":$end)>
   ];
+}
+
+/// An op that builds loops and reaches elements by their indices alone: it may read and write parts of a larger tensor,
+/// whose last dimension is dense.
+def NN_TakesPitches : NativeOpTrait<"TakesPitches"> {
+  let cppNamespace = "::lathe::nn";
 }
 
 #endif // LATHE_NN_INTERFACES_TD

@@ -12,7 +12,8 @@ include "lathe/Dialect/NN/IR/NNSpatialEnums.td"
 
 /// A kernel of loops whose parts are rows of its result.
 class NN_SpatialOp<string mnemonic, list<Trait> traits = []>
-    : NN_LoopsOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<NN_LoopsOpInterface, ["getPartCount"]>], traits)>;
+    : NN_LoopsOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<NN_LoopsOpInterface, ["getPartCount"]>,
+                                        NN_TakesPitches], traits)>;
 
 def NN_PoolOp : NN_SpatialOp<"pool", [AttrSizedOperandSegments]> {
   let summary = "one number from each window";
