@@ -73,10 +73,6 @@ FailureOr<SmallVector<LegalValue>> Conversion::convert(Region &body, ArrayRef<Le
       emitError(outer) << "[E0308] a result of a body is of type " << yielded.getType();
     }
     ok &= value != nullptr;
-    if (ok && value->imaginary) {
-      unsupportedForms.push_back("a body gives a tensor of complex numbers");
-      ok = false;
-    }
     if (ok) {
       results.push_back(*value);
     }

@@ -4,6 +4,7 @@
 /// \file
 /// If and Loop.
 
+#include "Contents.h"
 #include "Loops.h"
 #include "OpenSequences.h"
 
@@ -59,7 +60,8 @@ private:
     Type elementType;
     SmallVector<int64_t> shape;  // of the tensor, or of the scalars
     SmallVector<int64_t> places; // a number, or ~i of index results
-    bool isTensor = false, isString = false;
+    bool isTensor = false;
+    Content content = Content::Numbers;
     int64_t firstIndex = 0;
   };
 
@@ -101,7 +103,8 @@ static std::optional<int64_t> getRank(const LegalValue &value) {
   if (value.scalars) {
     return int64_t(value.scalars->shape.size());
   }
-  return value.isNumeric() && value.tensor ? std::optional(nn::getRank(value.tensor)) : std::nullopt;
+  bool isTensor = value.tensor && (value.isNumeric() || value.imaginary);
+  return isTensor ? std::optional(nn::getRank(value.tensor)) : std::nullopt;
 }
 
 SmallVector<unsigned> IfConverter::findOtherRanks() {
@@ -245,15 +248,18 @@ void IfConverter::joinScalars(const Scalars &thenScalars, const Scalars &elseSca
 LogicalResult IfConverter::joinTensors(unsigned i) {
   Value values[2];
   Sizes dims[2];
-  bool isString = std::exchange(branches[0][i].isString, false);
-  if (std::exchange(branches[1][i].isString, false) != isString) {
-    return c.error("E0306", llvm::formatv("result {0} is of strings in one branch alone", i).str());
-  }
+  Content contents[2];
   for (unsigned number : {0u, 1u}) {
     OpBuilder::InsertionGuard guard(c.b);
     c.b.setInsertionPointToEnd(&choice->getRegion(number).front());
+    contents[number] = encode(c, branches[number][i]);
     values[number] = c.asTensor(branches[number][i]);
     dims[number] = c.shapeOf(values[number]);
+  }
+  if (contents[0] != contents[1]) {
+    return c.error("E0306", llvm::formatv("result {0} is of {1} in one branch, of {2} in the other", i,
+                                          describe(contents[0]), describe(contents[1]))
+                                .str());
   }
   if (nn::getElementType(values[0]) != nn::getElementType(values[1])) {
     return c.error("E0306", llvm::formatv("the branches give elements {0} and {1}",
@@ -262,12 +268,12 @@ LogicalResult IfConverter::joinTensors(unsigned i) {
   }
   if (dims[0].size() != dims[1].size()) {
     return c.unsupported(llvm::formatv("result {0} has {1} dimensions in one branch, {2} in the other", i,
-                                       dims[0].size(), dims[1].size()));
+                                       getRank(contents[0], values[0]), getRank(contents[1], values[1])));
   }
   Joined &result = joined.emplace_back();
   result.elementType = nn::getElementType(values[0]);
   result.isTensor = true;
-  result.isString = isString;
+  result.content = contents[0];
   for (auto [thenDim, elseDim] : llvm::zip_equal(dims[0], dims[1])) {
     std::optional<int64_t> thenNumber = getConstantIntValue(thenDim);
     if (thenNumber && thenNumber == getConstantIntValue(elseDim)) {
@@ -329,7 +335,7 @@ LogicalResult IfConverter::finish() {
     LegalValue value;
     if (result.isTensor) {
       value.tensor = final.getResult(tensor++);
-      value.isString = result.isString;
+      decode(c, result.content, value);
     } else {
       value.scalars = Scalars{result.elementType, result.shape, {}};
       for (int64_t k = 0; k < ShapedType::getNumElements(result.shape); ++k) {
@@ -519,5 +525,6 @@ static LogicalResult legalizeLoop(LegalizeContext &c) {
 void lathe::onnx::registerControl(LegalizerRegistry &registry) {
   registry.add("If", 1, 1, legalizeIf);
   registry.addForAny("Loop", 0, LegalizerRegistry::kAny, legalizeLoop);
-  registry.add("Scan", 0, LegalizerRegistry::kAny, legalizeScan);
+  registry.addForAny("Scan", 0, LegalizerRegistry::kAny, legalizeScan);
+  registry.takeComplex({"Loop", "Scan"});
 }

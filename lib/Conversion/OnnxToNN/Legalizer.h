@@ -289,6 +289,8 @@ public:
     bool movesStrings = false, measuresStrings = false;
     /// Whether operands may be complex numbers, because elements are only moved: each part by itself.
     bool movesComplex = false;
+    /// Whether operands may be complex numbers, because they are for bodies.
+    bool takesComplex = false;
   };
 
   /// `minInputs` operands must be there, not more than `maxInputs` may.
@@ -322,6 +324,12 @@ public:
   void measureStrings(llvm::ArrayRef<llvm::StringRef> opTypes) {
     for (llvm::StringRef opType : opTypes) {
       entries[("|" + opType).str()].measuresStrings = true;
+    }
+  }
+  /// Says of operators that they hand complex numbers to their bodies.
+  void takeComplex(llvm::ArrayRef<llvm::StringRef> opTypes) {
+    for (llvm::StringRef opType : opTypes) {
+      entries[("|" + opType).str()].takesComplex = true;
     }
   }
 

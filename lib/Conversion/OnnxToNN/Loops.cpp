@@ -3,6 +3,8 @@
 
 #include "Loops.h"
 
+#include "Contents.h"
+
 #include "lathe/Dialect/NN/IR/NNHost.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,7 +35,7 @@ namespace {
 struct Carried {
   LegalValue init;
   bool asScalars = false;
-  bool isString = false;
+  Content content = Content::Numbers;
   Sizes dims;               // of the tensor's init
   SmallVector<bool> isOpen; // per dimension
 };
@@ -80,7 +82,7 @@ private:
   Iteration iteration;
   SmallVector<Value> nextTensors, nextIndices, initTensors, initIndices;
   SmallVector<SmallVector<LoopDim>> shapes;
-  SmallVector<bool> stringScans;
+  SmallVector<Content> scanContents;
 };
 
 } // namespace
@@ -92,8 +94,8 @@ LogicalResult LoopConverter::start(ArrayRef<LegalValue> inits) {
   for (const LegalValue &init : inits) {
     Carried &value = carried.emplace_back();
     value.init = init;
-    value.isString = std::exchange(value.init.isString, false);
-    const Scalars *scalars = value.isString ? nullptr : c.asScalars(value.init);
+    value.content = encode(c, value.init);
+    const Scalars *scalars = value.content == Content::Numbers ? c.asScalars(value.init) : nullptr;
     // Narrower integers wrap around where an index value does not.
     value.asScalars = scalars && scalars->elements.size() <= kMaxCarriedScalars &&
                       (scalars->elementType.isInteger(64) || scalars->elementType.isInteger(1));
@@ -189,7 +191,7 @@ LogicalResult LoopConverter::buildBody() {
     LegalValue &argument = arguments.emplace_back();
     if (!value.asScalars) {
       argument.tensor = block.getArgument(tensor++);
-      argument.isString = value.isString;
+      decode(c, value.content, argument);
       index += llvm::count(value.isOpen, true);
       continue;
     }
@@ -207,8 +209,10 @@ LogicalResult LoopConverter::buildBody() {
 }
 
 FailureOr<bool> LoopConverter::compareTensor(Carried &value, LegalValue &next) {
-  if (std::exchange(next.isString, false) != value.isString) {
-    return c.error("E0306", "a carried value is of strings at first or after an iteration, but not both");
+  if (Content content = encode(c, next); content != value.content) {
+    return c.error("E0306", llvm::formatv("a carried value is of {0} at first, of {1} after an iteration",
+                                          describe(value.content), describe(content))
+                                .str());
   }
   Value tensor = c.asTensor(next), init = c.asTensor(value.init);
   if (nn::getElementType(tensor) != nn::getElementType(init)) {
@@ -219,7 +223,7 @@ FailureOr<bool> LoopConverter::compareTensor(Carried &value, LegalValue &next) {
   Sizes dims = c.shapeOf(tensor);
   if (dims.size() != value.dims.size()) {
     return c.unsupported(llvm::formatv("a carried value has {0} dimensions at first, {1} after an iteration",
-                                       value.dims.size(), dims.size()));
+                                       getRank(value.content, init), getRank(value.content, tensor)));
   }
   bool isSame = true;
   nextTensors.push_back(tensor);
@@ -266,7 +270,7 @@ LogicalResult LoopConverter::finishScans() {
   Block &block = loop.getBody().front();
   Value isFirst;
   for (LegalValue &scan : iteration.scans) {
-    stringScans.push_back(std::exchange(scan.isString, false));
+    scanContents.push_back(encode(c, scan));
     Value tensor = c.asTensor(scan);
     SmallVector<LoopDim> &dims = shapes.emplace_back();
     dims.push_back({}); // the iterations
@@ -331,7 +335,7 @@ FailureOr<LoopResults> LoopConverter::finish() {
     LegalValue &result = results.carried.emplace_back();
     if (!value.asScalars) {
       result.tensor = final.getResult(tensor++);
-      result.isString = value.isString;
+      decode(c, value.content, result);
       index += llvm::count(value.isOpen, true);
       continue;
     }
@@ -340,10 +344,10 @@ FailureOr<LoopResults> LoopConverter::finish() {
       element = final.getResult(index++);
     }
   }
-  for (bool isString : stringScans) {
+  for (Content content : scanContents) {
     LegalValue &result = results.scans.emplace_back();
     result.tensor = final.getResult(tensor++);
-    result.isString = isString;
+    decode(c, content, result);
   }
   return results;
 }

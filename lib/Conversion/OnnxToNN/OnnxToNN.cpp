@@ -124,7 +124,8 @@ Conversion::legalize(NodeOp node, const LegalizerRegistry::Entry &entry, SmallVe
         llvm::formatv("there are {0} inputs, at most {1} are allowed", present, entry.maxInputs).str());
   }
   for (auto [i, input] : llvm::enumerate(inputs)) {
-    if (input && (input->imaginary || (!entry.takesAny && !input->isNumeric()))) {
+    bool fits = !input || (input->imaginary ? entry.takesComplex : entry.takesAny || input->isNumeric());
+    if (!fits) {
       (void)context.unsupported(llvm::formatv("input {0} is {1}", i,
                                               input->isString       ? "a tensor of strings"
                                               : input->imaginary    ? "a tensor of complex numbers"

@@ -233,8 +233,8 @@ LogicalResult lathe::onnx::legalizeOpenMap(LegalizeContext &c, Region &body) {
     }
     Iteration next{c.toBit(c.one()), {}, {}};
     for (auto [sequence, element] : llvm::zip_equal(made, *elements)) {
-      if (element.isSequence() || element.isEmptyOptional || element.presence) {
-        return c.unsupported("the body gives something else than a tensor");
+      if (!element.isNumeric() && !element.isString) {
+        return c.unsupported("the body gives something else than a tensor of numbers or strings");
       }
       next.carried.push_back(insertElement(c, sequence, getLength(c, sequence), element));
     }

@@ -4,6 +4,7 @@
 /// \file
 /// Scan: a loop over slices of its inputs.
 
+#include "Contents.h"
 #include "Loops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -23,13 +24,14 @@ public:
 
   /// Reads the attributes; `outputs` is the number of scan outputs.
   LogicalResult read(int64_t inputCount, int64_t outputs);
-  FailureOr<LoopResults> build(ArrayRef<LegalValue> states, ArrayRef<Value> inputs);
+  FailureOr<LoopResults> build(ArrayRef<LegalValue> states, ArrayRef<LegalValue> inputs);
 
 private:
   LogicalResult readDirections(StringRef name, size_t count, SmallVector<int64_t> &directions);
   /// The part of `x` at index `position` of dimension `axis`, which goes.
   Value takeSlice(Value x, int64_t axis, Size position);
-  Value moveFrontTo(Value x, int64_t axis);
+  /// A scan output whose iterations lie in front, as `direction` and `axis` say.
+  Value arrange(Value scan, int64_t direction, int64_t axis);
 
   LegalizeContext &c;
   Region &body;
@@ -69,20 +71,33 @@ Value ScanConverter::takeSlice(Value x, int64_t axis, Size position) {
   return c.reshape(c.slice(x, axis, position, c.one()), dims);
 }
 
-Value ScanConverter::moveFrontTo(Value x, int64_t axis) {
-  SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(1, nn::getRank(x)));
+Value ScanConverter::arrange(Value scan, int64_t direction, int64_t axis) {
+  if (direction == 1) {
+    Sizes dims = c.shapeOf(scan), offsets(dims.size(), c.b.getIndexAttr(0));
+    SmallVector<int64_t> strides(dims.size(), 1);
+    // An empty one has no last element, and takes none.
+    offsets[0] = c.sizes.max(c.sizes.sub(dims[0], c.one()), c.b.getIndexAttr(0));
+    strides[0] = -1;
+    scan = nn::buildSlice(c.b, c.loc, scan, offsets, dims, strides);
+  }
+  SmallVector<int64_t> perm = llvm::to_vector(llvm::seq<int64_t>(1, nn::getRank(scan)));
   perm.insert(perm.begin() + axis, 0);
-  return c.transpose(x, perm);
+  return c.transpose(scan, perm);
 }
 
-FailureOr<LoopResults> ScanConverter::build(ArrayRef<LegalValue> states, ArrayRef<Value> inputs) {
+FailureOr<LoopResults> ScanConverter::build(ArrayRef<LegalValue> states, ArrayRef<LegalValue> inputs) {
   std::optional<Size> length;
   SmallVector<int64_t> axes(inputAxes);
-  for (auto [input, axis] : llvm::zip_equal(inputs, axes)) {
-    if (!c.normalizeAxis(axis, nn::getRank(input), "scan_input_axes")) {
+  SmallVector<Value> tensors;
+  SmallVector<Content> contents;
+  for (auto [given, axis] : llvm::zip_equal(inputs, axes)) {
+    LegalValue input = given;
+    contents.push_back(encode(c, input));
+    tensors.push_back(c.asTensor(input));
+    if (!c.normalizeAxis(axis, getRank(contents.back(), tensors.back()), "scan_input_axes")) {
       return failure();
     }
-    Size own = c.shapeOf(input)[axis];
+    Size own = c.shapeOf(tensors.back())[axis];
     if (length && !c.sizes.isSame(*length, own)) {
       c.require(c.sizes.compare(CompareKind::Equal, *length, own), "the scan inputs have different lengths");
     }
@@ -93,12 +108,15 @@ FailureOr<LoopResults> ScanConverter::build(ArrayRef<LegalValue> states, ArrayRe
   }
   auto iterate = [&](Value iteration, ArrayRef<LegalValue> values) -> FailureOr<Iteration> {
     SmallVector<LegalValue> arguments(values);
-    for (auto [input, axis, direction] : llvm::zip_equal(inputs, axes, inputDirections)) {
+    for (auto [tensor, content, axis, direction] :
+         llvm::zip_equal(tensors, contents, axes, inputDirections)) {
       Size position = iteration;
       if (direction == 1) {
         position = c.sizes.sub(c.sizes.sub(*length, c.one()), position);
       }
-      arguments.emplace_back().tensor = takeSlice(input, axis, position);
+      LegalValue &argument = arguments.emplace_back();
+      argument.tensor = takeSlice(tensor, axis, position);
+      decode(c, content, argument);
     }
     FailureOr<SmallVector<LegalValue>> yielded = c.bodies->convert(body, arguments);
     if (failed(yielded)) {
@@ -119,20 +137,13 @@ FailureOr<LoopResults> ScanConverter::build(ArrayRef<LegalValue> states, ArrayRe
     return failure();
   }
   for (auto [result, axis, direction] : llvm::zip_equal(results->scans, outputAxes, outputDirections)) {
-    Value &scan = result.tensor;
-    if (direction == 1) {
-      Sizes dims = c.shapeOf(scan), offsets(dims.size(), c.b.getIndexAttr(0));
-      SmallVector<int64_t> strides(dims.size(), 1);
-      // An empty one has no last element, and takes none.
-      offsets[0] = c.sizes.max(c.sizes.sub(dims[0], c.one()), c.b.getIndexAttr(0));
-      strides[0] = -1;
-      scan = nn::buildSlice(c.b, c.loc, scan, offsets, dims, strides);
-    }
     int64_t to = axis;
-    if (!c.normalizeAxis(to, nn::getRank(scan), "scan_output_axes")) {
+    if (!c.normalizeAxis(to, nn::getRank(result.tensor), "scan_output_axes")) {
       return failure();
     }
-    scan = moveFrontTo(scan, to);
+    for (Value *part : {&result.tensor, &result.imaginary}) {
+      *part = *part ? arrange(*part, direction, to) : Value();
+    }
   }
   return results;
 }
@@ -152,27 +163,27 @@ static LogicalResult legalizeBatchedScan(LegalizeContext &c, Region &body, int64
     return failure();
   }
   SmallVector<Value> operands;
+  SmallVector<Content> contents;
   for (unsigned i = 1; i < c.numInputs(); ++i) {
-    if (!c.has(i) || c.rank(i) < 1) {
+    LegalValue operand = c.has(i) ? c.legal(i) : LegalValue();
+    contents.push_back(encode(c, operand));
+    if (!c.has(i) || getRank(contents.back(), c.asTensor(operand)) < 1) {
       return c.error("E0305", llvm::formatv("input {0} is absent or has no batch dimension", i).str());
     }
-    operands.push_back(c.operand(i));
+    operands.push_back(c.asTensor(operand));
   }
   Size batch = c.shapeOf(operands.front())[0];
   auto iterate = [&](Value iteration, ArrayRef<LegalValue>) -> FailureOr<Iteration> {
-    SmallVector<LegalValue> states;
-    SmallVector<Value> inputs;
-    for (auto [i, operand] : llvm::enumerate(operands)) {
+    SmallVector<LegalValue> parts;
+    for (auto [operand, content] : llvm::zip_equal(operands, contents)) {
       Sizes dims = c.shapeOf(operand);
       dims.erase(dims.begin());
-      Value part = c.reshape(c.slice(operand, 0, iteration, c.one()), dims);
-      if (int64_t(i) < stateCount) {
-        states.emplace_back().tensor = part;
-      } else {
-        inputs.push_back(part);
-      }
+      LegalValue &part = parts.emplace_back();
+      part.tensor = c.reshape(c.slice(operand, 0, iteration, c.one()), dims);
+      decode(c, content, part);
     }
-    FailureOr<LoopResults> results = scan.build(states, inputs);
+    FailureOr<LoopResults> results =
+        scan.build(ArrayRef(parts).take_front(stateCount), ArrayRef(parts).drop_front(stateCount));
     if (failed(results)) {
       return failure();
     }
@@ -198,6 +209,11 @@ static LogicalResult legalizeBatchedScan(LegalizeContext &c, Region &body, int64
 }
 
 LogicalResult lathe::onnx::legalizeScan(LegalizeContext &c) {
+  for (unsigned i = 0; i < c.numInputs(); ++i) {
+    if (c.has(i) && !c.legal(i).isNumeric() && !c.legal(i).isString && !c.legal(i).imaginary) {
+      return c.unsupported(llvm::formatv("input {0} is no tensor", i));
+    }
+  }
   Region *body = c.subgraph("body");
   int64_t inputCount = c.intAttr("num_scan_inputs", 0);
   if (!body) {
@@ -223,19 +239,15 @@ LogicalResult lathe::onnx::legalizeScan(LegalizeContext &c) {
   if (failed(scan.read(inputCount, outputs))) {
     return failure();
   }
-  SmallVector<LegalValue> states;
-  SmallVector<Value> inputs;
+  SmallVector<LegalValue> operands;
   for (unsigned i = 0; i < c.numInputs(); ++i) {
     if (!c.has(i)) {
       return c.error("E0305", llvm::formatv("input {0} is absent", i).str());
     }
-    if (int64_t(i) < stateCount) {
-      states.push_back(c.legal(i));
-    } else {
-      inputs.push_back(c.operand(i));
-    }
+    operands.push_back(c.legal(i));
   }
-  FailureOr<LoopResults> results = scan.build(states, inputs);
+  FailureOr<LoopResults> results =
+      scan.build(ArrayRef(operands).take_front(stateCount), ArrayRef(operands).drop_front(stateCount));
   if (failed(results)) {
     return failure();
   }

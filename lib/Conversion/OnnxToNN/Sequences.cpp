@@ -325,6 +325,9 @@ static LogicalResult legalizeMap(LegalizeContext &c) {
           "E0305", llvm::formatv("the body has {0} outputs, must have {1}", yielded->size(), results).str());
     }
     for (auto [elements, value] : llvm::zip_equal(made, *yielded)) {
+      if (value.imaginary) {
+        return c.unsupported("the body gives a tensor of complex numbers");
+      }
       elements.push_back(std::move(value));
     }
   }

@@ -4,6 +4,7 @@
 /// \file
 /// Loops over sequences, whose bodies are there once for each iteration.
 
+#include "Contents.h"
 #include "Loops.h"
 
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
@@ -18,7 +19,9 @@ using namespace lathe::onnx;
 static constexpr int64_t kMaxUnrolled = 256;
 
 bool lathe::onnx::needsUnrolling(ArrayRef<LegalValue> inits, Region &body) {
-  if (!llvm::all_of(inits, [](const LegalValue &init) { return init.isNumeric() || init.isString; })) {
+  if (!llvm::all_of(inits, [](const LegalValue &init) {
+        return init.isNumeric() || init.isString || init.imaginary;
+      })) {
     return true;
   }
   bool found = false;
@@ -44,6 +47,7 @@ static LogicalResult unroll(LegalizeContext &c, int64_t count, bool starts, Arra
   SmallVector<LegalValue> values(inits);
   size_t carried = inits.size(), results = c.node.op->getNumResults();
   SmallVector<SmallVector<Value>> scans(results - carried);
+  SmallVector<Content> contents(results - carried, Content::Numbers);
   for (int64_t i = 0; *goesOn && i < count; ++i) {
     SmallVector<LegalValue> arguments(2);
     arguments[0].scalars = Scalars{c.b.getI64Type(), {}, {c.b.getIndexAttr(i)}};
@@ -64,8 +68,9 @@ static LogicalResult unroll(LegalizeContext &c, int64_t count, bool starts, Arra
     }
     ArrayRef<LegalValue> rest = ArrayRef(*yielded).drop_front();
     values.assign(rest.begin(), rest.begin() + carried);
-    for (auto [scan, value] : llvm::zip_equal(scans, rest.drop_front(carried))) {
+    for (auto [scan, content, value] : llvm::zip_equal(scans, contents, rest.drop_front(carried))) {
       LegalValue copy = value;
+      content = encode(c, copy);
       Value tensor = c.asTensor(copy);
       Sizes dims = c.shapeOf(tensor);
       dims.insert(dims.begin(), c.one());
@@ -79,7 +84,10 @@ static LogicalResult unroll(LegalizeContext &c, int64_t count, bool starts, Arra
     if (scan.empty()) {
       return c.unsupported("a loop over sequences that never runs has results for each iteration");
     }
-    (void)c.set(carried + i, nn::buildConcat(c.b, c.loc, scan, /*axis=*/0));
+    LegalValue all;
+    all.tensor = nn::buildConcat(c.b, c.loc, scan, /*axis=*/0);
+    decode(c, contents[i], all);
+    (void)c.setLegal(carried + i, std::move(all));
   }
   return success(!c.hasFailed());
 }
