@@ -4,11 +4,14 @@
 #include "ColumnTile.h"
 #include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/Element/IndexMath.h"
+#include "lathe/Codegen/Element/PointwiseLoops.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -59,15 +62,13 @@ LogicalResult cpu::emitColumnTile(OpBuilder &builder, Location loc, const MatMul
 }
 
 LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmitter &elements, Value root,
-                                   kernel::OutputOp output, const StridedView &outputView, Value scratch,
-                                   OpFoldResult place, ArrayRef<Value> index, const ColumnTile &columns,
-                                   int64_t lanes, FinishSums finish) {
+                                   kernel::OutputOp output, const StridedView &outputView,
+                                   llvm::function_ref<Value(int64_t)> getSums, ArrayRef<Value> index,
+                                   const ColumnTile &columns, int64_t lanes, FinishSums finish) {
   IndexMath math{builder, loc};
-  auto type = VectorType::get({lanes}, cast<MemRefType>(scratch.getType()).getElementType());
   for (int64_t vector = 0; vector < columns.vectors; ++vector) {
     OpFoldResult ahead = math.constant(vector * lanes);
-    Value sum =
-        vector::LoadOp::create(builder, loc, type, scratch, ValueRange{math.value(math.add(place, ahead))});
+    Value sum = getSums(vector);
     Tile tile{SmallVector<Value>(index), lanes, columns.masks.empty() ? Value() : columns.masks[vector]};
     tile.index.back() = math.value(math.add(index.back(), ahead));
     elements.reset();
@@ -86,6 +87,48 @@ LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmit
     storeTile(builder, loc, *value, outputView, tile);
   }
   return success();
+}
+
+LogicalResult cpu::emitRowEpilogue(OpBuilder &builder, Location loc, ElementEmitter &elements, Value root,
+                                   kernel::OutputOp output, const StridedView &outputView, Value scratch,
+                                   OpFoldResult place, ArrayRef<Value> index, const ColumnTile &columns,
+                                   int64_t lanes, FinishSums finish) {
+  IndexMath math{builder, loc};
+  auto type = VectorType::get({lanes}, cast<MemRefType>(scratch.getType()).getElementType());
+  auto loadSums = [&](int64_t vector) -> Value {
+    Value at = math.value(math.add(place, math.constant(vector * lanes)));
+    return vector::LoadOp::create(builder, loc, type, scratch, ValueRange{at});
+  };
+  return emitRowEpilogue(builder, loc, elements, root, output, outputView, loadSums, index, columns, lanes,
+                         finish);
+}
+
+/// A store, two operands and some cheap functions.
+static constexpr double kShortEpilogue = 0.8;
+
+/// Whether `value` is an input of the type of `root`. The tiles of a block fetch their places in it, which
+/// have arrived when all tiles are done, but not at the end of the same tile.
+static bool isAsLarge(Value value, Value root) {
+  return value.getDefiningOp<kernel::InputOp>() && value.getType() == root.getType();
+}
+
+bool cpu::hasShortEpilogue(Value root, kernel::OutputOp output) {
+  llvm::SetVector<Value> worklist;
+  worklist.insert(output.getValue());
+  for (size_t i = 0; i < worklist.size(); ++i) {
+    Operation *op = worklist[i].getDefiningOp();
+    if (isAsLarge(worklist[i], root)) {
+      return false;
+    }
+    if (worklist[i] == root || isa_and_nonnull<kernel::InputOp>(op) || matchPattern(op, m_Constant())) {
+      continue;
+    }
+    if (!isa_and_nonnull<nn::PointwiseOpInterface>(op)) {
+      return false;
+    }
+    worklist.insert(op->operand_begin(), op->operand_end());
+  }
+  return getElementCost({output.getValue()}, {root}).nanoseconds <= kShortEpilogue;
 }
 
 SmallVector<StridedView> cpu::getEpilogueViews(EmitContext &context, Value root, kernel::OutputOp output) {

@@ -30,13 +30,24 @@ llvm::LogicalResult emitColumnTile(mlir::OpBuilder &builder, mlir::Location loc,
 using FinishSums =
     llvm::function_ref<llvm::FailureOr<mlir::Value>(mlir::Value sums, const Tile &tile, int64_t vector)>;
 
-/// Computes and stores a row of a kernel's output from the sums at `place` of `scratch`, which are those of
-/// `root` from column `index.back()` on once `finish` has made them so.
+/// Computes and stores a row of a kernel's output from vectors of sums, which are those of `root` from column
+/// `index.back()` on once `finish` has made them so.
+llvm::LogicalResult emitRowEpilogue(mlir::OpBuilder &builder, mlir::Location loc, ElementEmitter &elements,
+                                    mlir::Value root, kernel::OutputOp output, const StridedView &outputView,
+                                    llvm::function_ref<mlir::Value(int64_t vector)> getSums,
+                                    llvm::ArrayRef<mlir::Value> index, const ColumnTile &columns,
+                                    int64_t lanes, FinishSums finish = {});
+
+/// The same from the sums at `place` of `scratch`.
 llvm::LogicalResult emitRowEpilogue(mlir::OpBuilder &builder, mlir::Location loc, ElementEmitter &elements,
                                     mlir::Value root, kernel::OutputOp output, const StridedView &outputView,
                                     mlir::Value scratch, mlir::OpFoldResult place,
                                     llvm::ArrayRef<mlir::Value> index, const ColumnTile &columns,
                                     int64_t lanes, FinishSums finish = {});
+
+/// Whether what makes `output` of `root` is so little code that each register tile may do it with its sums,
+/// instead of leaving them in memory for one loop over all rows.
+bool hasShortEpilogue(mlir::Value root, kernel::OutputOp output);
 
 /// The memory that the epilogue of `root` reads and writes at a result's own place: the output, and inputs of
 /// its shape.

@@ -87,6 +87,8 @@ LogicalResult DenseConvEmitter::emit() {
   if (panel && canUseMatrices(context.target, tiling.factors, depth())) {
     matrices.emplace(builder, loc, MatrixTiles::Element::BF16);
   }
+  finishesTiles = panel && !matrices && rowsOfPlaces(0) <= kChunkDepth &&
+                  hasShortEpilogue(problem.op.getResult(), problem.output);
   Value none = math().value(math().constant(-1));
   LogicalResult result = success();
   auto loop = scf::ForOp::create(builder, loc, context.begin, context.end, math().value(math().constant(1)),
@@ -101,7 +103,7 @@ LogicalResult DenseConvEmitter::emit() {
   if (matrices) {
     matrices->release();
   }
-  return result;
+  return failed(status) ? status : result;
 }
 
 LogicalResult DenseConvEmitter::emitTask(Value number, Value &copied) {
@@ -118,7 +120,7 @@ LogicalResult DenseConvEmitter::emitTask(Value number, Value &copied) {
         if (failed(panel ? emitColumns(task, *windows, columns) : emitPackedRuns(task, *windows, columns))) {
           return failure();
         }
-        return emitEpilogue(task, columns);
+        return finishesTiles ? success() : emitEpilogue(task, columns);
       });
 }
 
@@ -290,12 +292,13 @@ void DenseConvEmitter::emitTiles(const ConvGrid::Task &task, const WindowRef &wi
   OpFoldResult left = math().sub(task.block.columns, done);
   emitLoop(zero, task.block.rows, 1, [&](Value row) {
     emitLoop(zero, done, tiling.rows, [&](Value column) {
-      emitTile(task, windows, tiling.tile(tiling.rows, columns.vectors), row, column, isFirst, body);
+      emitTile(task, windows, columns, tiling.tile(tiling.rows, columns.vectors), row, column, isFirst, body);
     });
     // One tile of exactly the width that is left.
     if (std::optional<int64_t> count = getConstantIntValue(left)) {
       if (*count) {
-        emitTile(task, windows, tiling.tile(*count, columns.vectors), row, math().value(done), isFirst, body);
+        emitTile(task, windows, columns, tiling.tile(*count, columns.vectors), row, math().value(done),
+                 isFirst, body);
       }
       return;
     }
@@ -305,7 +308,8 @@ void DenseConvEmitter::emitTiles(const ConvGrid::Task &task, const WindowRef &wi
     OpBuilder::InsertionGuard guard(builder);
     for (auto [count, region] : llvm::zip_equal(counts, choose.getCaseRegions())) {
       builder.createBlock(&region);
-      emitTile(task, windows, tiling.tile(count, columns.vectors), row, math().value(done), isFirst, body);
+      emitTile(task, windows, columns, tiling.tile(count, columns.vectors), row, math().value(done), isFirst,
+               body);
       scf::YieldOp::create(builder, loc);
     }
     builder.createBlock(&choose.getDefaultRegion());
@@ -314,8 +318,8 @@ void DenseConvEmitter::emitTiles(const ConvGrid::Task &task, const WindowRef &wi
 }
 
 void DenseConvEmitter::emitTile(const ConvGrid::Task &task, const WindowRef &windows,
-                                const RegisterTile &tile, Value row, Value column, Value isFirst,
-                                TileBody body) {
+                                const ColumnTile &columns, const RegisterTile &tile, Value row, Value column,
+                                Value isFirst, TileBody body) {
   OpFoldResult pixelStride = math().mul(windows.strides[2], math().constant(problem.dims[2].stride));
   MatrixRef lhs{windows.base, math().value(pixelOffset(windows, row, column)), pixelStride,
                 math().constant(1)};
@@ -343,6 +347,10 @@ void DenseConvEmitter::emitTile(const ConvGrid::Task &task, const WindowRef &win
   }
   OpFoldResult number = math().add(row, math().floorDiv(column, math().constant(tiling.rows)));
   sums = body(tile, lhs, number, sums);
+  if (finishesTiles) {
+    finishTile(task, columns, tile, row, column, sums);
+    return;
+  }
   for (auto [sum, place] : llvm::zip_equal(sums, places)) {
     vector::StoreOp::create(builder, loc, sum, scratch, ValueRange{place});
   }
@@ -365,13 +373,29 @@ SmallVector<Value> DenseConvEmitter::resultIndex(const ConvGrid::Task &task, Val
       {block.plane, math().add(block.firstRow, row), math().add(block.firstColumn, column)}, filter);
 }
 
+FailureOr<Value> DenseConvEmitter::finishSums(Value sums) {
+  return lathe::Emitter(builder, loc).toFloat(sums, getElement(problem.op.getResult()));
+}
+
+void DenseConvEmitter::finishTile(const ConvGrid::Task &task, const ColumnTile &columns,
+                                  const RegisterTile &tile, Value row, Value column, ArrayRef<Value> sums) {
+  StridedView output = getOutputView(context, problem.output);
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    Value at = math().value(math().add(column, math().constant(i)));
+    auto getSums = [&](int64_t vector) { return sums[i * tile.vectors + vector]; };
+    if (failed(emitRowEpilogue(builder, loc, elements, problem.op.getResult(), problem.output, output,
+                               getSums, resultIndex(task, row, at), columns, tiling.lanes,
+                               [&](Value value, const Tile &, int64_t) { return finishSums(value); }))) {
+      status = failure();
+    }
+  }
+}
+
 LogicalResult DenseConvEmitter::emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns) {
   StridedView output = getOutputView(context, problem.output);
   const ConvGrid::Block &block = task.block;
   LogicalResult result = success();
-  auto finish = [&](Value sums, const Tile &, int64_t) -> FailureOr<Value> {
-    return lathe::Emitter(builder, loc).toFloat(sums, getElement(problem.op.getResult()));
-  };
+  auto finish = [&](Value sums, const Tile &, int64_t) { return finishSums(sums); };
   emitLoop(math().constant(0), block.rows, 1, [&](Value row) {
     emitLoop(math().constant(0), block.columns, 1, [&](Value column) {
       OpFoldResult pixel = math().add(math().mul(row, block.columns), column);

@@ -54,8 +54,9 @@ private:
   /// comes before.
   void emitTiles(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns,
                  mlir::Value isFirst, TileBody body);
-  void emitTile(const ConvGrid::Task &task, const WindowRef &windows, const RegisterTile &tile,
-                mlir::Value row, mlir::Value column, mlir::Value isFirst, TileBody body);
+  void emitTile(const ConvGrid::Task &task, const WindowRef &windows, const ColumnTile &columns,
+                const RegisterTile &tile, mlir::Value row, mlir::Value column, mlir::Value isFirst,
+                TileBody body);
   /// Calls `body` in loops over all chunks of a window, which are what `chunk` begins with from dimension
   /// `dim` on.
   void emitChunks(const WindowRef &windows, size_t dim, const Chunk &chunk,
@@ -79,6 +80,10 @@ private:
   void prefetchResults(const ConvGrid::Task &task, const RegisterTile &tile, mlir::Value row,
                        mlir::Value column);
   llvm::LogicalResult emitEpilogue(const ConvGrid::Task &task, const ColumnTile &columns);
+  /// Runs the epilogue on the sums of a tile at (row, column) of its block.
+  void finishTile(const ConvGrid::Task &task, const ColumnTile &columns, const RegisterTile &tile,
+                  mlir::Value row, mlir::Value column, llvm::ArrayRef<mlir::Value> sums);
+  llvm::FailureOr<mlir::Value> finishSums(mlir::Value sums);
   /// The index into the result of a task's first filter at pixel (row, column) of its block.
   llvm::SmallVector<mlir::Value> resultIndex(const ConvGrid::Task &task, mlir::Value row, mlir::Value column);
   /// The channels that are reduced in one place of the window, and the rows of the filter that they take.
@@ -117,6 +122,9 @@ private:
   ElementEmitter elements;
   mlir::VectorType sumType;
   std::optional<MatrixTiles> matrices;
+  /// Whether a tile has all sums and runs the epilogue on them.
+  bool finishesTiles = false;
+  llvm::LogicalResult status = llvm::success();
   mlir::Value filter, scratch, packScratch;
   llvm::SmallVector<StridedView> epilogueViews;
 };

@@ -97,7 +97,17 @@ void MatMulEmitter::emitRounded(const MatMulGrid::Task &task) {
   packed->emitFewRows(builder, loc, tiling, task.rows, rows, task.firstColumn, scratch);
 }
 
+FailureOr<Value> MatMulEmitter::finishSums(Value sums) {
+  Type result = cast<RankedTensorType>(problem.result.getType()).getElementType();
+  return lathe::Emitter(builder, loc).toFloat(sums, result);
+}
+
 LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const ColumnTile &columns) {
+  finishesTiles = !isBlocked && !matrices && !packed && hasShortEpilogue(problem.result, problem.output);
+  if (finishesTiles) {
+    emitSums(task, columns);
+    return success();
+  }
   if (splitBlock) {
     emitRounded(task);
   } else if (isFew) {
@@ -111,10 +121,7 @@ LogicalResult MatMulEmitter::emitColumns(const MatMulGrid::Task &task, const Col
   } else {
     emitSums(task, columns);
   }
-  Type result = cast<RankedTensorType>(problem.result.getType()).getElementType();
-  return emitRows(task, columns, [&](Value, Value sums, const Tile &, int64_t) -> FailureOr<Value> {
-    return lathe::Emitter(builder, loc).toFloat(sums, result);
-  });
+  return emitRows(task, columns, [&](Value, Value sums, const Tile &, int64_t) { return finishSums(sums); });
 }
 
 void MatMulEmitter::emitSums(const MatMulGrid::Task &task, const ColumnTile &columns) {
@@ -201,7 +208,12 @@ void MatMulEmitter::emitTile(const MatMulGrid::Task &task, const ColumnTile &col
   ArrayRef<Value> masks = readsInPlace ? ArrayRef(columns.masks) : ArrayRef<Value>();
   SmallVector<Value> sums =
       emitRegisterTile(builder, loc, tile, own, rhsRows, depth, beginSums(places, isFirst), masks, prefetch);
-  storeSums(sums, places);
+  if (finishesTiles) {
+    finishTile(task, columns, tile, row, sums,
+               [&](Value value, const Tile &, int64_t) { return finishSums(value); });
+  } else {
+    storeSums(sums, places);
+  }
 }
 
 static bool isOnBytes(const MatMulProblem &problem) {

@@ -36,6 +36,8 @@ private:
                       mlir::OpFoldResult depth, mlir::Value isFirst);
   void emitVectorTiles(const MatMulGrid::Task &task, const ColumnTile &columns, const MatrixRef &lhsRows,
                        const MatrixRef &rhsRows, mlir::OpFoldResult depth, mlir::Value isFirst) override;
+  /// A result of the product from its sums.
+  llvm::FailureOr<mlir::Value> finishSums(mlir::Value sums);
   void emitTile(const MatMulGrid::Task &task, const ColumnTile &columns, int64_t height, mlir::Value row,
                 const MatrixRef &lhsRows, const MatrixRef &rhsRows, mlir::OpFoldResult depth,
                 mlir::Value isFirst, const PrefetchStream &prefetch);
@@ -70,6 +72,8 @@ private:
   bool evaluatesLhs = false, evaluatesRhs = false;
   mlir::OpFoldResult blockDepth;
   bool isBlocked = false;
+  /// Whether a tile has all sums and runs the epilogue on them.
+  bool finishesTiles = false;
   mlir::Value packScratch, lhsScratch;
   llvm::SmallVector<StridedView> epilogueViews;
 };

@@ -274,6 +274,20 @@ void ProductEmitter::storeSums(ArrayRef<Value> sums, ArrayRef<Value> places) {
 // Epilogue
 //===----------------------------------------------------------------------===//
 
+void ProductEmitter::finishTile(const MatMulGrid::Task &task, const ColumnTile &columns,
+                                const RegisterTile &tile, Value row, ArrayRef<Value> sums,
+                                FinishSums finish) {
+  StridedView output = getOutputView(context, problem.output);
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    SmallVector<Value> index = resultIndex(task, math().add(row, math().constant(i)));
+    auto getSums = [&](int64_t vector) { return sums[i * tile.vectors + vector]; };
+    if (failed(emitRowEpilogue(builder, loc, elements, problem.result, problem.output, output, getSums, index,
+                               columns, tiling.lanes, finish))) {
+      status = failure();
+    }
+  }
+}
+
 SmallVector<Value> ProductEmitter::resultIndex(const MatMulGrid::Task &task, OpFoldResult row) {
   return problem.resultIndex(builder, loc, task.batchIndex, math().value(math().add(task.firstRow, row)),
                              math().value(task.firstColumn));

@@ -31,7 +31,7 @@ mlir::Value emitIfExists(mlir::OpBuilder &builder, mlir::Location loc, mlir::Val
 
 /// A product whose sums, tile by tile, are collected in a scratch buffer of a block of rows by a column of
 /// tiles, before the epilogue runs over them row by row: one copy of its code, for all tile heights, at the
-/// price of one load and store per result vector.
+/// price of one load and store per result vector. Short epilogues can be run on the registers of each tile.
 class ProductEmitter : protected LoopEmitter {
 public:
   virtual ~ProductEmitter() = default;
@@ -76,6 +76,10 @@ protected:
   mlir::Value evaluate(mlir::Value tensor, llvm::ArrayRef<mlir::OpFoldResult> dims,
                        const MatMulGrid::Task &task, mlir::OpFoldResult row, mlir::OpFoldResult column,
                        int64_t lanes, mlir::Value mask);
+
+  /// Runs the epilogue on the sums of a tile from `row` on.
+  void finishTile(const MatMulGrid::Task &task, const ColumnTile &columns, const RegisterTile &tile,
+                  mlir::Value row, llvm::ArrayRef<mlir::Value> sums, FinishSums finish);
 
   /// The index into the result of the first column of row `row` of a task.
   llvm::SmallVector<mlir::Value> resultIndex(const MatMulGrid::Task &task, mlir::OpFoldResult row);
