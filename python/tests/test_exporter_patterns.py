@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 import lathe
-from run_models import FLOAT, INT64, compare, compile_model, graph, value
+from run_models import FLOAT, INT64, compare, compile_model, graph, model, value
 
 HEADS, WIDTH = 2, 8
 CACHE = ("batch", HEADS, "past", WIDTH)
@@ -113,3 +113,16 @@ def test_an_if_that_squeezes_what_may_be_1(batch, tmp_path):
     # ONNX Runtime refuses the branch that is never taken.
     got = compile_model(proto, tmp_path)(x=x)["y"]
     np.testing.assert_allclose(got, (x[0] if batch == 1 else x).sum(-1), rtol=1e-5)
+
+
+def test_a_squeeze_without_axes(tmp_path):
+    """TorchScript's of a result that it traced with a batch of 1: what the model gives in the end says how many dimensions
+    are left."""
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("Squeeze", ["a"], ["b"]), node("Sigmoid", ["b"], ["c"]),
+             node("Mul", ["c", "four"], ["d"]), node("Sub", ["one", "d"], ["y"])]
+    proto = model(nodes, [value("x", FLOAT, "N", 1, 3)], [value("y", FLOAT, "N")], w=np.ones((3, 2), np.float32),
+                  four=np.array(4, np.float32), one=np.array(1, np.float32))
+    compiled = compile_model(proto, tmp_path)
+    compare(proto, compiled, {"x": np.arange(3, dtype=np.float32).reshape(1, 1, 3)})
+    with pytest.raises(lathe.ModelError, match="sizes contradict each other"):
+        compiled(x=np.zeros((2, 1, 3), np.float32))

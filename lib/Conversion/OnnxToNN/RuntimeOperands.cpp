@@ -96,11 +96,18 @@ Size lathe::onnx::toSize(LegalizeContext &c, Value number) {
   return c.checkedSize(c.readScalars(c.cast(wide, c.b.getI64Type()))->elements.front());
 }
 
-/// Operators of one operand, or whose others have no part in it, whose result has the rank of the first.
-static bool keepsRank(NodeOp node) {
-  return llvm::is_contained(
-      {"Abs", "Cast", "CastLike", "Exp", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh"},
-      node.getOpType());
+/// Whether the result of a node has the rank of the operand that `use` is: that of operators of one operand,
+/// or whose others have no part in it, and that of what is added to or multiplied by single numbers.
+static bool keepsRank(NodeOp node, OpOperand &use) {
+  if (llvm::is_contained({"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"}, node.getOpType())) {
+    return llvm::all_of(node->getOpOperands(), [&](OpOperand &other) {
+      auto type = dyn_cast<RankedTensorType>(other.get().getType());
+      return &other == &use || (type && type.getRank() == 0);
+    });
+  }
+  return use.getOperandNumber() == 0 && llvm::is_contained({"Abs", "Cast", "CastLike", "Exp", "Identity",
+                                                            "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh"},
+                                                           node.getOpType());
 }
 
 std::optional<int64_t> LegalizeContext::declaredRank(unsigned result) const {
@@ -114,7 +121,7 @@ std::optional<int64_t> LegalizeContext::declaredRank(unsigned result) const {
     }
     for (OpOperand &use : values[i].getUses()) {
       auto user = dyn_cast<NodeOp>(use.getOwner());
-      if (user && use.getOperandNumber() == 0 && keepsRank(user)) {
+      if (user && keepsRank(user, use)) {
         values.insert(user->getResult(0));
       }
     }
