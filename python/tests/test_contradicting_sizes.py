@@ -17,6 +17,10 @@ TYPES = {F: np.float32, I: np.int64}
 # operator, attributes, outputs, inputs as (type, dimensions), sizes that fit, sizes that do not
 CASES = {
     "filter of other channels": ("Conv", {}, 1, [(F, (1, "C", 8, 8)), (F, (4, "D", 3, 3))], {"C": 3, "D": 3}, {"C": 3, "D": 9}),
+    "a window longer than a dimension": ("AveragePool", {"kernel_shape": [3, 2], "strides": [3, 2]}, 1, [(F, (1, 2, "H", 8))],
+                                         {"H": 3}, {"H": 2}),
+    "a filter longer than a dimension": ("Conv", {"pads": [1, 0, 0, 0]}, 1, [(F, (1, 2, "H", 8)), (F, (1, 2, 4, 1))],
+                                         {"H": 3}, {"H": 2}),
     "more than there are": ("TopK", {"k": 5}, 2, [(F, (2, "N"))], {"N": 5}, {"N": 4}),
     "lengths of other sequences": ("ReverseSequence", {}, 1, [(F, (4, "B", 2)), (I, ("L",))], {"B": 3, "L": 3},
                                    {"B": 3, "L": 1}),

@@ -55,6 +55,19 @@ std::pair<Size, Size> lathe::onnx::splitPads(LegalizeContext &c, Size total, boo
   return oddToEnd ? std::pair(half, rest) : std::pair(rest, half);
 }
 
+/// A window must find room, but where there is nothing at all there is no result either. Pads that are wide
+/// enough make room for any.
+static void requireRoom(LegalizeContext &c, Size spatial, Size room, Size reach, int64_t pads) {
+  std::optional<int64_t> covered = getConstantIntValue(reach);
+  if (getConstantIntValue(room) || (covered && *covered <= pads + 1)) {
+    return;
+  }
+  Size zero = c.b.getIndexAttr(0);
+  c.require(c.sizes.max(c.sizes.compare(nn::CompareKind::GreaterOrEqual, room, zero),
+                        c.sizes.compare(nn::CompareKind::Equal, spatial, zero)),
+            "the window covers more elements than there are with the pads");
+}
+
 Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, ArrayRef<Size> window) {
   size_t count = spatial.size();
   SizeArith &sizes = c.sizes;
@@ -90,6 +103,7 @@ Windows lathe::onnx::getWindows(LegalizeContext &c, ArrayRef<Size> spatial, Arra
                                     *getConstantIntValue(reach), i + 2, *number + *getConstantIntValue(reach))
                           .str());
       }
+      requireRoom(c, spatial[i], room, reach, pads[i] + pads[count + i]);
       output = sizes.add(roundsUp ? ceilDiv(room) : sizes.div(room, stride, /*floor=*/true), c.one());
       if (roundsUp) {
         // The last window starts in the operand or in the pads before it.
