@@ -182,19 +182,33 @@ def test_rounded_rows_that_are_not_finite(tmp_path, value):
 
 
 @pytest.mark.skipif(not HAS_VNNI, reason="rows are rounded with AVX-512 VNNI")
+@pytest.mark.parametrize("options", [(), ("--quantize=int4-dynamic",)])
 @pytest.mark.parametrize("bits,block", [(2, 32), (4, 32), (4, 128), (8, 32), (4, 16)])
-def test_blocks_that_allow_rounding(tmp_path, bits, block):
-    """MatMulNBits with an accuracy_level of 4; blocks of fewer rows than are rounded together are multiplied as they are."""
+def test_blocks_that_may_be_rounded(tmp_path, bits, block, options):
+    """MatMulNBits with an accuracy_level of 4, or on request; blocks of fewer rows than are rounded together are multiplied as
+    they are."""
     rows, depth, columns = 70, 256, 96
     model, inputs = quantized.float_product(rows, depth, columns)
     path = tmp_path / "blocks.onnx"
-    quantized.quantize_blocks(model, path, bits, block, accuracy_level=4)
-    artifact, *_ = compile_file(path, tmp_path)
+    quantized.quantize_blocks(model, path, bits, block, accuracy_level=None if options else 4)
+    artifact, _, report = compile_file(path, tmp_path, *options)
+    assert not options or ("the file stores its weight" in report) == (block < 32)
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in onnx.load(path).graph.initializer}
     numbers = unpacked(weights["w.codes"], bits) - (1 << bits - 1)
     matrix = (numbers * weights["w.scales"].reshape(columns, -1, 1)).reshape(columns, depth).T
     read = inputs["x"] if block < 32 else rounded(inputs["x"])
     assert np.all(np.abs(artifact(inputs)["y"] - read.astype("f8") @ matrix) <= bound(read, matrix))
+
+
+def test_blocks_stay_as_they_are_in_the_file(tmp_path):
+    """Another format is refused, for each weight and with the reason."""
+    model, _ = quantized.float_product(4, 256, 96)
+    path = tmp_path / "blocks.onnx"
+    quantized.quantize_blocks(model, path)
+    compile_file(path, tmp_path, "--quantize=int8-dynamic")
+    [entry] = json.loads((tmp_path / "report.json").read_text())["compression"]
+    assert not entry["done"] and entry["became"] == "int4<group = 32, scales = f32>"
+    assert entry["reason"] == "not stored as int8<dynamic>: the file stores its weight as int4<group = 32, scales = f32>"
 
 
 def test_bf16_as_storage(tmp_path):

@@ -295,6 +295,11 @@ static Groups groupsOf(Attr attr) {
     return Groups{{kBits, group, scales}, zeros, dynamic}.verify(emitError);                                 \
   }                                                                                                          \
   bool Attr::roundsRows() const { return getDynamic(); }                                                     \
+  FormatAttrInterface Attr::withRoundedRows() const {                                                        \
+    return getGroup() % PanelLayout::kRoundedGroup == 0                                                      \
+               ? Attr::get(getContext(), getGroup(), getZeros(), getScales(), /*dynamic=*/true)              \
+               : Attr();                                                                                     \
+  }                                                                                                          \
   LogicalResult Attr::verifyTensor(function_ref<InFlightDiagnostic()> emitError, RankedTensorType type)      \
       const {                                                                                                \
     return groupsOf(*this).verifyTensor(emitError, type);                                                    \

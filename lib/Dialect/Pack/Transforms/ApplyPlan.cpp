@@ -55,6 +55,9 @@ private:
             LogicalResult &result);
   /// Asks for the format, and sets what else it has to know; or says why not.
   LogicalResult request(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format);
+  /// Whether the file stores the weight of a product in a format. It stays there: of what is asked for, only
+  /// rounded rows can be had.
+  bool applyToPacked(Operation *op);
   void remarkUnfolded(Operation *op);
   void remarkUnused();
 
@@ -230,6 +233,26 @@ void PlanApplier::applyToAttention(nn::AttentionOp op) {
   }
 }
 
+bool PlanApplier::applyToPacked(Operation *op) {
+  nn::WeightOp weight = getPackedWeight(op, symbols);
+  if (!weight) {
+    return false;
+  }
+  FormatAttrInterface wanted = formats.lookup(plan.format),
+                      stored = cast<PackedTensorType>(weight.getType()).getFormat();
+  if (!wanted || skipped.contains(op)) {
+    return true;
+  }
+  FormatAttrInterface rounding = wanted.roundsRows() ? stored.withRoundedRows() : FormatAttrInterface();
+  if (!rounding) {
+    wishes.refuse(op, weight, plan.format,
+                  "not stored as " + plan.format + ": the file stores its weight as " + formatText(stored));
+  } else if (rounding != stored) {
+    op->setAttr(PackDialect::kFormatAttr, rounding);
+  }
+  return true;
+}
+
 /// A product of a weight that is arranged anew in every run.
 void PlanApplier::remarkUnfolded(Operation *op) {
   Operation *source = op->getOperand(1).getDefiningOp(), *last = source;
@@ -280,7 +303,7 @@ LogicalResult PlanApplier::run() {
       return WalkResult::advance();
     }
     nn::WeightOp weight = getWeight(op, symbols);
-    if (!weight && isProduct(op)) {
+    if (!weight && isProduct(op) && !applyToPacked(op)) {
       remarkUnfolded(op);
     }
     return weight && failed(applyTo(op, weight)) ? WalkResult::interrupt() : WalkResult::advance();

@@ -78,6 +78,11 @@ private:
   std::optional<std::string> findObstacle(OpOperand &operand, FormatAttrInterface format);
   /// The weight in this format, made once.
   nn::WeightOp getEncoded(nn::WeightOp weight, FormatAttrInterface format, FlatSymbolRefAttr gram);
+  /// The same for the weight of `op` that the file stores in a format: it can only be one that rounds rows.
+  std::optional<std::string> findObstacleOfPacked(Operation *op, nn::WeightOp weight,
+                                                  FormatAttrInterface format);
+  /// Changes its format to one that stores the same.
+  void setFormat(nn::WeightOp weight, FormatAttrInterface format);
 
   ModuleOp module;
   SymbolTable symbols;
@@ -150,6 +155,39 @@ nn::WeightOp Encoder::getEncoded(nn::WeightOp weight, FormatAttrInterface format
   return result;
 }
 
+std::optional<std::string> Encoder::findObstacleOfPacked(Operation *op, nn::WeightOp weight,
+                                                         FormatAttrInterface format) {
+  auto stored = cast<PackedTensorType>(weight.getType()).getFormat();
+  if (stored != format && stored.withRoundedRows() != format) {
+    return "the file stores its weight as " + toText(stored);
+  }
+  for (OpOperand *decoded : uses[weight.getSymNameAttr()]) {
+    for (Operation *other : decoded->getOwner()->getUsers()) {
+      if (getRequest(other) != format) {
+        return "its weight is also read by " + other->getName().getStringRef().str() +
+               ", which does not ask for the same";
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+void Encoder::setFormat(nn::WeightOp weight, FormatAttrInterface format) {
+  Type before = weight.getType();
+  auto type = PackedTensorType::get(weight.getTensorType(), format);
+  weight.setTypeAttr(TypeAttr::get(type));
+  weight.getBody().walk([&](Operation *op) {
+    for (OpResult result : op->getResults()) {
+      if (result.getType() == before) {
+        result.setType(type);
+      }
+    }
+  });
+  for (OpOperand *use : uses[weight.getSymNameAttr()]) {
+    use->get().setType(type);
+  }
+}
+
 void Encoder::run() {
   collectUses();
   // All is decided before anything changes: weights may be shared.
@@ -157,7 +195,10 @@ void Encoder::run() {
   module.walk([&](Operation *op) {
     if (FormatAttrInterface format = getRequest(op)) {
       OpOperand *operand = getWeightOperand(op);
-      requests[op] = operand ? findObstacle(*operand, format) : "only products are read from other formats";
+      nn::WeightOp packed = getPackedWeight(op, symbols);
+      requests[op] = packed    ? findObstacleOfPacked(op, packed, format)
+                     : operand ? findObstacle(*operand, format)
+                               : "only products are read from other formats";
     }
   });
   for (auto &[op, obstacle] : requests) {
@@ -167,6 +208,13 @@ void Encoder::run() {
     op->removeAttr(PackDialect::kGramAttr);
     if (obstacle) {
       nn::remarkMissed(op, kPass, "not stored as " + toText(format) + ": " + *obstacle);
+      continue;
+    }
+    if (nn::WeightOp packed = getPackedWeight(op, symbols)) {
+      if (cast<PackedTensorType>(packed.getType()).getFormat() != format) {
+        setFormat(packed, format);
+      }
+      nn::remarkPassed(op, kPass, "weight stays in the bytes of the file, as " + toText(format));
       continue;
     }
     OpOperand *operand = getWeightOperand(op);

@@ -61,7 +61,11 @@ void PlanWishes::refuse(Operation *op, nn::WeightOp weight, StringRef requested,
   }
   RankedTensorType type = weight.getTensorType();
   request.bytes = type.getNumElements() * nn::getElementBytes(type.getElementType());
-  llvm::raw_string_ostream(request.became) << type.getElementType();
+  if (auto packed = dyn_cast<PackedTensorType>(weight.getType())) {
+    request.became = formatText(packed.getFormat());
+  } else {
+    llvm::raw_string_ostream(request.became) << type.getElementType();
+  }
   for (nn::WeightOp source : getSources(weight, symbols)) {
     request.names.push_back(source.getOnnxName().value_or(source.getSymName()).str());
     request.symbols.push_back(source.getSymName().str());

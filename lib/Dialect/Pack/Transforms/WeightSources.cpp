@@ -24,6 +24,12 @@ nn::WeightOp pack::getWeight(Operation *op, const SymbolTable &symbols) {
   return use ? symbols.lookup<nn::WeightOp>(use.getWeight()) : nn::WeightOp();
 }
 
+nn::WeightOp pack::getPackedWeight(Operation *op, const SymbolTable &symbols) {
+  auto decode = isProduct(op) ? op->getOperand(1).getDefiningOp<DecodeOp>() : DecodeOp();
+  auto use = decode ? decode.getX().getDefiningOp<nn::WeightUseOp>() : nn::WeightUseOp();
+  return use ? symbols.lookup<nn::WeightOp>(use.getWeight()) : nn::WeightOp();
+}
+
 /// The operands whose elements become those of the result: not what is broadcast to scale or shift them.
 static SmallVector<Value> getCarriers(Operation *op) {
   if (auto encode = dyn_cast<EncodeOp>(op)) {
@@ -77,7 +83,8 @@ SmallVector<Request> pack::collectRequests(ModuleOp module) {
   SmallVector<Request> requests;
   module.walk([&](Operation *op) {
     if (auto format = op->getAttrOfType<FormatAttrInterface>(PackDialect::kFormatAttr)) {
-      if (nn::WeightOp weight = getWeight(op, symbols)) {
+      nn::WeightOp weight = getWeight(op, symbols);
+      if (weight || (weight = getPackedWeight(op, symbols))) {
         requests.push_back({op, weight, format});
       }
     }

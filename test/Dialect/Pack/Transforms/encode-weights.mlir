@@ -164,3 +164,40 @@ func.func @source_of_another(%x: tensor<4x64xf32>) -> (tensor<4x64xf32>, tensor<
   %t = nn.weight_use @w_t : tensor<64x64xf32>
   return %0, %t : tensor<4x64xf32>, tensor<64x64xf32>
 }
+
+// -----
+
+// What the file stores in a format can at most round rows.
+// CHECK:       nn.weight private @w : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32, dynamic = true>> computed
+// CHECK:         pack.compose {{.*}} -> !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32, dynamic = true>>
+// CHECK-LABEL: func @packed
+// CHECK:         %[[P:.*]] = nn.weight_use @w : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32, dynamic = true>>
+// CHECK:         %[[W:.*]] = pack.decode %[[P]]
+// CHECK:         nn.matmul %{{.*}}, %[[W]] :
+// CHECK:         %[[Q:.*]] = nn.weight_use @v : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+// CHECK:         nn.matmul {{.*}} :
+nn.weight private @codes : tensor<32x96xui8> = dense<1>
+nn.weight private @scales : tensor<2x96xf32> = dense<1.0>
+nn.weight private @w : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32>> computed {
+  %c = nn.weight_use @codes : tensor<32x96xui8>
+  %s = nn.weight_use @scales : tensor<2x96xf32>
+  %p = pack.compose %c, %s : (tensor<32x96xui8>, tensor<2x96xf32>) -> !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32>>
+  nn.yield %p : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32>>
+}
+nn.weight private @dense : tensor<64x96xf32> = dense<1.0>
+nn.weight private @v : !pack.tensor<64x96xf32, #pack.int4<group = 32>> computed {
+  %d = nn.weight_use @dense : tensor<64x96xf32>
+  %p = pack.encode %d : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  nn.yield %p : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+}
+func.func @packed(%x: tensor<4x64xf32>) -> (tensor<4x96xf32>, tensor<4x96xf32>) {
+  %p = nn.weight_use @w : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32>>
+  %w = pack.decode %p : !pack.tensor<64x96xf32, #pack.int4<group = 32, scales = f32>> -> tensor<64x96xf32>
+  // expected-remark@+1 {{weight stays in the bytes of the file, as #pack.int4<group = 32, scales = f32, dynamic = true>}}
+  %0 = nn.matmul %x, %w {pack.format = #pack.int4<group = 32, scales = f32, dynamic = true>} : tensor<4x64xf32>, tensor<64x96xf32> -> tensor<4x96xf32>
+  %q = nn.weight_use @v : !pack.tensor<64x96xf32, #pack.int4<group = 32>>
+  %v = pack.decode %q : !pack.tensor<64x96xf32, #pack.int4<group = 32>> -> tensor<64x96xf32>
+  // expected-remark@+1 {{not stored as #pack.int4<group = 64>: the file stores its weight as #pack.int4<group = 32>}}
+  %1 = nn.matmul %x, %v {pack.format = #pack.int4<group = 64>} : tensor<4x64xf32>, tensor<64x96xf32> -> tensor<4x96xf32>
+  return %0, %1 : tensor<4x96xf32>, tensor<4x96xf32>
+}

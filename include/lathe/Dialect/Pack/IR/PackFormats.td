@@ -58,7 +58,7 @@ def Pack_Int8Attr : Pack_Format<"Int8", "int8", ["isWeightOnly", "needsRange", "
 }
 
 /// Codes of `width` bits with a scale, and maybe a zero point, per column and `group` rows.
-class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic, ["canCompensate", "encodeCompensated", "roundsRows"]> {
+class Pack_GroupedFormat<string name, string attrMnemonic, int width> : Pack_Format<name, attrMnemonic, ["canCompensate", "encodeCompensated", "roundsRows", "withRoundedRows"]> {
   let summary = "integers of " # width # " bits with a scale for each group of rows of a column";
   let description = [{
     Of a tensor [..., K, N], `group` rows of a column share a scale: an element is (code - zero) * scale. The components are

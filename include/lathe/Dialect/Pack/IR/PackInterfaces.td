@@ -35,6 +35,8 @@ def Pack_FormatInterface : AttrInterface<"FormatAttrInterface"> {
       Whether what the weight is multiplied with is rounded to integers of 8 bits, in groups of `PanelLayout::kRoundedGroup`
       elements of a row that have a scale each, before it is multiplied as f32.
     }], "bool", "roundsRows", (ins), "", [{ return false; }]>,
+    InterfaceMethod<"What stores the same and rounds rows; null if there is no such format.",
+    "::lathe::pack::FormatAttrInterface", "withRoundedRows", (ins), "", [{ return {}; }]>,
     InterfaceMethod<"No element may be larger than this, or smaller than its negative.", "float", "getLimit">,
     InterfaceMethod<[{
       Why a tensor whose elements are all finite and within the limit cannot be stored; nothing if it can.

@@ -23,6 +23,8 @@ struct Request {
 
 /// The weight that an op multiplies with, or looks up in; null if its operand is no weight.
 nn::WeightOp getWeight(mlir::Operation *op, const mlir::SymbolTable &symbols);
+/// That of a product which the file stores in a format; null if there is none.
+nn::WeightOp getPackedWeight(mlir::Operation *op, const mlir::SymbolTable &symbols);
 /// Whether an op multiplies with a weight: the default format of a plan is for these.
 bool isProduct(mlir::Operation *op);
 
