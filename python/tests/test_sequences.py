@@ -85,6 +85,18 @@ def test_split_into_parts_of_sizes_that_the_run_tells(tmp_path):
         assert error.value.code == "E0702"
 
 
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_split_by_a_matrix(tmp_path, is_constant):
+    inputs, constants = [value("x", FLOAT, 4, 5)], {}
+    if is_constant:
+        constants["split"] = np.array([[2, 2]])
+    else:
+        inputs.append(value("split", INT64, 1, "N"))
+    with pytest.raises(lathe.ModelError) as error:
+        compile_model(model([node("SplitToSequence", ["x", "split"], ["y"])], inputs, [sequence("y")], **constants), tmp_path)
+    assert error.value.code == "E0307" and "split has 2 dimensions, must be a number or a list" in str(error.value)
+
+
 @pytest.mark.parametrize("axis, new_axis", [(0, 0), (-1, 0), (0, 1), (1, 1), (-1, 1)])
 def test_concat(tmp_path, axis, new_axis):
     nodes = [node("SequenceConstruct", ["a", "b", "a"], ["s"]),

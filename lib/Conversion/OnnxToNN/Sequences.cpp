@@ -217,6 +217,10 @@ static LogicalResult legalizeSplit(LegalizeContext &c) {
   if (!c.normalizeAxis(axis, c.rank(0))) {
     return failure();
   }
+  if (c.has(1) && c.rank(1) > 1) {
+    return c.error("E0307",
+                   llvm::formatv("split has {0} dimensions, must be a number or a list", c.rank(1)).str());
+  }
   Value x = c.operand(0);
   std::optional<Scalars> split = c.has(1) ? c.scalarsOrRead(1) : std::nullopt;
   bool isList = c.has(1) && !split, keepDim = c.has(1) || c.intAttr("keepdims", 1) != 0;
