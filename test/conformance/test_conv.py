@@ -42,6 +42,19 @@ def conv_case(seed):
                 dynamic=rng.random() < 0.5)
 
 
+def picture_case(seed):
+    """A few planes, whose rows are put together as vectors of pixels, with what is left of these."""
+    rng, numbers = random.Random(seed), np.random.default_rng(seed)
+    spatial, channels, maps = rng.choice([1, 2, 2, 3]), rng.choice([2, 3, 3, 4, 5]), rng.randint(1, 40)
+    window = [rng.choice([1, 3, 5]) for _ in range(spatial - 1)] + [rng.choice([2, 3, 7])]
+    attributes = {"kernel_shape": window, "strides": [rng.randint(1, 3) for _ in range(spatial)],
+                  "dilations": [1] * (spatial - 1) + [rng.choice([1, 1, 2])], "pads": [rng.randint(0, 3) for _ in range(2 * spatial)]}
+    size = [rng.randint(6, 9) for _ in range(spatial - 1)] + [rng.randint(14, 150)]
+    x = numbers.standard_normal((rng.randint(1, 2), channels, *size)).astype(np.float32)
+    return Case("Conv", [x, numbers.standard_normal((maps, channels, *window)).astype(np.float32), None], attributes,
+                dynamic=rng.random() < 0.5)
+
+
 def transposed_case(seed):
     rng, numbers = random.Random(seed), np.random.default_rng(seed)
     spatial = rng.choice([1, 2, 2, 3])
@@ -73,6 +86,10 @@ def transposed_case(seed):
 
 def test_conv(tmp_path):
     check([conv_case(seed) for seed in range(320 if FULL else 16)], tmp_path, opset=17)
+
+
+def test_conv_of_pictures(tmp_path):
+    check([picture_case(2000 + seed) for seed in range(120 if FULL else 16)], tmp_path, opset=17)
 
 
 def test_conv_transpose(tmp_path):

@@ -24,16 +24,24 @@ static StridedView getFlatView(Value base) {
           cast<MemRefType>(base.getType()).getElementType()};
 }
 
+/// The most channels whose planes are put together in registers.
+static constexpr int64_t kMaxPlanes = 4;
+
 ConvSource::ConvSource(EmitContext &context, ConvProblem &problem, const ConvGrid &grid)
     : context(context), builder(context.builder), loc(problem.op.getLoc()), problem(problem),
       elements(context),
       elementType(getMemoryType(cast<RankedTensorType>(problem.op.getX().getType()).getElementType())),
       channels(problem.groups * problem.channels), storedChannels(problem.storedChannels) {
   FailureOr<StridedView> found = getStridedView(context, problem.op.getX());
-  if (succeeded(found) && (channels == 1 || isConstantSize(found->strides.back(), 1))) {
-    view = *found;
+  if (succeeded(found)) {
     for (auto [stride, dim] : llvm::zip_equal(viewStrides, problem.dims)) {
-      stride = dim.axis ? view->strides[dim.axis] : math().constant(0);
+      stride = dim.axis ? found->strides[dim.axis] : math().constant(0);
+    }
+    if (channels == 1 || isConstantSize(found->strides.back(), 1)) {
+      view = *found;
+    } else if (channels <= kMaxPlanes && channels == storedChannels && isConstantSize(viewStrides[2], 1) &&
+               elementType.isF32() && found->element == elementType) {
+      planes = *found;
     }
   }
   border = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
@@ -193,18 +201,25 @@ LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span
       return success();
     });
   };
-  if (view && channels == storedChannels && areEqualSizes(viewStrides[2], width)) {
-    OpFoldResult source = math().add(view->offset, math().mul(block.image, view->strides.front()));
+  // Where the row begins in the input.
+  auto getSource = [&](const StridedView &from) {
+    OpFoldResult source = math().add(from.offset, math().mul(block.image, from.strides.front()));
     for (auto [at, stride] : llvm::zip(position, viewStrides)) {
       source = math().add(source, math().mul(at, stride));
     }
-    source = math().add(source, math().mul(math().add(first, begin), width));
+    return source;
+  };
+  if (view && channels == storedChannels && areEqualSizes(viewStrides[2], width)) {
+    OpFoldResult source = math().add(getSource(*view), math().mul(math().add(first, begin), width));
     // Where the patch's elements come from, in as many elements.
     OpFoldResult ahead = math().sub(source, from);
     return copyElements(from, to, [&](Value at, const LoopStep &step) -> FailureOr<Value> {
       Tile tile{{math().value(math().add(at, ahead))}, step.lanes, step.mask};
       return loadTile(builder, loc, getFlatView(view->base), tile);
     });
+  }
+  if (planes) {
+    begin = copyPlanes(math().add(getSource(*planes), first), begin, end, place);
   }
   OpBuilder::InsertionGuard guard(builder);
   auto pixels = scf::ForOp::create(builder, loc, math().value(begin), math().value(end),
@@ -222,6 +237,52 @@ LogicalResult ConvSource::copyRow(const ConvGrid::Block &block, const Span &span
         elements.reset();
         return elements.evaluate(problem.op.getX(), Tile{index, step.lanes, step.mask});
       });
+}
+
+/// Vectors of the same pixels of several channels as vectors of all channels of each pixel.
+static SmallVector<Value> interleave(OpBuilder &builder, Location loc, ArrayRef<Value> channels,
+                                     int64_t lanes) {
+  int64_t count = channels.size();
+  SmallVector<Value> result;
+  for (int64_t vector = 0; vector < count; ++vector) {
+    Value merged = channels[0];
+    for (int64_t channel = 1; channel < count; ++channel) {
+      SmallVector<int64_t> from;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        int64_t element = vector * lanes + lane, pixel = element / count, own = element % count;
+        // At first the pixels of channel 0 move to their lanes, too.
+        from.push_back(own == channel ? lanes + pixel : channel == 1 && own == 0 ? pixel : lane);
+      }
+      merged = vector::ShuffleOp::create(builder, loc, merged, channels[channel], from);
+    }
+    result.push_back(merged);
+  }
+  return result;
+}
+
+OpFoldResult ConvSource::copyPlanes(OpFoldResult source, OpFoldResult begin, OpFoldResult end,
+                                    OpFoldResult place) {
+  int64_t lanes = context.target.lanes(elementType.getIntOrFloatBitWidth());
+  auto type = VectorType::get({lanes}, elementType);
+  OpFoldResult step = math().constant(lanes);
+  OpFoldResult whole = math().mul(math().floorDiv(math().sub(end, begin), step), step);
+  OpFoldResult stop = math().add(begin, whole);
+  auto loop = scf::ForOp::create(builder, loc, math().value(begin), math().value(stop), math().value(step));
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(loop.getBody());
+  OpFoldResult pixel = loop.getInductionVar();
+  SmallVector<Value> vectors;
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    OpFoldResult plane = math().mul(planes->strides.back(), math().constant(channel));
+    Value at = math().value(math().add(math().add(source, pixel), plane));
+    vectors.push_back(vector::LoadOp::create(builder, loc, type, planes->base, ValueRange{at}));
+  }
+  OpFoldResult to = math().add(place, math().mul(pixel, math().constant(channels)));
+  for (auto [i, vector] : llvm::enumerate(interleave(builder, loc, vectors, lanes))) {
+    Value at = math().value(math().add(to, math().constant(int64_t(i) * lanes)));
+    vector::StoreOp::create(builder, loc, vector, patch, ValueRange{at});
+  }
+  return stop;
 }
 
 LogicalResult ConvSource::fillBorder(OpFoldResult begin, OpFoldResult end) {

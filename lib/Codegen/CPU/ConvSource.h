@@ -48,6 +48,10 @@ private:
   llvm::LogicalResult copyRow(const ConvGrid::Block &block, const Span &span,
                               llvm::ArrayRef<mlir::OpFoldResult> position, mlir::Value isRowInside,
                               mlir::OpFoldResult place);
+  /// Copies pixels [begin, end) of a row, those that make whole vectors, from planes; returns the first one
+  /// that is left. `source` is where pixel 0 lies in the first plane.
+  mlir::OpFoldResult copyPlanes(mlir::OpFoldResult source, mlir::OpFoldResult begin, mlir::OpFoldResult end,
+                                mlir::OpFoldResult place);
   llvm::LogicalResult fillBorder(mlir::OpFoldResult begin, mlir::OpFoldResult end);
 
   EmitContext &context;
@@ -55,8 +59,9 @@ private:
   mlir::Location loc;
   ConvProblem &problem;
   ElementEmitter elements;
-  /// The input's memory and its strides along the spatial dimensions, if there is such.
-  std::optional<StridedView> view;
+  /// The input's memory and its strides along the spatial dimensions, if there is such: rows of channels, or
+  /// planes, one for each of a few channels.
+  std::optional<StridedView> view, planes;
   std::array<mlir::OpFoldResult, 3> viewStrides;
   mlir::Value patch, border;
   mlir::Type elementType;

@@ -84,6 +84,28 @@ func.func @deep(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<32 
 
 // -----
 
+// The planes of a picture are put together as pixels in registers: three vectors of each channel at a time.
+// CHECK-LABEL: func.func @picture(
+// CHECK-COUNT-3: vector.load {{.*}} : memref<?xf32>, vector<16xf32>
+// CHECK-COUNT-6: vector.shuffle {{.*}} : vector<16xf32>, vector<16xf32>
+// CHECK-NOT:     vector.shuffle
+// CHECK-COUNT-3: vector.store {{.*}} : memref<?xf32>, vector<16xf32>
+
+// AVX2-LABEL: func.func @picture(
+// AVX2-COUNT-6: vector.shuffle {{.*}} : vector<8xf32>, vector<8xf32>
+func.func @picture(%x: memref<?xi8>, %w: memref<?xi8> {kernel.panel = #nn.panel<32 x 1>}, %y: memref<?xi8>)
+    attributes {kernel.root = "conv"} {
+  %0 = kernel.input %x[] : memref<?xi8> -> tensor<1x3x64x64xf32>
+  %1 = kernel.input %w[] : memref<?xi8> -> tensor<3x3x3x32xf32>
+  %2 = nn.transpose %0 perm([0, 2, 3, 1]) : tensor<1x3x64x64xf32> -> tensor<1x64x64x3xf32>
+  %3 = nn.conv %2, %1 strides([2, 2]) pads([1, 1, 1, 1]) dilations([1, 1]) groups(1)
+    : tensor<1x64x64x3xf32>, tensor<3x3x3x32xf32> -> tensor<1x32x32x32xf32>
+  kernel.output %3, %y[] : tensor<1x32x32x32xf32>, memref<?xi8>
+  return
+}
+
+// -----
+
 // 24 filters are a tile of 16 columns and one of 8 where vectors have 8 lanes: none is computed for nothing or masked.
 // AVX2-LABEL: func.func @narrow_last_tile(
 // AVX2:         scf.if
