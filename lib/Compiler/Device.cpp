@@ -164,7 +164,7 @@ private:
 } // namespace
 
 Error lathe::addDevice(ModelDescription &model, ModuleOp device, ModuleOp processor) {
-  codegen::placeWeightsBehind(device, processor);
+  model.deviceWeights = uint64_t(codegen::placeWeightsBehind(device, processor));
   Expected<ModelDescription> own = describeModel(device);
   if (!own) {
     return own.takeError();

@@ -114,7 +114,7 @@ static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 
               sizeof(lathe_service_info) == 16 && sizeof(lathe_image_info) == 24 &&
               sizeof(lathe_device_kernel_info) == 20);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
-              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 128 &&
+              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 136 &&
               sizeof(lathe_place_info) == 4);
 
 static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueDescription> values) {
@@ -224,5 +224,7 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  builder.array(services),
                                  builder.u32(model.images.size()),
                                  imageRecords(builder, model.images),
-                                 deviceKernelRecords(builder, model.kernels)}));
+                                 deviceKernelRecords(builder, model.kernels),
+                                 builder.u32(model.deviceWeights / LATHE_WEIGHT_ALIGNMENT),
+                                 builder.u32(0)}));
 }

@@ -216,6 +216,28 @@ def test_tensors_of_the_device_are_read_where_they_lie(artifact):
     assert sys.getrefcount(x) == references
 
 
+def test_only_what_a_device_reads_is_copied_there(tmp_path):
+    """A matrix that the processor reads in panels is in the file twice, the bias that both read once."""
+    w, b = np.ones((512, 1024), np.float32), np.ones(1024, np.float32)
+    source = model([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], [value("x", FLOAT, "N", 512)],
+                   [value("y", FLOAT, "N", 1024)], w=w, b=b)
+    onnx.save(source, tmp_path / "m.onnx")
+    path = tmp_path / "m.so"
+    subprocess.run([driver(), "compile", tmp_path / "m.onnx", "-o", path, "--target=x86-64-v3,cuda-emulator"], check=True)
+    assert path.stat().st_size > 2 * w.nbytes
+    done = run("run", path, "--random", "--device=0", LATHE_MOCK_MEMORY=str(w.nbytes + (1 << 20)))
+    assert done.returncode == 0, done.stderr
+    script = ("import lathe, numpy as np, sys\n"
+              "x = np.random.default_rng(0).uniform(-1, 1, (3, 512)).astype(np.float32)\n"
+              "model = lathe.load(sys.argv[1])\n"
+              "print(model.variant, np.abs(model(x=x)['y'] - x.sum(1, keepdims=True) - 1).max())")
+    for variant, library in (("cuda", MOCK), ("x86-64-v3", "/no/driver")):
+        done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT / "python"), "LATHE_CUDA_DRIVER": str(library)})
+        used, difference = done.stdout.split()
+        assert used == variant and float(difference) <= TOLERANCE
+
+
 def test_weights_do_not_stay_in_the_hosts_memory(artifact):
     """Their file's pages are not resident; the mock driver's device is anonymous memory."""
     script = ("import lathe, sys, re\n"

@@ -78,6 +78,11 @@ static inline int lathe_table_has_device_kernels(const struct lathe_table *table
   return table->bytes >= sizeof *table && table->device_kernels != 0;
 }
 
+/* Where the weights begin that a device's kernels read. */
+static inline uint64_t lathe_table_device_weights(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? (uint64_t)table->device_weights * LATHE_WEIGHT_ALIGNMENT : 0;
+}
+
 /* Whether a variant's kernels run on a device. */
 static inline int lathe_variant_is_cuda(const struct lathe_variant_info *variant) {
   return strcmp(variant->isa, "cuda") == 0;

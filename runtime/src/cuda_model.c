@@ -196,23 +196,25 @@ static lathe_error_code find_functions(lathe_model_t *model) {
 
 /* -- Weights ----------------------------------------------------------------------------------- */
 
-/* A piece of the file at a time, and what was copied leaves our memory: it is in the file. */
+/* Those that kernels of a device read, a piece of the file at a time; what was copied leaves our memory: it
+ * is in the file. */
 static lathe_error_code copy_weights(lathe_model_t *model, lathe_cu_address to) {
   enum { PIECE = 16 << 20 };
   const struct lathe_cuda_driver *driver = model->cuda->driver;
-  uint64_t bytes = model->table->weight_bytes;
+  uint64_t first = lathe_table_device_weights(model->table), bytes = model->table->weight_bytes - first;
+  const uint8_t *weights = model->weights + first;
   bool from_file = model->weights_map.data || model->library;
   for (uint64_t at = 0; at < bytes; at += PIECE) {
     uint64_t size = bytes - at < PIECE ? bytes - at : PIECE;
-    int result = driver->copy_in(to + at, model->weights + at, size);
+    int result = driver->copy_in(to + at, weights + at, size);
     if (result) {
       return lathe_cuda_fail(driver, result, "", "the weights cannot be copied to device %u, %s",
                              model->cuda->ordinal, model->cuda->device_name);
     }
     if (from_file) {
       const uintptr_t page = 4096;
-      uintptr_t begin = ((uintptr_t)model->weights + at + page - 1) & ~(page - 1);
-      uintptr_t end = ((uintptr_t)model->weights + at + size) & ~(page - 1);
+      uintptr_t begin = ((uintptr_t)weights + at + page - 1) & ~(page - 1);
+      uintptr_t end = ((uintptr_t)weights + at + size) & ~(page - 1);
       if (begin < end) {
         madvise((void *)begin, end - begin, MADV_DONTNEED);
       }
@@ -229,7 +231,8 @@ static lathe_error_code upload(lathe_model_t *model) {
     return code;
   }
   /* A byte at least, so that no address is null. */
-  code = lathe_cuda_grow(model, &weights, model->table->weight_bytes + 1, "the weights");
+  uint64_t bytes = model->table->weight_bytes - lathe_table_device_weights(model->table);
+  code = lathe_cuda_grow(model, &weights, bytes + 1, "the weights");
   if (!code && (code = copy_weights(model, weights.address))) {
     cuda->driver->release(weights.address);
   }

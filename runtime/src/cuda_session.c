@@ -287,7 +287,9 @@ lathe_error_code lathe_cuda_run(lathe_session_t *session, struct lathe_call *cal
   call->inputs = (const void *const *)cuda->input_addresses;
   call->outputs = (void *const *)cuda->output_addresses;
   call->arena = (void *)cuda->arena.address;
-  call->weights = (const uint8_t *)session->model->cuda->weights;
+  /* Those before the first one that the device has are not read. */
+  call->weights =
+      (const uint8_t *)(session->model->cuda->weights - lathe_table_device_weights(session->model->table));
   int32_t fault = LATHE_FAULT_NONE;
   code = run_and_wait(session, call, &fault);
   lathe_cuda_leave(session->model);

@@ -195,6 +195,9 @@ static bool check_device_kernels(struct walk *walk) {
   if (!kernels) {
     return fail(walk, "its list of device kernels lies outside its constants");
   }
+  if (lathe_table_device_weights(table) > table->weight_bytes) {
+    return fail(walk, "the weights of its device kernels begin behind the last one");
+  }
   for (uint32_t i = 0; i < table->kernel_count; ++i) {
     if (kernels[i].entry == 0) {
       continue;

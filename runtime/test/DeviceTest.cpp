@@ -119,6 +119,11 @@ TEST(Device, VariantsForADeviceHaveImagesAndKernels) {
   EXPECT_EQ(refusal([](const Table &t) { t->device_kernels = 0; }), none);
 }
 
+TEST(Device, ItsWeightsBeginAmongThoseThatThereAre) {
+  EXPECT_EQ(refusal([](const Table &t) { t->device_weights = UINT32_MAX; }),
+            "\"a\" is corrupt: the weights of its device kernels begin behind the last one");
+}
+
 TEST(Device, TablesOfTheVersionBeforeHaveNone) {
   EXPECT_EQ(refusal([](const Table &t) { t->bytes = 120; }),
             "\"a\" is corrupt: its table is of another runtime ABI");

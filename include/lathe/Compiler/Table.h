@@ -68,6 +68,8 @@ struct ModelDescription {
   /// output there follows what tells apart the compilations of one model.
   std::string symbolId;
   uint64_t weightBytes = 0;
+  /// Where the weights begin that kernels of a device read.
+  uint64_t deviceWeights = 0;
   uint64_t slotCount = 0, bufferCount = 0;
   std::vector<ValueDescription> inputs, outputs;
   llvm::SmallVector<codegen::Symbol> symbols;

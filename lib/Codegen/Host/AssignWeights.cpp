@@ -12,6 +12,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace lathe::codegen {
@@ -47,21 +48,45 @@ int64_t codegen::getStoredBytes(nn::WeightOp weight) {
   return elements * getElementBytes(type.getElementType());
 }
 
-void codegen::placeWeightsBehind(ModuleOp module, ModuleOp other) {
-  SymbolTable others(other);
-  Builder builder(module.getContext());
-  int64_t end = other->getAttrOfType<IntegerAttr>(kWeightBytesAttr).getInt();
-  for (auto weight : module.getOps<nn::WeightOp>()) {
-    if (!weight->hasAttr(kOffsetAttr)) {
-      continue;
-    }
-    auto same = others.lookup<nn::WeightOp>(weight.getSymName());
-    bool isShared =
-        same && same->hasAttr(kOffsetAttr) && !same.getPanelAttr() && same.getType() == weight.getType();
-    weight->setAttr(kOffsetAttr, isShared ? same->getAttr(kOffsetAttr) : builder.getI64IntegerAttr(end));
-    end += isShared ? 0 : llvm::alignTo(getStoredBytes(weight), kWeightAlignment);
+/// Gives weights their places from `offset` on, in this order, and returns where they end.
+static int64_t placeFrom(int64_t offset, ArrayRef<nn::WeightOp> weights) {
+  for (nn::WeightOp weight : weights) {
+    weight->setAttr(codegen::kOffsetAttr, Builder(weight.getContext()).getI64IntegerAttr(offset));
+    offset += llvm::alignTo(codegen::getStoredBytes(weight), codegen::kWeightAlignment);
   }
-  module->setAttr(kWeightBytesAttr, builder.getI64IntegerAttr(end));
+  return offset;
+}
+
+int64_t codegen::placeWeightsBehind(ModuleOp module, ModuleOp other) {
+  SymbolTable symbols(module);
+  auto isPlaced = [](nn::WeightOp weight) { return weight && weight->hasAttr(kOffsetAttr); };
+  auto isShared = [&](nn::WeightOp weight) {
+    auto same = symbols.lookup<nn::WeightOp>(weight.getSymName());
+    return isPlaced(same) && !weight.getPanelAttr() && same.getType() == weight.getType();
+  };
+  SmallVector<nn::WeightOp> alone, shared, own;
+  for (auto weight : other.getOps<nn::WeightOp>()) {
+    if (isPlaced(weight)) {
+      (isShared(weight) ? shared : alone).push_back(weight);
+    }
+  }
+  llvm::StringSet<> sharedNames;
+  for (nn::WeightOp weight : shared) {
+    // They are written in the order of the module.
+    weight->moveBefore(other.getBody(), other.getBody()->end());
+    sharedNames.insert(weight.getSymName());
+  }
+  int64_t begin = placeFrom(0, alone), end = placeFrom(begin, shared);
+  for (nn::WeightOp weight : shared) {
+    symbols.lookup(weight.getSymName())->setAttr(kOffsetAttr, weight->getAttr(kOffsetAttr));
+  }
+  for (auto weight : module.getOps<nn::WeightOp>()) {
+    if (isPlaced(weight) && !sharedNames.contains(weight.getSymName())) {
+      own.push_back(weight);
+    }
+  }
+  module->setAttr(kWeightBytesAttr, Builder(module.getContext()).getI64IntegerAttr(placeFrom(end, own)));
+  return begin;
 }
 
 namespace {
@@ -240,17 +265,15 @@ private:
   }
 
   void placeWeights() {
-    int64_t offset = 0;
-    Builder builder(module.getContext());
     // Others may be computed from a weight; those that no kernel reads are not stored.
-    for (auto weight : llvm::make_early_inc_range(module.getOps<nn::WeightOp>())) {
-      if (!uses.contains(weight) && !other.contains(weight)) {
-        continue;
+    SmallVector<nn::WeightOp> read;
+    for (auto weight : module.getOps<nn::WeightOp>()) {
+      if (uses.contains(weight) || other.contains(weight)) {
+        read.push_back(weight);
       }
-      weight->setAttr(codegen::kOffsetAttr, builder.getI64IntegerAttr(offset));
-      offset += llvm::alignTo(codegen::getStoredBytes(weight), codegen::kWeightAlignment);
     }
-    module->setAttr(codegen::kWeightBytesAttr, builder.getI64IntegerAttr(offset));
+    module->setAttr(codegen::kWeightBytesAttr,
+                    Builder(module.getContext()).getI64IntegerAttr(placeFrom(0, read)));
   }
 
   ModuleOp module;

@@ -20,6 +20,7 @@
 #define LATHE_ABI_MAJOR 1
 #define LATHE_ABI_MINOR 4
 #define LATHE_TABLE_MAGIC "LATHETBL"
+#define LATHE_WEIGHT_ALIGNMENT 64 /* every weight begins at a multiple of so many bytes */
 
 /* A part of a kernel: iterations [begin, end) of its launch. `worker` is in [0, lathe_call.workers) and no
  * two parts that run at the same time share it. Returns 0 or a lathe_fault. */
@@ -256,6 +257,9 @@ struct lathe_table {
   /* Since ABI 1.4: the same. */
   uint32_t image_count;           /* 0 in tables of ABI 1.3 */
   int32_t images, device_kernels; /* of the latter kernel_count, or an offset of 0 */
+  /* Where the weights begin that kernels of a device read, in units of LATHE_WEIGHT_ALIGNMENT bytes; they go
+   * on to the end. */
+  uint32_t device_weights, reserved;
 };
 
 #endif

@@ -21,7 +21,7 @@ inline constexpr llvm::StringLiteral kOffsetAttr = "lathe.offset";
 /// Attribute of the module: the bytes of the weight section.
 inline constexpr llvm::StringLiteral kWeightBytesAttr = "lathe.weight_bytes";
 /// Every weight starts at a multiple of this.
-inline constexpr int64_t kWeightAlignment = 64;
+inline constexpr int64_t kWeightAlignment = 64; // LATHE_WEIGHT_ALIGNMENT
 
 using nn::getElementBytes;
 
@@ -43,8 +43,9 @@ llvm::Error writeWeights(mlir::ModuleOp module, llvm::function_ref<llvm::Error(l
                          llvm::function_ref<void(nn::WeightOp, ElementCount)> counted, uint64_t from = 0);
 
 /// Places the weights of `module`, which have no panels, behind those of `other`; the same ones that have
-/// none there, either, are shared.
-void placeWeightsBehind(mlir::ModuleOp module, mlir::ModuleOp other);
+/// none there, either, are shared, and become the last of `other`. Returns where the first one of `module`
+/// is.
+int64_t placeWeightsBehind(mlir::ModuleOp module, mlir::ModuleOp other);
 
 } // namespace lathe::codegen
 
