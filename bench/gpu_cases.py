@@ -64,11 +64,11 @@ def uniform(random, *shape):
     return random.uniform(-1, 1, shape).astype(np.float32)
 
 
-def gemm(depth, columns, gelu):
-    """act(x w + b)"""
+def gemm(depth, columns, gelu, count="N"):
+    """act(x w + b) of `count` rows"""
     random = np.random.default_rng(0)
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["t"]), helper.make_node("Gelu" if gelu else "Relu", ["t"], ["y"])]
-    return graph(nodes, [value("x", FLOAT, "N", depth)], [value("y", FLOAT, "N", columns)],
+    return graph(nodes, [value("x", FLOAT, count, depth)], [value("y", FLOAT, count, columns)],
                  w=uniform(random, depth, columns), b=uniform(random, columns))
 
 
@@ -89,6 +89,18 @@ def pointwise():
              helper.make_node("Add", ["a", "d"], ["e"]), helper.make_node("Tanh", ["e"], ["f"]),
              helper.make_node("Mul", ["f", "x"], ["z"])]
     return graph(nodes, [value("x", FLOAT, "N", 37), value("y", FLOAT, 37)], [value("z", FLOAT, "N", 37)])
+
+
+def convolution(channels, filters):
+    """relu of a convolution of 3 x 3"""
+    random = np.random.default_rng(0)
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["t"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["t"], ["y"])]
+    return graph(nodes, [value("x", FLOAT, "N", channels, "H", "W")], [value("y", FLOAT, "N", filters, "H", "W")],
+                 w=uniform(random, filters, channels, 3, 3), b=uniform(random, filters))
+
+
+def images(channels):
+    return lambda size, random: {"x": uniform(random, size[0], channels, *size[1:])}
 
 
 def attention(heads, depth, dtype, causal):
@@ -179,6 +191,13 @@ CASES = {case.name: case for case in [
          tolerance=0.02, measured=measured(1024, 16, 512, 8192)),
     Case("gemm_384x1536_tf32", functools.partial(gemm, 384, 1536, True), matrix(384), (130,), peer="gemm_gelu", math="tf32",
          tolerance=2e-3, measured=measured(384, 4096)),
+    Case("conv_odd_bf16", functools.partial(convolution, 24, 20), images(24), ((1, 5, 7), (2, 9, 6)), small=True, math="bf16",
+         tolerance=0.02),
+    Case("conv_colors_tf32", functools.partial(convolution, 3, 16), images(3), ((1, 9, 8),), small=True, math="tf32", tolerance=2e-3),
+    Case("conv_128_bf16", functools.partial(convolution, 128, 128), images(128), ((1, 14, 14),), peer="conv", math="bf16",
+         tolerance=0.02, measured=({"x": (1, 128, 28, 28)}, {"x": (32, 128, 28, 28)})),
+    Case("gemm_1024x1024_few_bf16", functools.partial(gemm, 1024, 1024, False, 8), matrix(1024), (8,), peer="gemm_relu", math="bf16",
+         tolerance=0.02, measured=measured(1024, 8)),
     Case("attention_odd_f16", functools.partial(attention, 2, 40, FLOAT16, True), attention_inputs(2, 40, np.float16), ((1, 1), (2, 70)),
          small=True, tolerance=5e-3),
     Case("attention_64_f16", functools.partial(attention, 16, 64, FLOAT16, False), attention_inputs(16, 64, np.float16), ((1, 130),),

@@ -82,6 +82,18 @@ def gemm_gelu(torch, inputs):
     return lambda: torch.nn.functional.gelu(layer(x))
 
 
+def gemm_relu(torch, inputs):
+    x = inputs["x"]
+    layer = torch.nn.Linear(x.shape[1], x.shape[1], device=x.device)
+    return lambda: torch.nn.functional.relu(layer(x))
+
+
+def conv(torch, inputs):
+    x = inputs["x"].to(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(x.shape[1], x.shape[1], 3, padding=1, device=x.device).to(memory_format=torch.channels_last)
+    return lambda: torch.nn.functional.relu(layer(x))
+
+
 def softmax(torch, inputs):
     return lambda: torch.softmax(inputs["x"], -1)
 
@@ -140,14 +152,14 @@ def minilm_6(torch, inputs, layers=6):
     return lambda: model(ids, mask)
 
 
-PEERS = {function.__name__: function for function in (gemm_gelu, softmax, layer_norm, attention, causal_attention,
+PEERS = {function.__name__: function for function in (gemm_gelu, gemm_relu, conv, softmax, layer_norm, attention, causal_attention,
                                                        minilm_2, minilm_6)}
 
 
 def peers_of(torch, name, inputs, math):
     """What is measured beside us, by name: torch as it is, as a CUDA graph, and compiled; its products in the same type."""
     exact = PEERS[name](torch, inputs)
-    torch.backends.cuda.matmul.allow_tf32 = math == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = math == "tf32"
 
     def run():
         with torch.autocast("cuda", torch.bfloat16, enabled=math == "bf16"):
@@ -214,13 +226,56 @@ def measure_case(name, shapes, peer, seconds, math):
         for key, run in runs.items():
             times[key].append(turn(run, torch, key != "lathe"))
     record = {"case": name, "shape": "x".join(map(str, next(iter(shapes.values())))),
-              "us": {key: statistics.median(values) for key, values in times.items()}}
+              "us": {key: statistics.median(values) for key, values in times.items()}, "kernels": profile(model, arrays)}
     for key in times:
         if key != "lathe":
             ratios = sorted(theirs / ours for theirs, ours in zip(times[key], times["lathe"]))
             spread = (ratios[len(ratios) * 3 // 4] - ratios[len(ratios) // 4]) / 2
             record.setdefault("ratios", {})[key] = {"ratio": statistics.median(ratios), "spread": spread}
     return [record]
+
+
+class Kernel(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("nodes", ctypes.c_char_p), ("layers", ctypes.c_uint32)]
+
+
+class Launch(ctypes.Structure):
+    _fields_ = [("kernel", ctypes.c_int32), ("parts", ctypes.c_uint32), ("run", ctypes.c_uint64), ("begin_ns", ctypes.c_int64),
+                ("end_ns", ctypes.c_int64), ("flops", ctypes.c_int64), ("bytes", ctypes.c_int64), ("weight_bytes", ctypes.c_int64)]
+
+
+def profile(model, arrays, runs=6, room=4096):
+    """What each kernel takes of a run, launched by itself: its microseconds, the median over runs but the first, with what it
+    computes and moves a second."""
+    from lathe import _runtime as rt
+    from lathe.model import _describe
+
+    library, session = rt.library(), ctypes.c_void_p()
+    options = rt.SessionOptions(struct_size=ctypes.sizeof(rt.SessionOptions), spin_ns=-1, profile_records=room)
+    rt.check(library.lathe_session_create(model._handle, ctypes.byref(options), ctypes.byref(session)))
+    described = [_describe(arrays[tensor.name]) for tensor in model.inputs]
+    for number, tensor in enumerate(described):
+        rt.check(library.lathe_session_bind_input(session, number, ctypes.byref(tensor)))
+    for _ in range(runs):
+        rt.check(library.lathe_session_run(session))
+    launches = (Launch * room)()
+    library.lathe_session_profile.argtypes = [ctypes.c_void_p, ctypes.POINTER(Launch), ctypes.c_size_t]
+    count = min(library.lathe_session_profile(session, launches, room), room)
+    kernels = {}
+    for launch in launches[:count]:
+        if launch.run > 1:
+            kernels.setdefault(launch.kernel, {}).setdefault(launch.run, []).append(launch)
+    records = []
+    for number, by_run in kernels.items():
+        kernel = Kernel()
+        rt.check(library.lathe_model_kernel(model._handle, ctypes.c_size_t(number), ctypes.byref(kernel)))
+        us = statistics.median(sum(one.end_ns - one.begin_ns for one in launched) for launched in by_run.values()) / 1e3
+        first = next(iter(by_run.values()))
+        flops, moved = (sum(max(0, getattr(one, name)) for one in first) for name in ("flops", "bytes"))
+        records.append({"kernel": kernel.name.decode(), "launches": len(first), "us": us, "tflops": flops / us / 1e6 if us else 0,
+                        "gb_s": moved / us / 1e3 if us else 0})
+    library.lathe_session_close(session)
+    return sorted(records, key=lambda record: -record["us"])
 
 
 def turn(run, torch, waits):
@@ -316,6 +371,11 @@ def print_results(results):
         others = ", ".join(f"{key} {record['us'][key]:.1f} ({ratio['ratio']:.2f} ± {ratio['spread']:.2f})"
                            for key, ratio in record.get("ratios", {}).items())
         print(f"| {record['case']} | {record['shape']} | {record['us']['lathe']:.1f} | {others} |")
+    print("\n| case | shape | kernel | launches | us | TFLOP/s | GB/s |\n| --- | --- | --- | --- | --- | --- | --- |")
+    for record in results["times"]:
+        for kernel in record.get("kernels", [])[:8]:
+            print(f"| {record['case']} | {record['shape']} | {kernel['kernel']} | {kernel['launches']} | {kernel['us']:.1f} | "
+                  f"{kernel['tflops']:.1f} | {kernel['gb_s']:.0f} |")
 
 
 def main():

@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Convolutions that are no matrix products, directly: an element of the result by each thread.
+/// Convolutions that are no matrix products: of one group, of what tensor cores multiply, as the product of
+/// their windows and their filter; all others directly, an element of the result by each thread.
 
 #include "Factors.h"
+#include "TiledMatMul.h"
 #include "lathe/Codegen/CUDA/Emitters.h"
 #include "lathe/Codegen/Element/IndexMath.h"
 #include "lathe/Codegen/Element/LoopEmitter.h"
@@ -178,10 +180,31 @@ LogicalResult ConvEmitter::emit() {
   return result;
 }
 
+/// The product that tensor cores multiply in place of a convolution; nothing where they do not, failure where
+/// it cannot be emitted.
+static FailureOr<std::optional<MatMulProblem>> findTiledProduct(ElementContext &context,
+                                                                const ConvProblem &problem) {
+  if (!isa<nn::ConvOp>(problem.op) || problem.groups != 1) {
+    return std::optional<MatMulProblem>();
+  }
+  FailureOr<MatMulProblem> product = analyzeWindows(context);
+  if (failed(product)) {
+    return failure();
+  }
+  return isTiledProduct(context, *product) ? std::optional(*product) : std::nullopt;
+}
+
 static FailureOr<Launch> planConv(ElementContext &context) {
   FailureOr<ConvProblem> problem = analyzeConv(context);
   if (failed(problem)) {
     return failure();
+  }
+  FailureOr<std::optional<MatMulProblem>> product = findTiledProduct(context, *problem);
+  if (failed(product)) {
+    return failure();
+  }
+  if (*product) {
+    return planTiledMatMul(context, **product);
   }
   IndexMath math{context.builder, problem->op->getLoc()};
   return Launch{math.ceilDiv(math.product(problem->out), math.constant(kThreads)), kThreads};
@@ -189,7 +212,14 @@ static FailureOr<Launch> planConv(ElementContext &context) {
 
 static LogicalResult emitConv(EmitContext &context) {
   FailureOr<ConvProblem> problem = analyzeConv(context);
-  return failed(problem) ? failure() : ConvEmitter(context, *problem).emit();
+  if (failed(problem)) {
+    return failure();
+  }
+  FailureOr<std::optional<MatMulProblem>> product = findTiledProduct(context, *problem);
+  if (failed(product)) {
+    return failure();
+  }
+  return *product ? emitTiledMatMul(context, **product) : ConvEmitter(context, *problem).emit();
 }
 
 cuda::Emitter cuda::getConvEmitter() { return {planConv, emitConv}; }

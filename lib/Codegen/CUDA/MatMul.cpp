@@ -3,12 +3,12 @@
 
 /// \file
 /// Matrix products: a block computes a tile of the result, through tiles of both operands in shared memory; a
-/// thread has some elements of it in registers. True f32 for floats, i32 for bytes; TensorMatMul.cpp has what
+/// thread has some elements of it in registers. True f32 for floats, i32 for bytes; TiledMatMul.cpp has what
 /// tensor cores multiply.
 
 #include "DeviceOps.h"
 #include "MatMulBlocks.h"
-#include "TensorMatMul.h"
+#include "TiledMatMul.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -189,8 +189,8 @@ static FailureOr<Launch> planMatMul(ElementContext &context) {
   if (failed(problem)) {
     return failure();
   }
-  if (isTensorProduct(context, *problem)) {
-    return planTensorMatMul(context, *problem);
+  if (isTiledProduct(context, *problem)) {
+    return planTiledMatMul(context, *problem);
   }
   Tiling tiling;
   MatMulGrid grid(IndexMath{context.builder, problem->root->getLoc()}, *problem, tiling.rows, tiling.columns);
@@ -202,8 +202,8 @@ static LogicalResult emitMatMul(EmitContext &context) {
   if (failed(problem)) {
     return failure();
   }
-  return isTensorProduct(context, *problem) ? emitTensorMatMul(context, *problem)
-                                            : MatMulEmitter(context, *problem).emit();
+  return isTiledProduct(context, *problem) ? emitTiledMatMul(context, *problem)
+                                           : MatMulEmitter(context, *problem).emit();
 }
 
 cuda::Emitter cuda::getMatMulEmitter() { return {planMatMul, emitMatMul}; }

@@ -85,11 +85,18 @@ LogicalResult StagedTile::fill(const TileSource &source, ElementEmitter &element
                        : evaluate(source, elements, to, line, place, threads);
 }
 
+void StagedTile::keepLines(const TileSource &source, Value line, int64_t threads) {
+  for (int64_t done = 0; source.findLine && done < shape.lines * shape.chunks; done += threads) {
+    OpFoldResult number = math().add(context.thread, math().constant(done));
+    OpFoldResult ownLine = math().add(line, math().floorDiv(number, math().constant(shape.chunks)));
+    finders.push_back(source.findLine(math().value(ownLine)));
+  }
+}
+
 LogicalResult StagedTile::copy(const TileSource &source, Value to, Value line, Value place, int64_t threads) {
   const StridedView &memory = *source.memory;
   int64_t chunk = getChunkElements(format), bytes = getElementBytes(format);
   Value from = getPointer(builder, loc, memory.base);
-  OpFoldResult origin = math().mul(memory.offset, math().constant(bytes));
   LinearLayout layout = getByteLayout();
   for (int64_t done = 0; done < shape.lines * shape.chunks; done += threads) {
     OpFoldResult number = math().add(context.thread, math().constant(done));
@@ -98,13 +105,19 @@ LogicalResult StagedTile::copy(const TileSource &source, Value to, Value line, V
         math().mul(math().rem(number, math().constant(shape.chunks)), math().constant(chunk));
     OpFoldResult ownPlace = math().add(place, column);
     auto emit = [&] {
-      // What does not change from stage to stage first: it leaves the loop.
-      OpFoldResult row = math().mul(ownLine, math().mul(memory.strides[0], math().constant(bytes)));
-      row = math().add(math().add(origin, row), math().mul(column, math().constant(bytes)));
-      Value address = advance(builder, loc, from, row);
-      address = advance(builder, loc, address, math().mul(place, math().constant(bytes)));
       Value exists = emitBoth(builder, loc, emitIsInside(math(), ownLine, source.lines, shape.lines),
                               emitIsInside(math(), ownPlace, source.length, shape.chunks * chunk));
+      Value address;
+      if (finders.empty()) {
+        // What does not change from stage to stage first: it leaves the loop.
+        OpFoldResult row = math().add(memory.offset, math().mul(ownLine, memory.strides[0]));
+        address = advance(builder, loc, from, math().mul(math().add(row, column), math().constant(bytes)));
+        address = advance(builder, loc, address, math().mul(place, math().constant(bytes)));
+      } else {
+        TileChunk found = finders[size_t(done / threads)](math().value(ownPlace));
+        address = advance(builder, loc, from, math().mul(found.offset, math().constant(bytes)));
+        exists = emitBoth(builder, loc, exists, found.exists);
+      }
       Value size;
       if (exists) {
         size = arith::SelectOp::create(builder, loc, exists, this->number(kChunkBytes), this->number(0));
@@ -157,47 +170,52 @@ LogicalResult StagedTile::evaluate(const TileSource &source, ElementEmitter &ele
 }
 
 void StagedTile::beginAt(Value lane, Value first, int64_t size) {
-  LinearLayout lanes = getLaneLayout(), bytes = getByteLayout();
+  LinearLayout lanes = getLaneLayout();
   auto toNumber = [&](Value index) -> Value {
     return arith::IndexCastOp::create(builder, loc, builder.getI32Type(), index);
   };
   int64_t step = alongDepth ? shape.chunks * kChunkBytes : getElementBytes(format);
   Value own = lanes.build(builder, loc, toNumber(lane));
   Value warp = toNumber(math().value(math().mul(first, math().constant(step))));
-  lanePlace = bytes.build(builder, loc, arith::AddIOp::create(builder, loc, own, warp));
   uint64_t end = uint64_t(alongDepth ? getBytes() : shape.chunks * kChunkBytes);
   uint64_t warpBits = (end - 1) & ~uint64_t(size * step - 1);
-  laneBits = bytes.getImage(lanes.getImage(kWarp - 1) | warpBits);
+  beginAtByte(arith::AddIOp::create(builder, loc, own, warp), lanes.getImage(kWarp - 1) | warpBits);
+}
+
+void StagedTile::beginAtByte(Value first, uint64_t bits) {
+  LinearLayout layout = getByteLayout();
+  lanePlace = layout.build(builder, loc, first);
+  laneBits = layout.getImage(bits);
+}
+
+Value StagedTile::getAddress(Value stage, int64_t bytes) {
+  // Of a constant part, those bits that the lane may have are xored, the others added.
+  uint64_t place = getByteLayout().apply(uint64_t(bytes)), common = place & laneBits;
+  Value own = lanePlace;
+  if (common) {
+    own = arith::XOrIOp::create(builder, loc, own, number(common));
+  }
+  Value address = advance(builder, loc, getStage(stage), own);
+  return advance(builder, loc, address, builder.getI64IntegerAttr(int64_t(place & ~laneBits)));
 }
 
 SmallVector<Value> StagedTile::load(Value stage, int64_t block, int64_t step) {
-  LinearLayout layout = getByteLayout();
-  int64_t line = shape.chunks * kChunkBytes;
+  int64_t line = getLineBytes();
   // 16 rows or columns are so many lines, or bytes of a line; a step of the depth likewise.
   int64_t offset = alongDepth
                        ? block * kMatrixRows * line + step * 2 * kChunkBytes
                        : step * getDepth(format) * line + block * kMatrixRows * getElementBytes(format);
-  Value base = getStage(stage);
-  auto getAddress = [&](int64_t further) {
-    // Of a constant part, those bits that the lane may have are xored, the others added.
-    uint64_t place = layout.apply(uint64_t(offset + further)), common = place & laneBits;
-    Value own = lanePlace;
-    if (common) {
-      own = arith::XOrIOp::create(builder, loc, own, number(common));
-    }
-    Value address = advance(builder, loc, base, own);
-    return advance(builder, loc, address, builder.getI64IntegerAttr(int64_t(place & ~laneBits)));
-  };
   SmallVector<Value> registers;
   if (readsWords()) {
     int64_t nextLines = (shape.lineStep == 2 ? 1 : 4) * line, nextChunks = 2 * kChunkBytes;
     int64_t second = hasLinesFirst() ? nextLines : nextChunks,
             third = hasLinesFirst() ? nextChunks : nextLines;
     for (int64_t further : {int64_t(0), second, third, second + third}) {
-      registers.push_back(LLVM::LoadOp::create(builder, loc, builder.getI32Type(), getAddress(further)));
+      registers.push_back(
+          LLVM::LoadOp::create(builder, loc, builder.getI32Type(), getAddress(stage, offset + further)));
     }
   } else {
-    registers = loadMatrices(builder, loc, getAddress(0), /*transposed=*/!alongDepth);
+    registers = loadMatrices(builder, loc, getAddress(stage, offset), /*transposed=*/!alongDepth);
   }
   if (format == MatrixFormat::TF32) {
     for (Value &value : registers) {

@@ -14,11 +14,21 @@
 
 namespace lathe::cuda {
 
+/// A chunk that is copied: its first element, as an offset to the base of a view, and whether it is there.
+struct TileChunk {
+  mlir::OpFoldResult offset;
+  mlir::Value exists; ///< null: it is
+};
+/// Emits what finds the chunk at a place of a line.
+using ChunkFinder = std::function<TileChunk(mlir::Value place)>;
+
 /// What a tile is filled with: a matrix of `lines` lines of `length` elements.
 struct TileSource {
   mlir::OpFoldResult lines, length;
   /// Its memory, if it can be copied chunk by chunk.
   std::optional<StridedView> memory;
+  /// Where that is no matrix: emits what depends on a line alone.
+  std::function<ChunkFinder(mlir::Value line)> findLine;
   /// Otherwise: the element of a line, as f32 or in the format's type.
   std::function<llvm::FailureOr<mlir::Value>(mlir::Value line, mlir::Value place)> element;
 };
@@ -44,6 +54,9 @@ public:
   /// States where the first stage lies, and how far behind it the next ones do.
   void place(mlir::Value first, int64_t distance);
 
+  /// States that all stages have the same lines of `source`, from `line` on: what depends on them is emitted
+  /// here. Where the source has findLine, it must be stated.
+  void keepLines(const TileSource &source, mlir::Value line, int64_t threads);
   /// Fills stage `stage`, an i32, with what begins at `line` and `place`. `threads` threads take part. What
   /// is not there is 0. Copies are begun, not waited for.
   llvm::LogicalResult fill(const TileSource &source, ElementEmitter &elements, mlir::Value stage,
@@ -51,6 +64,13 @@ public:
 
   /// States that this warp reads `size` rows, or columns, from `first` on, a multiple of `size`.
   void beginAt(mlir::Value lane, mlir::Value first, int64_t size);
+  /// States that this thread reads from byte `first` of the tile on, an i32, line by line, of which it may be
+  /// any with no bits but those of `bits`.
+  void beginAtByte(mlir::Value first, uint64_t bits);
+  /// The address of what lies so many bytes further, which have no bits in common with where reading begins.
+  mlir::Value getAddress(mlir::Value stage, int64_t bytes);
+  /// The bytes of a line.
+  int64_t getLineBytes() const { return shape.chunks * kChunkBytes; }
   /// The registers of 16 rows or columns, number `block` from the beginning, at step `step` of the depth:
   /// four of the left-hand side; twice two of the right-hand side, of 8 columns each.
   llvm::SmallVector<mlir::Value> load(mlir::Value stage, int64_t block, int64_t step);
@@ -81,6 +101,8 @@ private:
   /// The place of this lane in a stage, and which bits it may have.
   mlir::Value lanePlace;
   uint64_t laneBits = 0;
+  /// Of the chunks of this thread, if all stages have the same lines.
+  llvm::SmallVector<ChunkFinder> finders;
 };
 
 } // namespace lathe::cuda

@@ -374,7 +374,8 @@ static std::optional<MatrixFormat> getFormat(const ElementContext &context, nn::
   bool isSame = llvm::all_of(ArrayRef<Value>{op.getK(), op.getV()}, [&](Value value) {
     return cast<RankedTensorType>(value.getType()).getElementType() == element;
   });
-  return isSame ? getMatrixFormat(element, context.inTF32) : std::nullopt;
+  std::optional<MatrixFormat> format = isSame ? getMatrixFormat(element, context.inTF32) : std::nullopt;
+  return format == MatrixFormat::F32 ? std::nullopt : format;
 }
 
 bool cuda::isTensorAttention(const ElementContext &context, const AttentionProblem &problem) {

@@ -23,7 +23,7 @@ std::optional<MatrixFormat> cuda::getMatrixFormat(Type element, bool inTF32) {
   if (element.isBF16()) {
     return MatrixFormat::BF16;
   }
-  return element.isF32() && inTF32 ? std::optional(MatrixFormat::TF32) : std::nullopt;
+  return !element.isF32() ? std::nullopt : std::optional(inTF32 ? MatrixFormat::TF32 : MatrixFormat::F32);
 }
 
 Type cuda::getElementType(MatrixFormat format, MLIRContext *context) {
@@ -33,6 +33,7 @@ Type cuda::getElementType(MatrixFormat format, MLIRContext *context) {
   case MatrixFormat::BF16:
     return BFloat16Type::get(context);
   case MatrixFormat::TF32:
+  case MatrixFormat::F32:
     return Float32Type::get(context);
   }
   return {};

@@ -16,14 +16,18 @@ inline constexpr int64_t kChunkBytes = 16;
 /// The rows and columns of what one instruction multiplies.
 inline constexpr int64_t kMatrixRows = 16, kMatrixColumns = 8;
 
-/// What is multiplied, with sums of f32.
-enum class MatrixFormat { F16, BF16, TF32 };
+/// What is multiplied, with sums of f32. F32 is none of tensor cores': each thread multiplies and adds by
+/// itself.
+enum class MatrixFormat { F16, BF16, TF32, F32 };
 
-/// The format in which products of operands of type `element` are multiplied; null for those that are not.
+/// The format in which products of operands of type `element` are multiplied; null for those that are not
+/// floats of at most 32 bits.
 std::optional<MatrixFormat> getMatrixFormat(mlir::Type element, bool inTF32);
 /// An element in memory: f32 of TF32, of which instructions read 19 bits.
 mlir::Type getElementType(MatrixFormat format, mlir::MLIRContext *context);
-inline int64_t getElementBytes(MatrixFormat format) { return format == MatrixFormat::TF32 ? 4 : 2; }
+inline int64_t getElementBytes(MatrixFormat format) {
+  return format == MatrixFormat::TF32 || format == MatrixFormat::F32 ? 4 : 2;
+}
 /// The elements of a chunk, and the depth of an instruction: two chunks.
 inline int64_t getChunkElements(MatrixFormat format) { return kChunkBytes / getElementBytes(format); }
 inline int64_t getDepth(MatrixFormat format) { return 2 * getChunkElements(format); }

@@ -2,18 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Matrix products by tensor cores. Tiles of both operands come to shared memory through a pipeline of
-/// asynchronous copies; each warp multiplies its part of the block's tile, with sums of f32 in registers.
-/// What follows the product is done to rows of it that went through shared memory, 16 bytes of the result at
-/// a time.
+/// Matrix products of floats. Tiles of both operands come to shared memory through a pipeline of asynchronous
+/// copies, those of a convolution's windows from all over its input; each warp multiplies its part of the
+/// block's tile, by tensor cores, or f32 by itself, with sums of f32 in registers. What follows the product
+/// is done to rows of it that went through shared memory, 16 bytes of the result at a time.
 
-#include "TensorMatMul.h"
+#include "TiledMatMul.h"
 #include "DeviceOps.h"
-#include "MatMulBlocks.h"
+#include "MatMulTiling.h"
 #include "StagedTile.h"
+#include "Windows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -21,30 +23,15 @@ using namespace lathe;
 using namespace lathe::cuda;
 
 namespace {
-/// How a product is divided: the tile of a block, the warps that share it, and the stages of its pipeline.
-struct TensorTiling {
-  int64_t rows, columns, warpsDown, warpsAcross, stages;
-  /// The part of the tensor cores' rate that the tile allows: small ones read shared memory more often.
-  double rate;
+/// The lanes of a warp that multiply by themselves.
+constexpr int64_t kLanesDown = 8, kLanesAcross = 4;
 
-  int64_t getThreads() const { return warpsDown * warpsAcross * kWarp; }
-  int64_t getWarpRows() const { return rows / warpsDown; }
-  int64_t getWarpColumns() const { return columns / warpsAcross; }
-  /// Between rows of sums in shared memory: what eight lanes store lies in different banks.
-  int64_t getSumStride() const { return columns + 8; }
-};
-
-/// What a line along the depth has in shared memory: two steps.
-constexpr int64_t kDepthBytes = 64;
-/// With two blocks on each of their processors, 48 KiB of shared memory for each are there on all devices.
-constexpr TensorTiling kTilings[] = {{128, 128, 2, 4, 3, 1.0}, {64, 64, 2, 4, 4, 0.6}};
-
-class TensorMatMulEmitter : MatMulBlocks {
+class TiledMatMulEmitter : MatMulBlocks {
 public:
-  TensorMatMulEmitter(EmitContext &context, const MatMulProblem &problem, const TensorTiling &tiling,
-                      MatrixFormat format)
+  TiledMatMulEmitter(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
+                     MatrixFormat format)
       : MatMulBlocks(context, problem), tiling(tiling), format(format),
-        depth(kDepthBytes / getElementBytes(format)) {}
+        depth(tiling.depthBytes / getElementBytes(format)) {}
 
   LogicalResult emit();
 
@@ -58,13 +45,25 @@ private:
   /// The matrix of this block's product that an operand has in memory, if it is there.
   std::optional<StridedView> getMatrix(Value tensor);
   Operand makeOperand(StagedTile::Side side);
+  /// An element of a convolution's filter, of which all dimensions but the last are rows.
+  FailureOr<Value> loadFilter(Value row, Value column);
   LogicalResult fill(Operand &operand, Value stage, Value k);
   /// Begins to fill a stage from depth `k` on, if there is that much.
   void fillStage(Value stage, Value k);
+  /// States what this warp, or this thread, reads of the tiles.
+  void beginReading();
   SmallVector<Value> multiplyStage(Value stage, ArrayRef<Value> sums);
+  SmallVector<Value> multiplyFloats(Value stage, ArrayRef<Value> sums);
+  /// So many f32 along the depth, 1 or 2, from `k` on, of each of the rows or columns of this thread.
+  SmallVector<std::array<Value, 2>> loadFloats(Operand &operand, Value stage, int64_t k, int64_t count,
+                                               ArrayRef<int64_t> places);
+  /// Rows of this thread, and columns, counted from its first one.
+  SmallVector<int64_t> getRows();
+  SmallVector<int64_t> getColumns();
   SmallVector<Value> emitPipeline();
 
   void storeSums(ArrayRef<Value> sums);
+  void storeFloats(ArrayRef<Value> sums);
   LogicalResult emitEpilogue(ArrayRef<Value> sums);
   LogicalResult emitResult(Value row, Value column, Value number, int64_t lanes);
   /// Elements of the result that are stored at once.
@@ -74,16 +73,18 @@ private:
     return arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), value);
   }
 
-  const TensorTiling &tiling;
+  const MatMulTiling &tiling;
   MatrixFormat format;
   int64_t depth;
   std::optional<Operand> lhs, rhs;
   Value shared, lane, warpRow, warpColumn;
+  /// Of a convolution that is no product of matrices.
+  std::optional<Windows> windows;
   LogicalResult status = success();
 };
 } // namespace
 
-std::optional<StridedView> TensorMatMulEmitter::getMatrix(Value tensor) {
+std::optional<StridedView> TiledMatMulEmitter::getMatrix(Value tensor) {
   if (tensor == problem.lhs && !problem.flattened.empty()) {
     return flatLhs;
   }
@@ -92,16 +93,26 @@ std::optional<StridedView> TensorMatMulEmitter::getMatrix(Value tensor) {
     return std::nullopt;
   }
   StridedView matrix = *view;
+  if (windows) {
+    int64_t rank = int64_t(view->sizes.size());
+    return mergeDims(builder, loc, *view, {{0, rank - 1}, {rank - 1, rank}});
+  }
   matrix.offset = getBatchOffset(builder, loc, *view, batchIndex);
   matrix.sizes.erase(matrix.sizes.begin(), matrix.sizes.end() - 2);
   matrix.strides.erase(matrix.strides.begin(), matrix.strides.end() - 2);
   return matrix;
 }
 
-TensorMatMulEmitter::Operand TensorMatMulEmitter::makeOperand(StagedTile::Side side) {
+TiledMatMulEmitter::Operand TiledMatMulEmitter::makeOperand(StagedTile::Side side) {
   bool isLhs = side == StagedTile::Lhs;
   Operand operand;
   operand.first = isLhs ? firstRow : firstColumn;
+  if (isLhs && windows) {
+    operand.source = windows->getSource(format);
+    operand.tile.emplace(context, loc, format, side, /*alongDepth=*/true, tiling.rows, depth);
+    operand.tile->keepLines(operand.source, firstRow, tiling.getThreads());
+    return operand;
+  }
   std::optional<StridedView> memory = getMatrix(isLhs ? problem.lhs : problem.rhs);
   // Lines are rows of the matrix, or its columns where these lie side by side.
   bool isTransposed = false;
@@ -117,19 +128,25 @@ TensorMatMulEmitter::Operand TensorMatMulEmitter::makeOperand(StagedTile::Side s
   operand.source.lines = alongDepth ? extent : problem.k;
   operand.source.length = alongDepth ? problem.k : extent;
   operand.source.element = [this, isLhs](Value line, Value place) {
-    return isLhs ? loadLhs(line, place) : loadRhs(line, place);
+    return isLhs ? loadLhs(line, place) : windows ? loadFilter(line, place) : loadRhs(line, place);
   };
   operand.tile.emplace(context, loc, format, side, alongDepth, isLhs ? tiling.rows : tiling.columns, depth);
   return operand;
 }
 
-LogicalResult TensorMatMulEmitter::fill(Operand &operand, Value stage, Value k) {
+FailureOr<Value> TiledMatMulEmitter::loadFilter(Value row, Value column) {
+  SmallVector<OpFoldResult> index = math().delinearize(row, ArrayRef(rhsDims).drop_back());
+  index.push_back(column);
+  return factors.load(problem.rhs, Value(), math().values(index));
+}
+
+LogicalResult TiledMatMulEmitter::fill(Operand &operand, Value stage, Value k) {
   bool alongDepth = operand.tile->isAlongDepth();
   return operand.tile->fill(operand.source, elements, stage, alongDepth ? operand.first : k,
                             alongDepth ? k : operand.first, tiling.getThreads());
 }
 
-void TensorMatMulEmitter::fillStage(Value stage, Value k) {
+void TiledMatMulEmitter::fillStage(Value stage, Value k) {
   Value exists = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, k, math().value(problem.k));
   emitIf(exists, [&] {
     ElementEmitter::Scope scope(elements);
@@ -140,8 +157,11 @@ void TensorMatMulEmitter::fillStage(Value stage, Value k) {
   emitCopyGroup(builder, loc);
 }
 
-SmallVector<Value> TensorMatMulEmitter::multiplyStage(Value stage, ArrayRef<Value> before) {
+SmallVector<Value> TiledMatMulEmitter::multiplyStage(Value stage, ArrayRef<Value> before) {
   SmallVector<Value> sums(before);
+  if (format == MatrixFormat::F32) {
+    return multiplyFloats(stage, before);
+  }
   int64_t blocksDown = tiling.getWarpRows() / kMatrixRows, pairs = tiling.getWarpColumns() / kMatrixRows;
   for (int64_t step = 0; step < depth / getDepth(format); ++step) {
     SmallVector<SmallVector<Value>> columns;
@@ -160,7 +180,7 @@ SmallVector<Value> TensorMatMulEmitter::multiplyStage(Value stage, ArrayRef<Valu
   return sums;
 }
 
-SmallVector<Value> TensorMatMulEmitter::emitPipeline() {
+SmallVector<Value> TiledMatMulEmitter::emitPipeline() {
   emitLoop(math().constant(0), math().constant(tiling.stages - 1), 1, [&](Value stage) {
     Value k = math().value(math().mul(stage, math().constant(depth)));
     fillStage(arith::IndexCastOp::create(builder, loc, builder.getI32Type(), stage), k);
@@ -192,7 +212,116 @@ SmallVector<Value> TensorMatMulEmitter::emitPipeline() {
   return results;
 }
 
-void TensorMatMulEmitter::storeSums(ArrayRef<Value> sums) {
+SmallVector<int64_t> TiledMatMulEmitter::getRows() {
+  return llvm::map_to_vector(llvm::seq<int64_t>(0, tiling.getWarpRows() / kLanesDown),
+                             [](int64_t i) { return i * kLanesDown; });
+}
+
+SmallVector<int64_t> TiledMatMulEmitter::getColumns() {
+  SmallVector<int64_t> columns;
+  for (int64_t first = 0; first < tiling.getWarpColumns(); first += kLanesAcross * kSharedVector) {
+    llvm::append_range(columns, llvm::seq<int64_t>(first, first + kSharedVector));
+  }
+  return columns;
+}
+
+void TiledMatMulEmitter::beginReading() {
+  OpFoldResult row = math().mul(warpRow, math().constant(tiling.getWarpRows()));
+  OpFoldResult column = math().mul(warpColumn, math().constant(tiling.getWarpColumns()));
+  if (format != MatrixFormat::F32) {
+    lhs->tile->beginAt(lane, math().value(row), tiling.getWarpRows());
+    rhs->tile->beginAt(lane, math().value(column), tiling.getWarpColumns());
+    return;
+  }
+  OpFoldResult down = math().floorDiv(lane, math().constant(kLanesAcross));
+  OpFoldResult across = math().rem(lane, math().constant(kLanesAcross));
+  row = math().add(row, down);
+  column = math().add(column, math().mul(across, math().constant(kSharedVector)));
+  auto begin = [&](Operand &operand, OpFoldResult first, int64_t size, int64_t warpSize, uint64_t ownBits) {
+    int64_t step = operand.tile->isAlongDepth() ? operand.tile->getLineBytes() : 4;
+    Value byte = arith::IndexCastOp::create(builder, loc, builder.getI32Type(),
+                                            math().value(math().mul(first, math().constant(step))));
+    uint64_t bits = ownBits | (uint64_t(size - 1) & ~uint64_t(warpSize - 1));
+    operand.tile->beginAtByte(byte, bits * uint64_t(step));
+  };
+  begin(*lhs, row, tiling.rows, tiling.getWarpRows(), kLanesDown - 1);
+  begin(*rhs, column, tiling.columns, tiling.getWarpColumns(), (kLanesAcross - 1) * kSharedVector);
+}
+
+SmallVector<std::array<Value, 2>> TiledMatMulEmitter::loadFloats(Operand &operand, Value stage, int64_t k,
+                                                                 int64_t count, ArrayRef<int64_t> places) {
+  StagedTile &tile = *operand.tile;
+  SmallVector<std::array<Value, 2>> floats(places.size());
+  auto loadVector = [&](int64_t bytes, int64_t length) {
+    auto type = VectorType::get({length}, builder.getF32Type());
+    Value vector =
+        LLVM::LoadOp::create(builder, loc, type, tile.getAddress(stage, bytes), unsigned(4 * length));
+    return llvm::map_to_vector(llvm::seq<int64_t>(0, length), [&](int64_t i) -> Value {
+      return vector::ExtractOp::create(builder, loc, vector, i);
+    });
+  };
+  // Neighbours in memory are those along the depth, or a thread's neighbouring columns.
+  bool areNeighbours = places.size() > 1 && places[1] == 1;
+  int64_t together = areNeighbours && !tile.isAlongDepth() ? kSharedVector : 1;
+  for (size_t i = 0; i < places.size(); i += size_t(together)) {
+    if (tile.isAlongDepth()) {
+      llvm::copy(loadVector(places[i] * tile.getLineBytes() + k * 4, count), floats[i].begin());
+      continue;
+    }
+    for (int64_t j = 0; j < count; ++j) {
+      int64_t bytes = (k + j) * tile.getLineBytes() + places[i] * 4;
+      for (auto [next, value] : llvm::enumerate(loadVector(bytes, together))) {
+        floats[i + next][size_t(j)] = value;
+      }
+    }
+  }
+  return floats;
+}
+
+SmallVector<Value> TiledMatMulEmitter::multiplyFloats(Value stage, ArrayRef<Value> before) {
+  SmallVector<Value> sums(before);
+  SmallVector<int64_t> rows = getRows(), columns = getColumns();
+  // Two steps at a time: registers are to be left for two blocks.
+  for (int64_t k = 0; k < depth; k += 2) {
+    SmallVector<std::array<Value, 2>> left = loadFloats(*lhs, stage, k, 2, rows);
+    SmallVector<std::array<Value, 2>> right = loadFloats(*rhs, stage, k, 2, columns);
+    for (size_t step = 0; step < 2; ++step) {
+      for (size_t i = 0; i < rows.size(); ++i) {
+        for (size_t j = 0; j < columns.size(); ++j) {
+          Value &sum = sums[i * columns.size() + j];
+          sum = factors.multiplyAdd(left[i][step], right[j][step], sum);
+        }
+      }
+    }
+  }
+  return sums;
+}
+
+void TiledMatMulEmitter::storeFloats(ArrayRef<Value> sums) {
+  OpFoldResult row = math().floorDiv(lane, math().constant(kLanesAcross));
+  OpFoldResult column =
+      math().mul(math().rem(lane, math().constant(kLanesAcross)), math().constant(kSharedVector));
+  column = math().add(column, math().mul(warpColumn, math().constant(tiling.getWarpColumns())));
+  OpFoldResult first = math().add(math().mul(row, math().constant(tiling.getSumStride())), column);
+  Value start = advance(builder, loc, shared, math().mul(first, math().constant(4)));
+  SmallVector<int64_t> rows = getRows(), columns = getColumns();
+  auto four = VectorType::get({kSharedVector}, builder.getF32Type());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t j = 0; j < columns.size(); j += kSharedVector) {
+      ArrayRef<Value> own = sums.slice(i * columns.size() + j, kSharedVector);
+      Value vector = vector::FromElementsOp::create(builder, loc, four, own);
+      int64_t offset = rows[i] * tiling.getSumStride() + columns[j];
+      LLVM::StoreOp::create(builder, loc, vector,
+                            advance(builder, loc, start, builder.getI64IntegerAttr(offset * 4)),
+                            /*alignment=*/16);
+    }
+  }
+}
+
+void TiledMatMulEmitter::storeSums(ArrayRef<Value> sums) {
+  if (format == MatrixFormat::F32) {
+    return storeFloats(sums);
+  }
   Value place = getAccumulatorLayout().build(builder, loc, lane);
   OpFoldResult row = math().floorDiv(place, math().constant(kMatrixColumns));
   OpFoldResult column = math().add(math().rem(place, math().constant(kMatrixColumns)),
@@ -212,14 +341,14 @@ void TensorMatMulEmitter::storeSums(ArrayRef<Value> sums) {
   }
 }
 
-int64_t TensorMatMulEmitter::getLanes() {
+int64_t TiledMatMulEmitter::getLanes() {
   Type element = getElement(kernel::OutputOp(problem.output).getValue());
   int64_t bytes = std::max<int64_t>(element.getIntOrFloatBitWidth() / 8, 2);
   int64_t lanes = kChunkBytes / bytes;
   return isMultipleOf(problem.n, lanes) ? lanes : 1;
 }
 
-LogicalResult TensorMatMulEmitter::emitResult(Value row, Value column, Value place, int64_t lanes) {
+LogicalResult TiledMatMulEmitter::emitResult(Value row, Value column, Value place, int64_t lanes) {
   kernel::OutputOp output = problem.output;
   Value from = advance(builder, loc, shared, math().mul(place, math().constant(4)));
   SmallVector<Value> values;
@@ -251,7 +380,7 @@ LogicalResult TensorMatMulEmitter::emitResult(Value row, Value column, Value pla
   return success();
 }
 
-LogicalResult TensorMatMulEmitter::emitEpilogue(ArrayRef<Value> sums) {
+LogicalResult TiledMatMulEmitter::emitEpilogue(ArrayRef<Value> sums) {
   int64_t lanes = getLanes(), warpRows = tiling.getWarpRows(), vectors = tiling.columns / lanes;
   // The rows of one row of warps at a time.
   emitLoop(math().constant(0), math().constant(tiling.warpsDown), 1, [&](Value pass) {
@@ -276,7 +405,7 @@ LogicalResult TensorMatMulEmitter::emitEpilogue(ArrayRef<Value> sums) {
   return status;
 }
 
-LogicalResult TensorMatMulEmitter::emit() {
+LogicalResult TiledMatMulEmitter::emit() {
   if (failed(findOperands())) {
     return failure();
   }
@@ -285,6 +414,9 @@ LogicalResult TensorMatMulEmitter::emit() {
   OpFoldResult warp = math().floorDiv(context.thread, math().constant(kWarp));
   warpRow = math().value(math().floorDiv(warp, math().constant(tiling.warpsAcross)));
   warpColumn = math().value(math().rem(warp, math().constant(tiling.warpsAcross)));
+  if (auto conv = dyn_cast<nn::ConvOp>(problem.root); conv && !conv.isProduct()) {
+    windows.emplace(context, problem, elements);
+  }
   lhs.emplace(makeOperand(StagedTile::Lhs));
   rhs.emplace(makeOperand(StagedTile::Rhs));
   int64_t lhsBytes = lhs->tile->getBytes(), stageBytes = lhsBytes + rhs->tile->getBytes();
@@ -292,35 +424,9 @@ LogicalResult TensorMatMulEmitter::emit() {
       std::max(tiling.stages * stageBytes, tiling.getWarpRows() * tiling.getSumStride() * 4));
   lhs->tile->place(shared, stageBytes);
   rhs->tile->place(advance(builder, loc, shared, builder.getI64IntegerAttr(lhsBytes)), stageBytes);
-  lhs->tile->beginAt(lane, math().value(math().mul(warpRow, math().constant(tiling.getWarpRows()))),
-                     tiling.getWarpRows());
-  rhs->tile->beginAt(lane, math().value(math().mul(warpColumn, math().constant(tiling.getWarpColumns()))),
-                     tiling.getWarpColumns());
+  beginReading();
   SmallVector<Value> sums = emitPipeline();
   return failed(status) ? failure() : emitEpilogue(sums);
-}
-
-/// The tiling of the least estimated time: blocks wait for each other where there are more than run at a
-/// time.
-static const TensorTiling &chooseTiling(const MatMulProblem &problem) {
-  // Of processors with two blocks each; sizes that are not known when code is emitted.
-  constexpr double kBlocksAtOnce = 2 * 132, kUnknown = 512;
-  auto getSize = [&](OpFoldResult size) {
-    return double(getConstantIntValue(size).value_or(int64_t(kUnknown)));
-  };
-  auto getTime = [&](const TensorTiling &tiling) {
-    double blocks = std::ceil(getSize(problem.m) / double(tiling.rows)) *
-                    std::ceil(getSize(problem.n) / double(tiling.columns));
-    for (OpFoldResult size : problem.batch) {
-      blocks *= getConstantIntValue(size).value_or(1);
-    }
-    return std::max(1.0, blocks / kBlocksAtOnce) * double(tiling.rows * tiling.columns) / tiling.rate;
-  };
-  const TensorTiling *best = &kTilings[0];
-  for (const TensorTiling &tiling : kTilings) {
-    best = getTime(tiling) < getTime(*best) ? &tiling : best;
-  }
-  return *best;
 }
 
 static std::optional<MatrixFormat> getFormat(const ElementContext &context, const MatMulProblem &problem) {
@@ -329,16 +435,43 @@ static std::optional<MatrixFormat> getFormat(const ElementContext &context, cons
   return element == getElement(problem.rhs) ? getMatrixFormat(element, context.inTF32) : std::nullopt;
 }
 
-bool cuda::isTensorProduct(const ElementContext &context, const MatMulProblem &problem) {
+bool cuda::isTiledProduct(const ElementContext &context, const MatMulProblem &problem) {
   return getFormat(context, problem).has_value();
 }
 
-Launch cuda::planTensorMatMul(ElementContext &context, const MatMulProblem &problem) {
-  const TensorTiling &tiling = chooseTiling(problem);
-  MatMulGrid grid(IndexMath{context.builder, problem.root->getLoc()}, problem, tiling.rows, tiling.columns);
-  return Launch{grid.blocks, tiling.getThreads(), /*blocksAtOnce=*/2};
+Launch cuda::planTiledMatMul(ElementContext &context, const MatMulProblem &problem) {
+  IndexMath math{context.builder, problem.root->getLoc()};
+  TilingChoice choice(math, problem, *getFormat(context, problem));
+  OpFoldResult blocks = MatMulGrid(math, problem, choice.tiling->rows, choice.tiling->columns).blocks;
+  if (choice.forMany) {
+    OpFoldResult many = MatMulGrid(math, problem, choice.forMany->rows, choice.forMany->columns).blocks;
+    blocks = arith::SelectOp::create(context.builder, math.loc, choice.areMany, math.value(many),
+                                     math.value(blocks))
+                 .getResult();
+  }
+  return Launch{blocks, choice.tiling->getThreads(), /*blocksAtOnce=*/2};
 }
 
-LogicalResult cuda::emitTensorMatMul(EmitContext &context, const MatMulProblem &problem) {
-  return TensorMatMulEmitter(context, problem, chooseTiling(problem), *getFormat(context, problem)).emit();
+LogicalResult cuda::emitTiledMatMul(EmitContext &context, const MatMulProblem &problem) {
+  MatrixFormat format = *getFormat(context, problem);
+  TilingChoice choice(IndexMath{context.builder, problem.root->getLoc()}, problem, format);
+  if (!choice.forMany) {
+    return TiledMatMulEmitter(context, problem, *choice.tiling, format).emit();
+  }
+  auto branch =
+      scf::IfOp::create(context.builder, problem.root->getLoc(), choice.areMany, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(context.builder);
+  // A block goes one way: both take the same memory.
+  int64_t before = context.sharedBytes, most = before;
+  for (auto [block, tiling] :
+       {std::pair(branch.thenBlock(), choice.forMany), std::pair(branch.elseBlock(), choice.tiling)}) {
+    context.builder.setInsertionPointToStart(block);
+    context.sharedBytes = before;
+    if (failed(TiledMatMulEmitter(context, problem, *tiling, format).emit())) {
+      return failure();
+    }
+    most = std::max(most, context.sharedBytes);
+  }
+  context.sharedBytes = most;
+  return success();
 }

@@ -146,8 +146,8 @@ static LogicalResult analyzeProduct(ElementContext &context, MatMulProblem &prob
   return success();
 }
 
-FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
-  MatMulProblem problem;
+/// Finds the product and the result of a kernel.
+static LogicalResult findRoot(ElementContext &context, MatMulProblem &problem) {
   for (Operation &op : context.kernel.getBody().front()) {
     if (auto output = dyn_cast<kernel::OutputOp>(op)) {
       if (problem.output) {
@@ -170,6 +170,34 @@ FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
            << "expects a result of the product's rank " << typeOf(problem.result).getRank()
            << ", but it has type " << problem.output.getValue().getType();
   }
+  problem.lhs = problem.root->getOperand(0);
+  problem.rhs = problem.root->getOperand(1);
+  return success();
+}
+
+FailureOr<MatMulProblem> codegen::analyzeWindows(ElementContext &context) {
+  MatMulProblem problem;
+  if (failed(findRoot(context, problem))) {
+    return failure();
+  }
+  FailureOr<SmallVector<OpFoldResult>> result = getDims(context, problem.result);
+  if (failed(result)) {
+    return failure();
+  }
+  problem.flattened.assign(result->begin(), result->end() - 1);
+  problem.m = IndexMath{context.builder, problem.root->getLoc()}.product(problem.flattened);
+  problem.n = result->back();
+  ArrayRef<int64_t> window = typeOf(problem.rhs).getShape().drop_back();
+  problem.k = context.builder.getIndexAttr(ShapedType::getNumElements(window));
+  problem.flatIndex = isFlatAddressable(context, problem.output.getValue(), problem, *result);
+  return problem;
+}
+
+FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
+  MatMulProblem problem;
+  if (failed(findRoot(context, problem))) {
+    return failure();
+  }
   std::string whyNot;
   bool canEmit = llvm::TypeSwitch<Operation *, bool>(problem.root)
                      .Case<nn::MatMulOp, nn::ConvOp>(
@@ -188,8 +216,6 @@ FailureOr<MatMulProblem> codegen::analyzeMatMul(ElementContext &context) {
   if (!canEmit) {
     return problem.root->emitOpError(whyNot);
   }
-  problem.lhs = problem.root->getOperand(0);
-  problem.rhs = problem.root->getOperand(1);
   return failed(analyzeProduct(context, problem)) ? FailureOr<MatMulProblem>(failure()) : problem;
 }
 

@@ -11,7 +11,7 @@
 // What runs on the device stands apart, with the globals that it uses.
 // CHECK:       module @device {
 // CHECK:         llvm.mlir.global external @lathe_shared() {addr_space = 3 : i32, alignment = 16 : i64} : !llvm.array<0 x i8>
-// CHECK:         llvm.func @matmul_0(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: i64, %{{.*}}: !llvm.ptr) attributes {{{.*}}lathe.shared_bytes = 8448 : i64, lathe.threads = 256 : i64}
+// CHECK:         llvm.func @matmul_0(%{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: !llvm.ptr {llvm.noalias}, %{{.*}}: i64, %{{.*}}: !llvm.ptr) attributes {{{.*}}lathe.shared_bytes = 32768 : i64, lathe.threads = 256 : i64}
 // CHECK:           nvvm.barrier0
 // CHECK-NOT:       unrealized_conversion_cast
 // CHECK-NOT:     llvm.func @lathe

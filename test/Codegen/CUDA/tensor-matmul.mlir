@@ -26,16 +26,16 @@
 // CHECK:         vector.load {{.*}} {alignment = 16 : i64} : memref<{{.*}}xf32>, vector<4xf32>
 // CHECK:         vector.store {{.*}} {alignment = 16 : i64} : memref<{{.*}}xf32>, vector<4xf32>
 // CHECK:       func.func @gemm_relu.tasks(
-// CHECK:         arith.constant 6 : index
-func.func @gemm_relu(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %M: index)
+// CHECK:         arith.constant 48 : index
+func.func @gemm_relu(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>)
     attributes {kernel.root = "matmul"} {
-  %x = kernel.input %0[%M] : memref<?xi8> -> tensor<?x384xbf16>
+  %x = kernel.input %0[] : memref<?xi8> -> tensor<500x384xbf16>
   %w = kernel.input %1[] : memref<?xi8> -> tensor<384x384xbf16>
   %b = kernel.input %2[] : memref<?xi8> -> tensor<384xf32>
-  %p = nn.matmul %x, %w : tensor<?x384xbf16>, tensor<384x384xbf16> -> tensor<?x384xf32>
-  %s = nn.binary add %p, %b : tensor<?x384xf32>, tensor<384xf32> -> tensor<?x384xf32>
-  %y = nn.unary relu %s : tensor<?x384xf32> -> tensor<?x384xf32>
-  kernel.output %y, %3[%M] : tensor<?x384xf32>, memref<?xi8>
+  %p = nn.matmul %x, %w : tensor<500x384xbf16>, tensor<384x384xbf16> -> tensor<500x384xf32>
+  %s = nn.binary add %p, %b : tensor<500x384xf32>, tensor<384xf32> -> tensor<500x384xf32>
+  %y = nn.unary relu %s : tensor<500x384xf32> -> tensor<500x384xf32>
+  kernel.output %y, %3[] : tensor<500x384xf32>, memref<?xi8>
   return
 }
 
@@ -51,6 +51,41 @@ func.func @large_transposed(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>
   %t = nn.transpose %w perm([1, 0]) : tensor<4096x4096xf16> -> tensor<4096x4096xf16>
   %y = nn.matmul %x, %t : tensor<4096x4096xf16>, tensor<4096x4096xf16> -> tensor<4096x4096xf16>
   kernel.output %y, %2[] : tensor<4096x4096xf16>, memref<?xi8>
+  return
+}
+
+// Where the number of rows is not known, host and device choose by it between tiles of 128 x 128 and of 64 x 64.
+// CHECK-LABEL: func.func @rows_of_the_run(
+// CHECK-SAME:    lathe.shared_bytes = 49152
+// CHECK:         %[[MANY:.*]] = arith.cmpi uge
+// CHECK:         scf.if %[[MANY]]
+// CHECK-COUNT-32:  nvvm.mma.sync
+// CHECK:         } else {
+// CHECK-COUNT-8:   nvvm.mma.sync
+// CHECK-NOT:       nvvm.mma.sync
+// CHECK:       func.func @rows_of_the_run.tasks(
+// CHECK:         %[[MANY:.*]] = arith.cmpi uge
+// CHECK:         arith.select %[[MANY]]
+func.func @rows_of_the_run(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %M: index) attributes {kernel.root = "matmul"} {
+  %x = kernel.input %0[%M] : memref<?xi8> -> tensor<?x384xbf16>
+  %w = kernel.input %1[] : memref<?xi8> -> tensor<384x384xbf16>
+  %y = nn.matmul %x, %w : tensor<?x384xbf16>, tensor<384x384xbf16> -> tensor<?x384xf32>
+  kernel.output %y, %2[%M] : tensor<?x384xf32>, memref<?xi8>
+  return
+}
+
+// Of 8 rows only the weights count: narrow tiles, for many blocks, and seven stages under way.
+// CHECK-LABEL: func.func @few_rows(
+// CHECK-SAME:    lathe.shared_bytes = 49152
+// CHECK-SAME:    lathe.threads = 64
+// CHECK:         nvvm.cp.async.wait.group 6
+// CHECK:       func.func @few_rows.tasks(
+// CHECK:         arith.constant 128 : index
+func.func @few_rows(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>) attributes {kernel.root = "matmul"} {
+  %x = kernel.input %0[] : memref<?xi8> -> tensor<8x4096xbf16>
+  %w = kernel.input %1[] : memref<?xi8> -> tensor<4096x4096xbf16>
+  %y = nn.matmul %x, %w : tensor<8x4096xbf16>, tensor<4096x4096xbf16> -> tensor<8x4096xf32>
+  kernel.output %y, %2[] : tensor<8x4096xf32>, memref<?xi8>
   return
 }
 

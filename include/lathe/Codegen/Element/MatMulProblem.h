@@ -36,6 +36,11 @@ struct MatMulProblem {
 /// Finds the root of a kernel; emits a diagnostic if there is none that can be emitted.
 llvm::FailureOr<MatMulProblem> analyzeMatMul(ElementContext &context);
 
+/// A convolution of one group as the product of its windows, a row for each element of the result without its
+/// channels, and its filter, a row for each element of a window. What the left-hand side is, is the
+/// emitter's.
+llvm::FailureOr<MatMulProblem> analyzeWindows(ElementContext &context);
+
 /// The index into leading dimensions of `sizes` that broadcast to those of a batch.
 llvm::SmallVector<mlir::OpFoldResult> broadcastBatchIndex(mlir::OpBuilder &builder, mlir::Location loc,
                                                           llvm::ArrayRef<mlir::OpFoldResult> sizes,
