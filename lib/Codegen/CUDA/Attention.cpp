@@ -161,7 +161,7 @@ Value AttentionEmitter::emitLogit(Value key, OpFoldResult place) {
     logit = e.add(logit, emitExchange(builder, loc, logit, distance));
   }
   Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sle, key, lastKey);
-  return finishLogit(logit, clampedQuery, key, isSeen);
+  return e.select(isSeen, finishLogit(logit, clampedQuery, key), negativeInfinity());
 }
 
 SmallVector<Value> AttentionEmitter::emitStep(Value first, Value place, ValueRange before) {

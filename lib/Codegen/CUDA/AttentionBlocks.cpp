@@ -99,7 +99,7 @@ Value AttentionBlocks::getLastKey(Value query) {
   return math().value(last);
 }
 
-Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value isSeen) {
+Value AttentionBlocks::finishLogit(Value sum, Value query, Value key) {
   double scale = problem.op.getScale().convertToDouble();
   Value logit;
   if (std::optional<APFloat> softcap = problem.op.getSoftcap()) {
@@ -112,7 +112,7 @@ Value AttentionBlocks::finishLogit(Value sum, Value query, Value key, Value isSe
     OpFoldResult last = math().sub(problem.keyCount, math().constant(1));
     logit = e.add(logit, evaluateMask(query, math().value(math().min(key, last))));
   }
-  return e.select(isSeen, logit, negativeInfinity());
+  return logit;
 }
 
 Value AttentionBlocks::evaluateMask(Value query, Value key) {

@@ -40,9 +40,8 @@ protected:
   mlir::Value clampQuery(mlir::OpFoldResult query);
   /// The last key that a query sees.
   mlir::Value getLastKey(mlir::Value query);
-  /// The logit of a query and a key from the sum of products: scaled, capped, masked; minus infinity if the
-  /// key is not seen.
-  mlir::Value finishLogit(mlir::Value sum, mlir::Value query, mlir::Value key, mlir::Value isSeen);
+  /// The logit of a query and a key, if it is seen, from the sum of products: scaled, capped, masked.
+  mlir::Value finishLogit(mlir::Value sum, mlir::Value query, mlir::Value key);
   /// The mask for a query and a key that exist, to be added to a logit.
   mlir::Value evaluateMask(mlir::Value query, mlir::Value key);
   /// What weights are divided by their sum with: times this; as the op says where no key was seen.

@@ -12,8 +12,11 @@
 #include "StagedTile.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace lathe;
@@ -59,6 +62,12 @@ private:
   /// Begins to fill a stage with what comes `after` the keys from `first` on, if there is that much.
   void fillNext(StagedTile &tile, const TileSource &source, Value stage, Value first);
   SmallVector<Value> multiplyKeys(Value stage);
+  /// Of a lane's sums, and elements of the result: the row, and the key, counted from its first one of a
+  /// stage.
+  static int64_t getRow(size_t i) { return int64_t(i) / 2 % kRows; }
+  static int64_t getKey(size_t i) { return int64_t(i) / 4 * kMatrixColumns + int64_t(i) % 2; }
+  /// Logits of which those of keys that a row does not see are minus infinity.
+  SmallVector<Value> hideKeys(ArrayRef<Value> logits, Value first);
   /// Makes logits of sums, and weights of them, in place.
   void emitWeights(MutableArrayRef<Value> sums, Value first, MutableArrayRef<Value> state);
   void multiplyValues(Value stage, ArrayRef<Value> weights, MutableArrayRef<Value> results);
@@ -192,46 +201,74 @@ Value TensorAttentionEmitter::reduceRow(Value value, llvm::function_ref<Value(Va
   return value;
 }
 
+SmallVector<Value> TensorAttentionEmitter::hideKeys(ArrayRef<Value> logits, Value first) {
+  // The first query of the block sees the fewest keys.
+  OpFoldResult lastOfStage = math().add(first, math().constant(tiles.keys - 1));
+  Value someAreHidden =
+      arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sgt, math().value(lastOfStage),
+                            getLastKey(math().value(firstQuery)));
+  auto branch = scf::IfOp::create(builder, loc, TypeRange(ValueRange(logits)), someAreHidden,
+                                  /*addThenBlock=*/true, /*addElseBlock=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToEnd(branch.elseBlock());
+  scf::YieldOp::create(builder, loc, logits);
+  builder.setInsertionPointToEnd(branch.thenBlock());
+  std::array<Value, kRows> lastPlaces;
+  for (int64_t row = 0; row < kRows; ++row) {
+    // The last key that a row sees, counted from this lane's first one of the stage.
+    OpFoldResult last =
+        math().min(math().sub(lastKeys[row], math().add(first, column)), math().constant(tiles.keys));
+    lastPlaces[row] = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(last));
+  }
+  SmallVector<Value> seen;
+  for (auto [i, logit] : llvm::enumerate(logits)) {
+    Value isSeen = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, lastPlaces[getRow(i)],
+                                         number(getKey(i)));
+    seen.push_back(e.select(isSeen, logit, negativeInfinity()));
+  }
+  scf::YieldOp::create(builder, loc, seen);
+  return SmallVector<Value>(branch.getResults());
+}
+
 void TensorAttentionEmitter::emitWeights(MutableArrayRef<Value> sums, Value first,
                                          MutableArrayRef<Value> state) {
   Type f32 = builder.getF32Type();
   auto larger = [&](Value x, Value y) -> Value { return arith::MaxNumFOp::create(builder, loc, x, y); };
-  ElementEmitter::Scope scope(elements);
-  OpFoldResult ownFirst = math().add(first, column);
-  std::array<Value, kRows> maximum{state[0], state[1]}, lastPlaces;
-  for (int64_t row = 0; row < kRows; ++row) {
-    // The last key that a row sees, counted from this lane's first one of the stage.
-    OpFoldResult last = math().min(math().sub(lastKeys[row], ownFirst), math().constant(tiles.keys));
-    lastPlaces[row] = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(last));
+  // Nothing but a positive scale leaves the order of sums as it is: they are scaled on the way to weights.
+  double scale = problem.op.getScale().convertToDouble() * M_LOG2E;
+  bool areScaled = problem.op.getMask() || problem.op.getSoftcap() || scale <= 0;
+  double unit = areScaled ? 1 : scale;
+  if (areScaled) {
+    ElementEmitter::Scope scope(elements);
+    for (auto [i, sum] : llvm::enumerate(sums)) {
+      OpFoldResult key = math().add(math().add(first, column), math().constant(getKey(i)));
+      sum = finishLogit(sum, clampedQueries[getRow(i)], math().value(key));
+    }
   }
-  for (auto [i, sum] : llvm::enumerate(sums)) {
-    int64_t row = int64_t(i) / 2 % kRows, place = int64_t(i) / 4 * kMatrixColumns + int64_t(i) % 2;
-    Value key = math().value(math().add(ownFirst, math().constant(place)));
-    Value isSeen =
-        arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::sge, lastPlaces[row], number(place));
-    sum = finishLogit(sum, clampedQueries[row], key, isSeen);
-    maximum[row] = larger(maximum[row], sum);
-  }
+  llvm::copy(hideKeys(sums, first), sums.begin());
   for (int64_t row = 0; row < kRows; ++row) {
-    maximum[row] = reduceRow(maximum[row], larger);
+    auto forRow = [&](MutableArrayRef<Value> values, llvm::function_ref<void(Value &)> change) {
+      for (auto [i, value] : llvm::enumerate(values)) {
+        if (getRow(i) == row) {
+          change(value);
+        }
+      }
+    };
+    Value maximum = state[row];
+    forRow(sums, [&](Value &sum) { maximum = larger(maximum, sum); });
+    maximum = reduceRow(maximum, larger);
     // While no key is seen, all is 0: infinities have no difference.
-    Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maximum[row], negativeInfinity());
-    Value base = e.select(isEmpty, e.zero(f32), maximum[row]);
-    Value kept = emitExp2(builder, loc, e.sub(state[row], base));
+    Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maximum, negativeInfinity());
+    Value base = e.select(isEmpty, e.zero(f32), maximum), negativeBase = e.mul(base, -unit);
+    Value kept = emitExp2(builder, loc, e.fma(state[row], unit, negativeBase));
     Value &total = state[kRows + row];
     total = e.mul(total, kept);
-    for (size_t i = 0; i < sums.size(); ++i) {
-      if (int64_t(i) / 2 % kRows == row) {
-        sums[i] = emitExp2(builder, loc, e.sub(sums[i], base));
-        total = e.add(total, sums[i]);
-      }
-    }
-    for (size_t i = kResults; i < state.size(); ++i) {
-      if (int64_t(i) / 2 % kRows == row) {
-        state[i] = e.mul(state[i], kept);
-      }
-    }
-    state[row] = maximum[row];
+    forRow(sums, [&](Value &sum) {
+      sum = emitExp2(builder, loc, e.fma(sum, unit, negativeBase));
+      total = e.add(total, sum);
+    });
+    forRow(state.drop_front(kResults), [&](Value &result) { result = e.mul(result, kept); });
+    state[row] = maximum;
   }
 }
 
