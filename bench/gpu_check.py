@@ -113,10 +113,14 @@ def causal_attention(torch, inputs):
 
 
 def minilm_2(torch, inputs):
-    return minilm_6(torch, inputs, layers=2)
+    return minilm(torch, inputs, layers=2)
 
 
-def minilm_6(torch, inputs, layers=6):
+def minilm_4(torch, inputs):
+    return minilm(torch, inputs, layers=4)
+
+
+def minilm(torch, inputs, layers):
     """Layers of BERT as PyTorch's users write them, with attention in one call."""
     hidden, heads, functional = 384, 12, torch.nn.functional
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
@@ -153,7 +157,7 @@ def minilm_6(torch, inputs, layers=6):
 
 
 PEERS = {function.__name__: function for function in (gemm_gelu, gemm_relu, conv, softmax, layer_norm, attention, causal_attention,
-                                                       minilm_2, minilm_6)}
+                                                       minilm_2, minilm_4)}
 
 
 def peers_of(torch, name, inputs, math):
