@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 import lathe
 from lathe._verify import compare, run_reference
+from lathe.zoo.vision import topology
 from small_models import build_folder, model, value
 from test_cuda import compile_for, needs_ptxas
 
@@ -287,6 +288,19 @@ def test_minilm(math, bound, zoo, tmp_path):
     for name, result in actual.items():
         error = compare(result, expected[name])["max_abs"] / np.abs(expected[name]).max()
         assert bound / 100 < error <= bound, name
+
+
+@pytest.mark.parametrize("math,least,most", [("bf16", 2e-4, 0.02), ("tf32", 2e-5, 0.002), ("f32", 0, 1e-5)])
+def test_squeezenet(math, least, most, tmp_path):
+    """Convolutions of all kinds but depthwise ones."""
+    onnx.save(topology("squeezenet"), tmp_path / "s.onnx")
+    compiled, _ = compile_with(math, tmp_path / "s.onnx", tmp_path)
+    (image,) = compiled.inputs
+    inputs = {image.name: np.random.default_rng(0).standard_normal(image.shape).astype(np.float32)}
+    expected, actual = run_reference(tmp_path / "s.onnx", inputs), compiled(inputs)
+    for name, result in actual.items():
+        error = compare(result, expected[name])["max_abs"] / np.abs(expected[name]).max()
+        assert least <= error <= most, name
 
 
 @needs_ptxas
