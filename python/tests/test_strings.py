@@ -85,6 +85,13 @@ def test_normalizer(tmp_path, action, sensitive, rows):
     assert none_left.tolist() == ([[""]] if rows else [""])
 
 
+def test_normalizer_of_rows(tmp_path):
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], stopwords=["a"], name="/norm")
+    with pytest.raises(lathe.ModelError, match="X has more rows than one") as error:
+        compile_model(model(node, [value("x", STRING, 9, None)], ["y"]), tmp_path)
+    assert error.value.code == "E0307" and error.value.node == "/norm"
+
+
 def test_regular_expressions(tmp_path):
     proto = model(helper.make_node("RegexFullMatch", ["x"], ["y"], pattern=r"[a-zä-ü]+|\d+\.\d+"), [value("x", STRING, "N")], ["y"])
     check(proto, tmp_path, {"x": np.array(WORDS, object)})

@@ -233,6 +233,9 @@ static LogicalResult legalizeNormalizer(LegalizeContext &c) {
   }
   if (dims.size() == 2) {
     c.require(c.sizes.compare(CompareKind::Equal, dims[0], c.one()), "X has more rows than one");
+    if (c.hasFailed()) {
+      return failure();
+    }
     x = c.reshape(x, {dims[1]});
   }
   std::vector<std::string> stopwords = c.stringsAttr("stopwords").value_or(std::vector<std::string>());
