@@ -351,6 +351,13 @@ def test_scan(tmp_path, attributes, shape):
         compare(proto, compiled, {"s": floats(3), "x": x})
 
 
+def test_scan_of_nothing(tmp_path):
+    """Which the model says: there is no slice that the body could be given."""
+    compiled = compile_model(scan({}, (3,), (0, 3)), tmp_path)
+    result = compiled(s=floats(3), x=floats(0, 3))
+    assert (result["last"] == floats(3)).all() and result["all"].shape == (0, 3)
+
+
 def test_scan_inputs_of_other_length(tmp_path):
     body = graph("body", [node("Add", ["a_in", "b_in"], ["out"])],
                  [helper.make_empty_tensor_value_info("a_in"), helper.make_empty_tensor_value_info("b_in")], ["out"])

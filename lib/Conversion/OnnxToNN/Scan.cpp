@@ -25,11 +25,11 @@ public:
   /// Reads the attributes; `outputs` is the number of scan outputs.
   LogicalResult read(int64_t inputCount, int64_t outputs);
   FailureOr<LoopResults> build(ArrayRef<LegalValue> states, ArrayRef<LegalValue> inputs);
+  /// The part of `x` at index `position` of dimension `axis`, which goes.
+  Value takeSlice(Value x, int64_t axis, Size position);
 
 private:
   LogicalResult readDirections(StringRef name, size_t count, SmallVector<int64_t> &directions);
-  /// The part of `x` at index `position` of dimension `axis`, which goes.
-  Value takeSlice(Value x, int64_t axis, Size position);
   /// A scan output whose iterations lie in front, as `direction` and `axis` say.
   Value arrange(Value scan, int64_t direction, int64_t axis);
 
@@ -67,7 +67,12 @@ LogicalResult ScanConverter::read(int64_t inputCount, int64_t outputs) {
 
 Value ScanConverter::takeSlice(Value x, int64_t axis, Size position) {
   Sizes dims = c.shapeOf(x);
+  bool isEmpty = getConstantIntValue(dims[axis]) == 0;
   dims.erase(dims.begin() + axis);
+  if (isEmpty) {
+    // The body is never run.
+    return c.expand(nn::buildScalar(c.b, c.loc, nn::getElementType(x), 0), dims);
+  }
   return c.reshape(c.slice(x, axis, position, c.one()), dims);
 }
 
@@ -176,10 +181,8 @@ static LogicalResult legalizeBatchedScan(LegalizeContext &c, Region &body, int64
   auto iterate = [&](Value iteration, ArrayRef<LegalValue>) -> FailureOr<Iteration> {
     SmallVector<LegalValue> parts;
     for (auto [operand, content] : llvm::zip_equal(operands, contents)) {
-      Sizes dims = c.shapeOf(operand);
-      dims.erase(dims.begin());
       LegalValue &part = parts.emplace_back();
-      part.tensor = c.reshape(c.slice(operand, 0, iteration, c.one()), dims);
+      part.tensor = scan.takeSlice(operand, /*axis=*/0, iteration);
       decode(c, content, part);
     }
     FailureOr<LoopResults> results =
