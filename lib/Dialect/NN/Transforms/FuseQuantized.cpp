@@ -315,7 +315,7 @@ struct MultiplyByReciprocal : OpRewritePattern<BinaryOp> {
     std::optional<double> scale = getSplatNumber(op.getRhs());
     if (op.getKind() != BinaryKind::Div || !scale || !getElementType(op.getResult()).isF32() ||
         !llvm::all_of(op->getUsers(), isRounding) || !std::isnormal(float(1 / *scale)) ||
-        !isFromSums(op.getLhs())) {
+        !comesFromExactSums(op.getLhs(), isStep)) {
       return rewriter.notifyMatchFailure(op, "no quantization of exact sums by one scale");
     }
     Value factor = buildScalar(rewriter, op.getLoc(), rewriter.getF32Type(), 1 / *scale);
@@ -323,21 +323,7 @@ struct MultiplyByReciprocal : OpRewritePattern<BinaryOp> {
     return success();
   }
 
-  /// Whether pointwise ops lead from a product of bytes to `value`.
-  static bool isFromSums(Value value) {
-    constexpr int kMaxSteps = 64;
-    SmallVector<Value> worklist{value};
-    for (int step = 0; step < kMaxSteps && !worklist.empty(); ++step) {
-      Operation *op = worklist.pop_back_val().getDefiningOp();
-      if (isa_and_nonnull<IntegerMatMulOp, IntegerConvOp>(op)) {
-        return true;
-      }
-      if (isa_and_nonnull<PointwiseOpInterface, TransposeOp, ReshapeOp>(op)) {
-        llvm::append_range(worklist, op->getOperands());
-      }
-    }
-    return false;
-  }
+  static bool isStep(Operation *op) { return isa<PointwiseOpInterface, TransposeOp, ReshapeOp>(op); }
 };
 
 /// The same where the scale is computed, and only products of bytes read what comes of it.

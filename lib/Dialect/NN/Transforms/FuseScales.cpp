@@ -99,21 +99,8 @@ Value buildScaled(OpBuilder &builder, Value value, double factor) {
   return buildBinary(builder, loc, BinaryKind::Mul, other, multiply(known->get()));
 }
 
-/// Whether pointwise ops lead from exact sums to `value`.
-bool isFromSums(Value value) {
-  constexpr int kMaxSteps = 64;
-  SmallVector<Value> worklist{value};
-  for (int step = 0; step < kMaxSteps && !worklist.empty(); ++step) {
-    Operation *op = worklist.pop_back_val().getDefiningOp();
-    if (isa_and_nonnull<IntegerMatMulOp, IntegerConvOp>(op)) {
-      return true;
-    }
-    if (isa_and_nonnull<UnaryOp, BinaryOp, CastOp>(op)) {
-      llvm::append_range(worklist, op->getOperands());
-    }
-  }
-  return false;
-}
+/// What may lie between exact sums and what is rounded.
+bool isStep(Operation *op) { return isa<UnaryOp, BinaryOp, CastOp>(op); }
 
 /// `relu(x * s + b) * f`, which is rounded, is `relu(x * (s * f) + b * f)`: both are within the rounding of
 /// f32.
@@ -126,7 +113,7 @@ struct MoveFactor : OpRewritePattern<BinaryOp> {
         !getElementType(op.getResult()).isF32() || !llvm::all_of(op->getUsers(), isRounding)) {
       return rewriter.notifyMatchFailure(op, "no factor before a rounding");
     }
-    if (isOfWeights(op.getLhs()) || !takesFactor(op.getLhs()) || !isFromSums(op.getLhs())) {
+    if (isOfWeights(op.getLhs()) || !takesFactor(op.getLhs()) || !comesFromExactSums(op.getLhs(), isStep)) {
       return rewriter.notifyMatchFailure(op, "nothing known to take the factor");
     }
     rewriter.replaceOp(op, buildScaled(rewriter, op.getLhs(), *factor));

@@ -3,6 +3,8 @@
 
 #include "FusionUtils.h"
 
+#include "lathe/Dialect/NN/IR/NNInteger.h"
+
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
@@ -93,6 +95,21 @@ Location lathe::nn::getReplacedLoc(Operation *root, ArrayRef<Value> leaves) {
     locations.push_back(op->getLoc());
   }
   return FusedLoc::get(root->getContext(), locations);
+}
+
+bool lathe::nn::comesFromExactSums(Value value, llvm::function_ref<bool(Operation *)> isStep) {
+  constexpr int kMaxSteps = 64;
+  SmallVector<Value> worklist{value};
+  for (int step = 0; step < kMaxSteps && !worklist.empty(); ++step) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (isa_and_nonnull<IntegerMatMulOp, IntegerConvOp>(op)) {
+      return true;
+    }
+    if (op && isStep(op)) {
+      llvm::append_range(worklist, op->getOperands());
+    }
+  }
+  return false;
 }
 
 void lathe::nn::eraseDeadOps(func::FuncOp function) {

@@ -29,6 +29,10 @@ BinaryOp getBinary(mlir::Value value, BinaryKind kind);
 /// `factor`. The shape is unchanged. Null if not.
 mlir::Value stripFactor(mlir::Value value, double &factor);
 
+/// Whether ops of which `isStep` holds lead from exact sums, those of a product of bytes, to `value`. Looks
+/// at few ops.
+bool comesFromExactSums(mlir::Value value, llvm::function_ref<bool(mlir::Operation *)> isStep);
+
 /// Where an op comes from that replaces `root` and all that only `root` needs, up to `leaves`: the place of
 /// `root`, then those of the others, from the back.
 mlir::Location getReplacedLoc(mlir::Operation *root, llvm::ArrayRef<mlir::Value> leaves);
