@@ -67,5 +67,7 @@ def test_table_fits_the_terminal(compiled):
     assert process.wait() == 0
     lines = text.decode().splitlines()
     assert lines[0].split() == ["ms/run", "%", "calls", "GFLOP/s", "GB/s", "%", "roof", "bound", "kernel", "nodes"]
-    assert "compute" in lines[1] and lines[1].endswith("MagikaV2/Conv_0/Conv2D") and "..." in lines[1]
+    # Its place depends on how long each kernel took.
+    [convolution] = [line for line in lines if line.endswith("MagikaV2/Conv_0/Conv2D")]
+    assert "compute" in convolution and "..." in convolution
     assert all(len(line) <= 110 for line in lines)
