@@ -166,6 +166,19 @@ def test_rounded_rows(tmp_path, form, target):
         assert np.all(np.abs(got - read.astype("f8") @ wanted) <= bound(read, wanted)), rows
 
 
+@pytest.mark.parametrize("depth", [4096, 32768])
+def test_rounded_rows_that_are_deep(tmp_path, depth):
+    """Of rows that are deep, fewer are split into integers at a time; of the deepest, more than a few are multiplied as f32."""
+    matrix = rng.standard_normal((depth, 32)).astype("f4")
+    (tmp_path / "m.mlir").write_text(requested(matrix, "#pack.int4<group = 32, dynamic = true>"))
+    artifact, *_ = compile_file(tmp_path / "m.mlir", tmp_path, "--from=nn")
+    wanted, _ = int4(matrix, 32)
+    for rows in (3, 9, 70):
+        x = rng.standard_normal((rows, depth)).astype("f4")
+        read = rounded(x) if HAS_VNNI else x
+        assert np.all(np.abs(artifact({"x": x})["y"] - read.astype("f8") @ wanted) <= bound(read, wanted)), rows
+
+
 @pytest.mark.skipif(not HAS_VNNI, reason="rows are rounded with AVX-512 VNNI")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_rounded_rows_that_are_not_finite(tmp_path, value):

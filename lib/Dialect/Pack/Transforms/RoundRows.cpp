@@ -98,7 +98,9 @@ struct RoundRowsPass : pack::impl::RoundRowsPassBase<RoundRowsPass> {
         rows = buildRoundedRows(product.getLhs(), product.getRhs().getType().getShape().front());
       }
       if (!rows) {
-        nn::remarkMissed(product, kPass, "its rows are not rounded to 8 bits: their sizes are not known");
+        // Kernels of bytes round them all the same.
+        nn::remarkMissed(product, kPass,
+                         "its rows are rounded by some kernels only: their sizes are not known");
         continue;
       }
       product.getLhsMutable().assign(rows);
