@@ -115,7 +115,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="put the table into docs/techniques.md")
     arguments = parser.parse_args()
     paths = prepare(arguments.folder)
-    text = f"On {processor()[0]}, {datetime.date.today()}:\n\n" + "\n".join(
+    text = f"On {processor()[0]} ({processor()[1]}), {datetime.date.today()}:\n\n" + "\n".join(
         table(paths, batch, arguments.sequence, threads, arguments.seconds, arguments.rounds)
         for batch in arguments.batch for threads in arguments.threads)
     print(text)
