@@ -4,6 +4,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 
 import ml_dtypes
@@ -252,3 +253,18 @@ def test_minilm_of_four_bits(zoo, tmp_path):
     want = session.run(None, inputs)[0]
     # Both compute in f32 from the same codes; MiniLM's own bar between runtimes (test_minilm.py) is 1e-4.
     assert np.abs(list(artifact(inputs).values())[0] - want).max() <= 1e-4
+
+
+@pytest.mark.skipif(not HAS_VNNI, reason="rows are rounded with AVX-512 VNNI")
+def test_rows_are_rounded_by_the_pass_alone(tmp_path):
+    """A bisection that leaves it out gets the products of the rows as they are, whatever the kernels can do."""
+    matrix = rng.standard_normal((192, 64)).astype("f4")
+    (tmp_path / "m.mlir").write_text(requested(matrix, "#pack.int4<group = 32, dynamic = true>"))
+    wanted, _ = int4(matrix, 32)
+    command = [driver(), "compile", tmp_path / "m.mlir", "-o", tmp_path / "m.so", "--from=nn"]
+    done = subprocess.run([*command, "--run-pass-until=1000"], check=True, capture_output=True, text=True)
+    (number,) = re.findall(r"running pass \((\d+)\) pack-round-rows", done.stderr)
+    subprocess.run([*command, f"--run-pass-until={int(number) - 1}"], check=True, capture_output=True)
+    x = rng.standard_normal((70, 192)).astype("f4")
+    got = lathe.load(tmp_path / "m.so", threads=1)({"x": x})["y"]
+    assert np.all(np.abs(got - x.astype("f8") @ wanted) <= bound(x, wanted))

@@ -60,7 +60,7 @@ LogicalResult MatMulEmitter::findPanels(nn::PanelAttr panel) {
 }
 
 LogicalResult MatMulEmitter::findRhs() {
-  if ((packed = PackedPanels::find(context, problem.rhs))) {
+  if ((packed = PackedPanels::find(context, problem))) {
     packs = true;
     return success();
   }

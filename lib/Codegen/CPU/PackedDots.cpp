@@ -10,12 +10,13 @@
 /// and adds up 64 pairs of bytes where one of f32 takes 16 of numbers, so three digits cost less than f32
 /// does, and codes are used as they are.
 ///
-/// Where the format rounds rows, they are integers of 8 bits already, with a scale for each span: one digit
+/// Where rows have been rounded, they are integers of 8 bits already, with a scale for each span: one digit
 /// says all, and all products are made so.
 
 #include "PackedPanels.h"
 #include "lathe/Codegen/CPU/Emitters.h"
 #include "lathe/Codegen/Element/IndexMath.h"
+#include "lathe/Dialect/Pack/IR/RowCodes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -34,8 +35,6 @@ static constexpr int64_t kDigitBits = 22, kDigits = 3;
 /// Rows of a tile: with two vectors, 24 sums of digits are in registers, or 12 beside as many of f32.
 static constexpr int64_t kTileRows = 4, kRoundedTileRows = 6;
 static constexpr int64_t kLanes = 16;
-/// Rounded elements: the largest integer, and the least largest magnitude of a span, as in pack-round-rows.
-static constexpr float kLargest = 127, kTiny = 0x1p-100f;
 
 int64_t PackedPanels::getSpan() const {
   return layout.group % 32 == 0 ? 32 : layout.group % 16 == 0 ? 16 : 0;
@@ -58,12 +57,13 @@ int64_t PackedPanels::getBlockRows(const TargetSpec &target, const MatMulProblem
                                    const MatMulTiling &tiling) {
   auto decode = problem.rhs.getDefiningOp<pack::DecodeOp>();
   pack::PackedTensorType type = decode ? decode.getX().getType() : pack::PackedTensorType();
-  if (!type || !type.getFormat().roundsRows() || !type.getFormat().getPanelLayout(type.getTensorType())) {
+  if (!type || !areRounded(problem) || !type.getFormat().getPanelLayout(type.getTensorType())) {
     return tiling.blockRows;
   }
   MatrixRef contiguous;
   contiguous.columnStride = IntegerAttr::get(IndexType::get(type.getContext()), 1);
-  int64_t most = PackedPanels(type).getMostDigitRows(target, contiguous) / tiling.rows * tiling.rows;
+  int64_t most = PackedPanels(type, /*areRounded=*/true).getMostDigitRows(target, contiguous) / tiling.rows *
+                 tiling.rows;
   return most ? std::min(most, tiling.blockRows) : tiling.blockRows;
 }
 
@@ -110,18 +110,18 @@ static SpanScale buildPowerScale(OpBuilder &builder, Location loc, Value highest
   return {arith::BitcastOp::create(builder, loc, builder.getF32Type(), scale), inverse};
 }
 
-/// That of elements which are integers up to kLargest times a scale already. NaN and infinities give no
+/// That of elements which are integers up to kLargestCode times a scale already. NaN and infinities give no
 /// number.
 static SpanScale buildRoundedScale(OpBuilder &builder, Location loc, Value highest) {
   auto f32 = builder.getF32Type();
   auto number = [&](float value) -> Value {
     return arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(value));
   };
-  highest =
-      arith::MaxUIOp::create(builder, loc, highest, buildWord(builder, loc, llvm::bit_cast<int32_t>(kTiny)));
+  highest = arith::MaxUIOp::create(
+      builder, loc, highest, buildWord(builder, loc, llvm::bit_cast<int32_t>(float(pack::kLeastMagnitude))));
   Value largest = arith::BitcastOp::create(builder, loc, f32, highest);
-  Value inverse = arith::MulFOp::create(builder, loc, largest, number(1 / kLargest));
-  return {arith::DivFOp::create(builder, loc, number(kLargest), largest),
+  Value inverse = arith::MulFOp::create(builder, loc, largest, number(1.0f / pack::kLargestCode));
+  return {arith::DivFOp::create(builder, loc, number(pack::kLargestCode), largest),
           arith::BitcastOp::create(builder, loc, builder.getI32Type(), inverse)};
 }
 

@@ -70,13 +70,18 @@ static Value buildLookup(OpBuilder &builder, Location loc, ArrayRef<float> table
   return number;
 }
 
-std::optional<PackedPanels> PackedPanels::find(EmitContext &context, Value rhs) {
+bool PackedPanels::areRounded(const MatMulProblem &problem) {
+  return problem.root->hasAttr(pack::PackDialect::kRoundedAttr);
+}
+
+std::optional<PackedPanels> PackedPanels::find(EmitContext &context, const MatMulProblem &problem) {
+  Value rhs = problem.rhs;
   auto decode = rhs.getDefiningOp<pack::DecodeOp>();
   auto input = decode ? decode.getX().getDefiningOp<kernel::InputOp>() : kernel::InputOp();
   if (!input) {
     return std::nullopt;
   }
-  PackedPanels panels(decode.getX().getType());
+  PackedPanels panels(decode.getX().getType(), areRounded(problem));
   OpBuilder &builder = context.builder;
   IndexMath math{builder, decode.getLoc()};
   auto view = [&](Type element) -> Value {

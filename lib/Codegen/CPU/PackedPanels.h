@@ -18,8 +18,8 @@ namespace lathe::cpu {
 /// Panels of codes and their parameters (pack::PanelLayout), decoded in registers.
 class PackedPanels {
 public:
-  /// The panels from which `rhs` is decoded, if it is.
-  static std::optional<PackedPanels> find(EmitContext &context, mlir::Value rhs);
+  /// The panels from which the right-hand side is decoded, if it is.
+  static std::optional<PackedPanels> find(EmitContext &context, const MatMulProblem &problem);
 
   /// Rows are decoded so many at a time.
   int64_t getUnitRows() const { return layout.unitRows(); }
@@ -42,7 +42,8 @@ public:
                    mlir::OpFoldResult rows, const MatrixRef &lhs, mlir::OpFoldResult firstColumn,
                    mlir::Value scratch) const;
 
-  // Where the format rounds rows, all rows are multiplied as emitFewRows does: PackedDots.cpp.
+  // Where rows have been rounded (pack-round-rows), all rows are multiplied as emitFewRows does:
+  // PackedDots.cpp.
   /// The rows of a task of at most `tiling.blockRows`.
   static int64_t getBlockRows(const TargetSpec &target, const MatMulProblem &problem,
                               const MatMulTiling &tiling);
@@ -75,8 +76,14 @@ private:
   void emitDotRows(mlir::OpBuilder &builder, mlir::Location loc, const MatMulTiling &tiling,
                    mlir::OpFoldResult rows, mlir::OpFoldResult firstColumn, mlir::Value scratch) const;
 
-  PackedPanels(pack::PackedTensorType type)
-      : format(type.getFormat()), layout(*format.getPanelLayout(type.getTensorType())) {}
+  /// Whether pack-round-rows has rounded the rows of a product: formats that ask for it say so, too, but then
+  /// they may be as they were.
+  static bool areRounded(const MatMulProblem &problem);
+
+  PackedPanels(pack::PackedTensorType type, bool areRounded)
+      : format(type.getFormat()), layout(*format.getPanelLayout(type.getTensorType())) {
+    layout.roundsRows &= areRounded;
+  }
 
   /// Of each vector of columns; empty where the format has none.
   struct Parameters {

@@ -7,6 +7,7 @@
 #include "Grouping.h"
 #include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
+#include "lathe/Dialect/Pack/IR/RowCodes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -92,20 +93,20 @@ static nn::ConstantParts encodeByColumn(const nn::ConstantTensor &tensor, ArrayR
     }
   }
   for (float &of : scale) {
-    of /= 127;
+    of /= kLargestCode;
   }
   memcpy(scales->data(), scale.data(), columns * sizeof(float));
   if (!gram.empty()) {
     matrix.compensate(gram, [&](size_t, MutableArrayRef<float> elements) {
       for (auto [element, of] : llvm::zip_equal(elements, scale)) {
-        element = float(quantize(element, of, 0, -127, 127)) * of;
+        element = float(quantize(element, of, 0, -kLargestCode, kLargestCode)) * of;
       }
     });
   }
   for (int64_t i = 0; i < rows; ++i) {
     matrix.read(i, 1, row.data());
     for (int64_t j = 0; j < columns; ++j) {
-      (*codes)[i * columns + j] = char(quantize(row[j], scale[j], 0, -127, 127));
+      (*codes)[i * columns + j] = char(quantize(row[j], scale[j], 0, -kLargestCode, kLargestCode));
     }
   }
   return {makeTensor(types[0], codes), makeTensor(types[1], scales)};

@@ -88,6 +88,11 @@ LogicalResult PackDialect::verifyOperationAttribute(Operation *op, NamedAttribut
                                                        << "expects a format of blocks as " << kBlocksAttr
                                                        << ", but it is " << attribute.getValue();
   }
+  if (attribute.getName() == kRoundedAttr) {
+    return isa<UnitAttr>(attribute.getValue()) && isa<nn::MatMulOp>(op)
+               ? success()
+               : op->emitOpError() << "expects " << kRoundedAttr << " without a value, of a matrix product";
+  }
   if (attribute.getName() != kFormatAttr) {
     return op->emitOpError() << "has an attribute that the pack dialect does not know, "
                              << attribute.getName();

@@ -21,6 +21,7 @@
 #include "lathe/Dialect/NN/IR/NNInteger.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
+#include "lathe/Dialect/Pack/IR/RowCodes.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
@@ -52,11 +53,8 @@ static constexpr llvm::StringLiteral kPass = "pack-quantize-int8";
 /// a loss of accuracy.
 static constexpr int64_t kMinDepth = 64, kMinColumns = 64;
 
-/// The code that stands for 0, and the codes of a row's largest magnitude on either side of it.
-static constexpr int kZero = 128, kLargest = 127;
-
-/// A scale is never smaller than of a row of this largest magnitude: its reciprocal is a number.
-static constexpr double kTiny = 0x1p-100;
+/// The code that stands for 0, with kLargestCode on either side of it.
+static constexpr int kZero = 128;
 
 namespace {
 
@@ -196,10 +194,10 @@ Quantized Quantizer::quantizeRows(Value x, ArrayRef<int64_t> axes) {
   };
   Value magnitudes = nn::buildUnary(builder, loc, UnaryKind::Abs, x);
   Value largest = nn::buildReduce(builder, loc, nn::ReduceKind::Max, magnitudes, axes, /*keepDims=*/true);
-  largest = binary(BinaryKind::Max, largest, number(kTiny));
-  Value scale = binary(BinaryKind::Mul, largest, number(1.0 / kLargest));
-  // At most kLargest after rounding, so that the codes need no bounds.
-  Value inverse = binary(BinaryKind::Div, number(kLargest), largest);
+  largest = binary(BinaryKind::Max, largest, number(kLeastMagnitude));
+  Value scale = binary(BinaryKind::Mul, largest, number(1.0 / kLargestCode));
+  // At most kLargestCode after rounding, so that the codes need no bounds.
+  Value inverse = binary(BinaryKind::Div, number(kLargestCode), largest);
   Value scaled = binary(BinaryKind::Mul, x, inverse);
   readers.insert(magnitudes.getDefiningOp());
   readers.insert(scaled.getDefiningOp());

@@ -6,7 +6,8 @@
 ///
 /// 32 elements of a row that stand side by side become integers from -127 to 127 times their largest
 /// magnitude divided by 127. They stay f32: products are those of the rounded numbers wherever they are
-/// computed, and kernels that multiply bytes find the integers again without loss.
+/// computed, and kernels that multiply bytes find the integers again without loss: `pack.rounded` says that
+/// there are some.
 ///
 /// Groups whose largest magnitude is less than 2^-100 are rounded as if it were that; NaN and infinities make
 /// all products of their row not finite.
@@ -16,6 +17,7 @@
 #include "lathe/Dialect/NN/IR/ShapeTracker.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
+#include "lathe/Dialect/Pack/IR/RowCodes.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -31,9 +33,6 @@ using namespace lathe::pack;
 using nn::BinaryKind;
 
 static constexpr llvm::StringLiteral kPass = "pack-round-rows";
-
-/// The largest integer, and the least largest magnitude of a group: its reciprocal is a number.
-static constexpr double kLargest = 127, kTiny = 0x1p-100;
 
 /// Whether the product's weight has a format that rounds rows.
 static bool roundsRows(nn::MatMulOp product) {
@@ -62,10 +61,10 @@ static Value buildRoundedRows(Value x, int64_t depth) {
   Value magnitudes = nn::buildUnary(builder, loc, nn::UnaryKind::Abs, groups);
   Value largest = nn::buildReduce(builder, loc, nn::ReduceKind::Max, magnitudes, {int64_t(split.size()) - 1},
                                   /*keepDims=*/true);
-  largest = binary(BinaryKind::Max, largest, number(kTiny));
-  Value scaled = binary(BinaryKind::Mul, groups, binary(BinaryKind::Div, number(kLargest), largest));
+  largest = binary(BinaryKind::Max, largest, number(kLeastMagnitude));
+  Value scaled = binary(BinaryKind::Mul, groups, binary(BinaryKind::Div, number(kLargestCode), largest));
   Value rounded = nn::buildUnary(builder, loc, nn::UnaryKind::Round, scaled);
-  rounded = binary(BinaryKind::Mul, rounded, binary(BinaryKind::Mul, largest, number(1 / kLargest)));
+  rounded = binary(BinaryKind::Mul, rounded, binary(BinaryKind::Mul, largest, number(1.0 / kLargestCode)));
   return nn::buildReshape(builder, loc, rounded, whole);
 }
 
@@ -98,12 +97,11 @@ struct RoundRowsPass : pack::impl::RoundRowsPassBase<RoundRowsPass> {
         rows = buildRoundedRows(product.getLhs(), product.getRhs().getType().getShape().front());
       }
       if (!rows) {
-        // Kernels of bytes round them all the same.
-        nn::remarkMissed(product, kPass,
-                         "its rows are rounded by some kernels only: their sizes are not known");
+        nn::remarkMissed(product, kPass, "its rows are not rounded to 8 bits: their sizes are not known");
         continue;
       }
       product.getLhsMutable().assign(rows);
+      product->setAttr(PackDialect::kRoundedAttr, UnitAttr::get(product.getContext()));
       nn::remarkPassed(product, kPass, "its rows are rounded to 8 bits");
     }
   }

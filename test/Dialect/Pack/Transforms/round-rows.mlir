@@ -17,10 +17,11 @@
 // CHECK:         %[[R:.*]] = nn.binary mul %[[CODES]], %[[S]]
 // CHECK:         %[[ROWS:.*]] = nn.reshape %[[R]] {{.*}} -> tensor<?x64xf32>
 // CHECK-NOT:     nn.reduce
-// CHECK:         nn.matmul %[[ROWS]], %{{.*}}
-// CHECK:         nn.matmul %[[ROWS]], %{{.*}}
+// CHECK:         nn.matmul %[[ROWS]], %{{.*}} {pack.rounded}
+// CHECK:         nn.matmul %[[ROWS]], %{{.*}} {pack.rounded}
 // SLOW-LABEL:  func @twice
 // SLOW-NOT:      nn.unary round
+// SLOW-NOT:      pack.rounded
 nn.weight private @w : !pack.tensor<64x96xf32, #pack.int4<group = 32, dynamic = true>> computed {
   %w = arith.constant dense<1.0> : tensor<64x96xf32>
   %p = pack.encode %w : tensor<64x96xf32> -> !pack.tensor<64x96xf32, #pack.int4<group = 32, dynamic = true>>

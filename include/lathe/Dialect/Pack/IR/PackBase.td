@@ -44,6 +44,8 @@ def Pack_Dialect : Dialect {
     static constexpr llvm::StringLiteral kMigrateAttr = "pack.migrate";
     /// The same: the `nn.weight` that holds x^T x, [K, K], summed over rows x of its left operand.
     static constexpr llvm::StringLiteral kGramAttr = "pack.gram";
+    /// Attribute of a product, without a value: its left operand has been rounded as the format of its weight says.
+    static constexpr llvm::StringLiteral kRoundedAttr = "pack.rounded";
     /// Attribute of an op: which elements of its weight are to become zero.
     static constexpr llvm::StringLiteral kSparsityAttr = "pack.sparsity";
     /// Attribute of an op beside that: the weight that holds the norms of what each row of its weight is multiplied with.
