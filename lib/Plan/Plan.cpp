@@ -73,6 +73,10 @@ Error Plan::merge(const Plan &other) {
   if (Error error = take(math, other.math, "the type of all products")) {
     return error;
   }
+  if (maxError && other.maxError && *maxError != *other.maxError) {
+    return contradiction("results may move by two amounts", other, "");
+  }
+  maxError = maxError ? maxError : other.maxError;
   if (Error error = take(ranges, other.ranges, "how ranges are found")) {
     return error;
   }
@@ -157,6 +161,9 @@ json::Object Plan::toJSON() const {
   json::Object defaults;
   add(defaults, "format", format);
   add(defaults, "math", math);
+  if (maxError) {
+    defaults["max_error"] = *maxError;
+  }
   add(defaults, "ranges", ranges);
   add(defaults, "rounding", rounding);
   if (migrate) {

@@ -249,8 +249,9 @@ Error PlanReader::readDefaults(const json::Object &root) {
   if (error || !defaults) {
     return error;
   }
-  if (Error error = checkFields(*defaults, StringRef("defaults"),
-                                {"format", "math", "migrate", "ranges", "rounding", "sparsity", "speedup"})) {
+  if (Error error = checkFields(
+          *defaults, StringRef("defaults"),
+          {"format", "math", "max_error", "migrate", "ranges", "rounding", "sparsity", "speedup"})) {
     return error;
   }
   if (Error error = readFormat(*defaults, StringRef("defaults"), plan.format)) {
@@ -276,6 +277,18 @@ Error PlanReader::readDefaults(const json::Object &root) {
   }
   if (Error error = readRounding(*defaults, StringRef("defaults"), plan.rounding, plan.migrate)) {
     return error;
+  }
+  if (const json::Value *value = find(*defaults, "max_error")) {
+    plan.maxError = value->getAsNumber();
+    if (!plan.maxError) {
+      return wrongType(*value, {"defaults", "max_error"}, "a number");
+    }
+    if (!(*plan.maxError > 0 && *plan.maxError < 1)) {
+      return fail(ErrorCode::E0801, {"defaults", "max_error"}, "expects a number between 0 and 1");
+    }
+    if (plan.math != "bf16") {
+      return fail(ErrorCode::E0801, {"defaults", "max_error"}, "is for \"math\": \"bf16\"");
+    }
   }
   if (const json::Value *value = find(*defaults, "speedup")) {
     plan.speedup = value->getAsNumber();

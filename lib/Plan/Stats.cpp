@@ -141,6 +141,13 @@ Error Stats::readIndex() {
   if (root->get("partial")) {
     return malformed(file, "this is the state of a calibration that has not ended");
   }
+  if (const json::Object *errors = root->getObject("bf16_errors")) {
+    std::optional<double> all = errors->getNumber("all"), rest = errors->getNumber("rest");
+    if (!all || !rest || !(*all >= 0) || !(*rest >= 0)) {
+      return malformed(file, "how far results move by bf16 is no number from 0 on");
+    }
+    roundingErrors = RoundingErrors{*all, *rest};
+  }
   model = fingerprint->str();
   runs = root->getInteger("runs").value_or(0);
   for (const json::Value &value : *listed) {
@@ -157,6 +164,11 @@ Error Stats::readIndex() {
     tensor.weights = readNames(*object, "weights");
     tensor.rows = *rows;
     tensor.exponent = int(*exponent);
+    tensor.roundingError = object->getNumber("bf16_error");
+    if (tensor.roundingError && !(*tensor.roundingError >= 0)) {
+      return malformed(file, "how far results move by tensor " + Twine(tensors.size() - 1) +
+                                 " is no number from 0 on");
+    }
     tensor.notFinite = object->getInteger("not_finite").value_or(0);
     tensor.low.resize(*channels);
     tensor.histogram.resize(*bins);

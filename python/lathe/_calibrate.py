@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--gram", action="store_true")
     parser.add_argument("--gram-limit", type=_bytes, default=1 << 30)
+    parser.add_argument("--errors", action="store_true")
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--progress", default="auto")
@@ -73,7 +74,7 @@ def main() -> int:
         signal.signal(number, progress.stop)
     try:
         found = calibrate(arguments.model, arguments.data, arguments.output, batch=arguments.batch, gram=arguments.gram,
-                          gram_limit=arguments.gram_limit, shapes=shapes, threads=arguments.threads, progress=progress)
+                          gram_limit=arguments.gram_limit, errors=arguments.errors, shapes=shapes, threads=arguments.threads, progress=progress)
     except KeyboardInterrupt:
         progress.finish()
         print("interrupted: the same command goes on from here", file=sys.stderr)

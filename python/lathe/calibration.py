@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _inputs
+from . import _inputs, _rounding
 from .compiler import Shape, _shape_text, run_driver
 from .errors import ModelError
 from .model import Array, Model, load
@@ -112,6 +112,9 @@ class Calibration:
         self.runs, self.digest = 0, hashlib.sha256()
         self.key = hashlib.sha256(json.dumps([key, self.plan, gram, gram_limit, BINS], sort_keys=True).encode()).hexdigest()
         self.saved = time.monotonic()
+        #: The inputs of the first runs, and how far results of these move by bf16, if that was asked for.
+        self.samples: list[Sample] = []
+        self.errors: dict[str, Any] | None = None
         #: Whether the sums hold whole runs, as they do not while one is added.
         self.is_whole = True
 
@@ -185,6 +188,10 @@ class Calibration:
                                     "cosine": {part: cosine.sum / cosine.rows for part, cosine in parts.items() if cosine.rows}})
         if partial:
             index["partial"] = partial
+        if self.errors:
+            index["bf16_errors"] = {"all": self.errors["all"], "rest": self.errors["rest"]}
+            for entry, error in zip(index["tensors"], self.errors["tensors"]):
+                entry["bf16_error"] = error
         arrays["lathe"] = np.frombuffer(json.dumps(index).encode(), np.uint8)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -251,8 +258,8 @@ def _runs(data: Any, batch: int | None) -> Iterator[tuple[str, int, int, Sample]
 
 
 def calibrate(model: str | os.PathLike[str], data: Any, output: str | os.PathLike[str], *, batch: int | None = None,
-              gram: bool = False, gram_limit: int = 1 << 30, shapes: Mapping[str, Shape] | None = None, threads: int = 0,
-              progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+              gram: bool = False, gram_limit: int = 1 << 30, errors: bool = False, shapes: Mapping[str, Shape] | None = None,
+              threads: int = 0, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
     """Runs a model on inputs and writes what `lathe.compile(..., stats=...)` wants to know of them.
 
     Parameters
@@ -270,6 +277,9 @@ def calibrate(model: str | os.PathLike[str], data: Any, output: str | os.PathLik
         Whether to sum up x^T x of the rows of each tensor, which compensated rounding needs.
     gram_limit : int, default 1 GiB
         The bytes that these sums may take in all. Tensors beyond it go without.
+    errors : bool, default False
+        Whether to measure how far results of the first runs move if the products that read a tensor are computed in bf16:
+        one compilation for each tensor. ``max_error`` of `compile` needs it.
     shapes, threads
         As of `compile`.
     progress : callable, optional
@@ -289,11 +299,17 @@ def calibrate(model: str | os.PathLike[str], data: Any, output: str | os.PathLik
         if progress:
             progress("compile", 0, 0)
         run_driver("compile", model, "-o", artifact, "--expose-operands", *arguments)
-        return _accumulate(load(artifact, threads), data, output, [arguments, batch], batch, gram, gram_limit, progress)
+
+        def measure(tensors: list[dict[str, Any]], samples: list[Sample]) -> dict[str, Any]:
+            return _rounding.measure_errors(model, tensors, samples, arguments, threads, progress)
+
+        return _accumulate(load(artifact, threads), data, output, [arguments, batch], batch, gram, gram_limit,
+                           measure if errors else None, progress)
 
 
 def _accumulate(model: Model, data: Any, output: str | os.PathLike[str], key: Any, batch: int | None, gram: bool,
-                gram_limit: int, progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
+                gram_limit: int, measure: Callable[[list[dict[str, Any]], list[Sample]], dict[str, Any]] | None,
+                progress: Callable[[str, int, int], None] | None) -> dict[str, Any]:
     calibration = Calibration(model, output, key, gram, gram_limit)
     is_kept = isinstance(data, (str, os.PathLike))
     kept = calibration.restore() if is_kept and calibration.partial.exists() else None
@@ -301,6 +317,8 @@ def _accumulate(model: Model, data: Any, output: str | os.PathLike[str], key: An
         calibration, kept = Calibration(model, output, key, gram, gram_limit), None
     try:
         for number, (name, step, steps, inputs) in enumerate(_runs(data, batch)):
+            if measure and number < _rounding.RUNS:
+                calibration.samples.append(inputs)
             if kept and number < kept[0]:
                 continue
             if progress:
@@ -318,6 +336,8 @@ def _accumulate(model: Model, data: Any, output: str | os.PathLike[str], key: An
         raise
     if not calibration.runs:
         raise ModelError("E0811", "there are no inputs to calibrate with")
+    if measure:
+        calibration.errors = measure(calibration.plan["tensors"], calibration.samples)
     calibration.finish()
     not_finite = {", ".join(entry["nodes"]): tensor.not_finite
                   for entry, tensor in zip(calibration.plan["tensors"], calibration.tensors) if tensor.not_finite}

@@ -68,7 +68,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
             opt_level: int = 2, limits: Mapping[str, int | float | str] | None = None,
             plan: "str | os.PathLike[str] | Mapping[str, Any] | None" = None,
             stats: str | os.PathLike[str] | None = None, quantize: str | None = None, ranges: str | None = None,
-            migrate: float | None = None, rounding: str | None = None, math: str | None = None,
+            migrate: float | None = None, rounding: str | None = None, math: str | None = None, max_error: float | None = None,
             prune: str | None = None, skip_layers: str | Iterable[int] | None = None, skip_to_speedup: float | None = None,
             latencies: "str | os.PathLike[str] | None" = None, force: bool = False,
             fold_budget: int | str | None = None, run_pass_until: int | None = None) -> Model:
@@ -110,6 +110,9 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         Of weights: to the nearest number of their format, or so that products change least.
     math : {"bf16", "tf32"}, optional
         The type in which products are computed that have no format of their own; "tf32" on CUDA devices only.
+    max_error : float, optional
+        How far results may move by "bf16", as a share of the largest magnitude of an output. The statistics, made with
+        ``errors=True``, say which products stay in f32 for it.
     prune : str, optional
         Which elements of the weights of products become zero, the least in size: "block:75%", "unstructured:90%" or "2:4".
     skip_layers : str or iterable of int, optional
@@ -164,7 +167,7 @@ def compile(model: "str | os.PathLike[str] | onnx.ModelProto", output: str | os.
         arguments.append("--force")
     options = {"plan": plan and os.fspath(plan), "stats": stats and os.fspath(stats), "quantize": quantize, "ranges": ranges,
                "migrate": migrate, "rounding": rounding,
-               "math": math, "prune": prune, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
+               "math": math, "max-error": max_error, "prune": prune, "skip-layers": skip_layers, "skip-to-speedup": skip_to_speedup, "fold-budget": fold_budget,
                "latencies": latencies and os.fspath(latencies), "run-pass-until": run_pass_until}
     arguments += [f"--{name}={value}" for name, value in options.items() if value is not None]
     run_driver(*arguments)

@@ -19,7 +19,7 @@ using namespace lathe;
 int lathe::calibrateCommand(const CommandContext &context) {
   // Checked here, passed on as they are.
   std::string model, data, output;
-  bool gram = false, quiet = false;
+  bool gram = false, errors = false, quiet = false;
   uint64_t gramLimit = 0;
   unsigned threads = 0, batch = 0;
   Arguments arguments(
@@ -35,6 +35,10 @@ int lathe::calibrateCommand(const CommandContext &context) {
   arguments.flag("--gram", "also sum up x^T x of the rows of each tensor, for compensated rounding", gram);
   arguments.size("--gram-limit", "BYTES", "of these sums in all; tensors beyond it go without (default 1G)",
                  gramLimit, uint64_t(1) << 40);
+  arguments.flag("--errors",
+                 "also measure how far results move by each product in bf16, for --max-error: each takes a\n"
+                 "compilation",
+                 errors);
   arguments.value("--shape", "NAME=SIZES", "compile for these, as of `lathe compile`; may be repeated",
                   [&](StringRef text) { return ShapeOption::parse(text).takeError(); });
   arguments.number("--threads", "N", "0: one per core (default)", threads, 0, 4096);

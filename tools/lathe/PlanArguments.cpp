@@ -115,6 +115,17 @@ void PlanArguments::addTo(Arguments &arguments) {
                     shorthand.math = text.str();
                     return Error::success();
                   });
+  arguments.value("--max-error", "SHARE",
+                  "of --math bf16: how far results may move, of the largest magnitude of an output, as 0.01",
+                  [this](StringRef text) -> Error {
+                    double error = 0;
+                    if (text.getAsDouble(error) || !(error > 0 && error < 1)) {
+                      return modelError(ErrorCode::E0001, "--max-error=" + escapeText(text) +
+                                                              ": expects a number between 0 and 1");
+                    }
+                    shorthand.maxError = error;
+                    return Error::success();
+                  });
   arguments.value("--prune", "SPARSITY",
                   "of weights make zero the least in size: block:75%, unstructured:90% or 2:4",
                   [this](StringRef text) -> Error {
@@ -151,6 +162,9 @@ Expected<Plan> PlanArguments::complete() const {
   }
   if (Error error = plan.merge(shorthand)) {
     return error;
+  }
+  if (plan.maxError && plan.math != "bf16") {
+    return modelError(ErrorCode::E0001, "--max-error is for --math=bf16");
   }
   if (stats.empty()) {
     return plan;

@@ -81,6 +81,9 @@ struct Plan {
   std::string math;
   /// The type that stores f32 and multiplies fewer bits of it, on CUDA devices.
   static constexpr llvm::StringLiteral kTF32 = "tf32";
+  /// How far results may move by `math`: the largest difference over the largest magnitude of an output.
+  /// Statistics say which products stay as they are for it. None: however far.
+  std::optional<double> maxError;
   /// The format in which weights are stored that are multiplied so; empty: as they are.
   llvm::StringRef getFormatOfMath() const {
     return math == kTF32 ? llvm::StringRef() : llvm::StringRef(math);

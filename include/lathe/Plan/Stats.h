@@ -6,8 +6,9 @@
 ///
 /// A file of statistics is a .npz archive. Its array `lathe` holds JSON, one byte an element: the version,
 /// the model's fingerprint, the number of runs, the tensors with the nodes and weights that they are
-/// multiplied with, and the layers with the cosines between what they get and what they pass on. Of tensor
-/// number I, whose last dimension has K channels, there are
+/// multiplied with, the layers with the cosines between what they get and what they pass on, and, if it was
+/// asked for, how far results move by bf16. Of tensor number I, whose last dimension has K channels, there
+/// are
 ///
 /// - `low.I`, `high.I`: f32 [K], the least and the greatest element of each channel;
 /// - `squares.I`: f64 [K], the sum of the squares of each channel;
@@ -50,6 +51,9 @@ struct RangeMethod {
 struct TensorStats {
   /// The products that read it: their nodes, and the weights of the file that it is multiplied with.
   std::vector<std::string> nodes, weights;
+  /// How far results move if its products alone are computed in bf16, as of RoundingErrors; none: not
+  /// measured.
+  std::optional<double> roundingError;
   /// Its elements but for the last dimension, over all runs.
   int64_t rows = 0;
   /// The elements that were not finite, which nothing else counts.
@@ -77,6 +81,13 @@ struct LayerStats {
   std::optional<double> all, attention, feedForward;
 };
 
+/// How far results move by bf16, if it was measured: the largest difference over the largest magnitude of an
+/// output, in the median of some runs.
+struct RoundingErrors {
+  /// If all is computed in bf16 that can be, and all but the products with weights.
+  double all = 0, rest = 0;
+};
+
 class Stats {
 public:
   /// Every mistake is a ModelError.
@@ -90,6 +101,7 @@ public:
   int64_t runs = 0;
   std::vector<TensorStats> tensors;
   std::vector<LayerStats> layers;
+  std::optional<RoundingErrors> roundingErrors;
 
   /// The tensor that is multiplied with these weights of the file; where several are, the one of which one of
   /// the nodes reads. Null if there is none.

@@ -7,6 +7,7 @@
 
 #include "lathe/Dialect/Pack/Transforms/ApplyPlan.h"
 
+#include "PlanErrors.h"
 #include "PlanLayers.h"
 #include "PlanSparsity.h"
 #include "PlanStats.h"
@@ -40,7 +41,8 @@ class PlanApplier {
 public:
   PlanApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
       : module(module), symbols(module), main(module.lookupSymbol<func::FuncOp>("main")), plan(plan),
-        stats(stats), statistics(module, plan, stats), wishes(symbols, kPass, refused), refused(refused) {}
+        stats(stats), statistics(module, plan, stats), wishes(symbols, plan, kPass, refused),
+        refused(refused) {}
 
   LogicalResult run();
 
@@ -53,6 +55,8 @@ private:
   /// Whether the format can hold the weight; else, an error for an entry and a remark for a default.
   bool fits(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format,
             LogicalResult &result);
+  /// Asks for what is wished; whether that is of use: there is such a wish, and it fits.
+  FailureOr<bool> take(Operation *op, nn::WeightOp weight, const PlanWish &wish);
   /// Asks for the format, and sets what else it has to know; or says why not.
   LogicalResult request(Operation *op, nn::WeightOp weight, const PlanWish &wish, FormatAttrInterface format);
   /// Whether the file stores the weight of a product in a format. It stays there: of what is asked for, only
@@ -67,6 +71,7 @@ private:
   const Plan &plan;
   const Stats *stats;
   StatsApplier statistics;
+  ErrorBudget errors;
   PlanWishes wishes;
   std::vector<RefusedRequest> *refused;
   llvm::StringMap<FormatAttrInterface> formats;
@@ -158,37 +163,33 @@ LogicalResult PlanApplier::request(Operation *op, nn::WeightOp weight, const Pla
   return success();
 }
 
+FailureOr<bool> PlanApplier::take(Operation *op, nn::WeightOp weight, const PlanWish &wish) {
+  if (wish.text.empty() || wish.text == keptFormat) {
+    return false;
+  }
+  FormatAttrInterface format = formats.lookup(wish.text);
+  LogicalResult result = success();
+  if (!fits(op, weight, wish, format, result)) {
+    return failed(result) ? FailureOr<bool>(failure()) : false;
+  }
+  return failed(request(op, weight, wish, format)) ? FailureOr<bool>(failure()) : true;
+}
+
 LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
-  SmallVector<std::string> sources = getSourceNames(weight, symbols), nodes;
-  // A product that was several has their nodes; those of other operators have become part of it.
-  std::vector<NodeOrigin> origins = originsOf(op->getLoc());
-  for (const NodeOrigin &origin : origins) {
-    if (origin.opType == origins.front().opType || nodeEntries.contains(origin.name)) {
-      nodes.push_back(origin.name);
-    }
-  }
-  PlanSubject subject{&PlanEntry::format, plan.format, "as"};
-  auto findIn = [](const llvm::StringMap<const PlanEntry *> &entries) {
-    return [&entries](StringRef name) { return entries.lookup(name); };
+  auto findIn = [&](const llvm::StringMap<const PlanEntry *> &entries) {
+    return [&](StringRef name) {
+      const PlanEntry *entry = entries.lookup(name);
+      used.insert(entry);
+      return entry;
+    };
   };
-  FailureOr<PlanWish> byWeight = wishes.agree(op, weight, subject, sources, "weight", findIn(weightEntries));
-  FailureOr<PlanWish> byNode = wishes.agree(op, weight, subject, nodes, "node", findIn(nodeEntries));
-  for (auto [names, entries] : {std::pair(&sources, &weightEntries), std::pair(&nodes, &nodeEntries)}) {
-    for (const std::string &name : *names) {
-      used.insert(entries->lookup(name));
-    }
+  PlanSubject subject{&PlanEntry::format, plan.format, "as"};
+  FailureOr<std::optional<PlanWish>> found =
+      wishes.find(op, weight, subject, findIn(weightEntries), findIn(nodeEntries));
+  if (failed(found) || !*found) {
+    return failure(failed(found));
   }
-  if (failed(byWeight) || failed(byNode)) {
-    return success();
-  }
-  const PlanEntry *weightEntry = byWeight->entry, *nodeEntry = byNode->entry;
-  if (weightEntry && nodeEntry && weightEntry->format != nodeEntry->format) {
-    return emitError(placeOf(plan, nodeEntry->position, op->getLoc()))
-           << "[E0805] the weight " << quoteText(weightEntry->name) << " of node "
-           << quoteText(nodeEntry->name) << " is to be stored as both " << weightEntry->format << " and "
-           << nodeEntry->format;
-  }
-  PlanWish wish = nodeEntry ? *byNode : weightEntry ? *byWeight : PlanWish();
+  PlanWish wish = **found;
   auto layer = skipped.find(op);
   if (wish.entry && wish.text != keptFormat && layer != skipped.end()) {
     return emitError(placeOf(plan, wish.entry->position, op->getLoc()))
@@ -198,25 +199,18 @@ LogicalResult PlanApplier::applyTo(Operation *op, nn::WeightOp weight) {
   if (layer != skipped.end()) {
     return success();
   }
-  SmallVector<PlanWish, 2> inTurn{wish};
-  if (!wish.entry && isProduct(op)) {
-    // What is stored in no format can still be computed in another type.
-    inTurn = {PlanWish{plan.format}, PlanWish{plan.getFormatOfMath()}};
+  bool isDefault = !wish.entry && isProduct(op);
+  FailureOr<bool> taken = take(op, weight, isDefault ? PlanWish{plan.format} : wish);
+  if (failed(taken) || *taken || !isDefault) {
+    return failure(failed(taken));
   }
-  for (const PlanWish &next : inTurn) {
-    if (next.text.empty() || next.text == keptFormat) {
-      continue;
-    }
-    FormatAttrInterface format = formats.lookup(next.text);
-    LogicalResult result = success();
-    if (fits(op, weight, next, format, result)) {
-      return request(op, weight, next, format);
-    }
-    if (failed(result)) {
-      return failure();
-    }
+  // What is stored in no format can still be computed in another type.
+  std::string reason = errors.findReason(op, weight, symbols);
+  if (!reason.empty()) {
+    wishes.refuse(op, weight, plan.math, "not computed in " + plan.math + ": " + reason);
+    return success();
   }
-  return success();
+  return failure(failed(take(op, weight, {plan.getFormatOfMath()})));
 }
 
 /// It has no weight: what the plan says of its nodes counts, else how products are computed.
@@ -297,6 +291,11 @@ LogicalResult PlanApplier::run() {
   if (plan.format.empty() && plan.math.empty() && plan.weights.empty() && plan.nodes.empty()) {
     return applySparsity(module, plan, stats, isSkipped, refused);
   }
+  FailureOr<ErrorBudget> budget = ErrorBudget::find(module, plan, stats);
+  if (failed(budget)) {
+    return failure();
+  }
+  errors = std::move(*budget);
   WalkResult walked = module.walk([&](Operation *op) {
     if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
       applyToAttention(attention);

@@ -13,6 +13,7 @@
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/IR/Pack.h"
 #include "lathe/Dialect/Pack/Transforms/Passes.h"
+#include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
@@ -39,9 +40,8 @@ static constexpr int64_t kMatrixColumns = 16;
 static constexpr int64_t kLeastColumns = 16;
 
 /// Products that take a smaller share of all operations gain nothing, and what they compute may scale all
-/// that others do, as the factors of squeezed channels: their error is then that of every position. Unknown
-/// sizes count as kUnknown.
-static constexpr double kLeastShare = 5e-5, kUnknown = 64;
+/// that others do, as the factors of squeezed channels: their error is then that of every position.
+static constexpr double kLeastShare = 5e-5;
 
 static RankedTensorType typeOf(Value value) { return cast<RankedTensorType>(value.getType()); }
 
@@ -119,20 +119,6 @@ static std::optional<std::string> findUnfit(Operation *op) {
 static std::optional<int64_t> getRows(Operation *op) {
   ArrayRef<int64_t> shape = typeOf(op->getResult(0)).getShape().drop_back();
   return ShapedType::isDynamicShape(shape) ? std::nullopt : std::optional(ShapedType::getNumElements(shape));
-}
-
-/// The multiply-adds of a product.
-static double countOperations(Operation *op) {
-  auto count = [](ArrayRef<int64_t> shape) {
-    double elements = 1;
-    for (int64_t size : shape) {
-      elements *= ShapedType::isDynamic(size) ? kUnknown : double(size);
-    }
-    return elements;
-  };
-  RankedTensorType rhs = typeOf(op->getOperand(1));
-  ArrayRef<int64_t> depth = rhs.getShape().drop_back();
-  return count(typeOf(op->getResult(0)).getShape()) * count(isa<nn::ConvOp>(op) ? depth : depth.take_back());
 }
 
 Decision Converter::decideAttention(nn::AttentionOp op) {

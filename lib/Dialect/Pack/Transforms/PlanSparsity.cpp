@@ -6,6 +6,7 @@
 
 #include "PlanSparsity.h"
 
+#include "PlanStats.h"
 #include "PlanWishes.h"
 
 #include "lathe/Dialect/NN/Evaluate/Evaluator.h"
@@ -30,14 +31,13 @@ namespace {
 class SparsityApplier {
 public:
   SparsityApplier(ModuleOp module, const Plan &plan, const Stats *stats, std::vector<RefusedRequest> *refused)
-      : module(module), symbols(module), plan(plan), stats(stats), wishes(symbols, kPass, refused) {}
+      : module(module), symbols(module), plan(plan), stats(stats), wishes(symbols, plan, kPass, refused) {}
 
   LogicalResult applyTo(Operation *op, nn::WeightOp weight);
 
 private:
   /// A weight of the norms of what the rows of `weight` are multiplied with; null if they are not known.
-  FlatSymbolRefAttr getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
-                             ArrayRef<std::string> nodes);
+  FlatSymbolRefAttr getNorms(Operation *op, nn::WeightOp weight);
 
   ModuleOp module;
   SymbolTable symbols;
@@ -48,9 +48,8 @@ private:
 
 } // namespace
 
-FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight, ArrayRef<std::string> sources,
-                                            ArrayRef<std::string> nodes) {
-  const TensorStats *tensor = stats ? stats->find(sources, nodes) : nullptr;
+FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight) {
+  const TensorStats *tensor = stats ? findTensorStats(*stats, op, weight, symbols) : nullptr;
   RankedTensorType type = weight.getTensorType();
   if (!tensor || type.getRank() < 2 || tensor->getChannels() != getMatrixRows(type)) {
     return {};
@@ -75,31 +74,19 @@ FlatSymbolRefAttr SparsityApplier::getNorms(Operation *op, nn::WeightOp weight, 
 }
 
 LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
-  SmallVector<std::string> sources = getSourceNames(weight, symbols), nodes;
-  std::vector<NodeOrigin> origins = originsOf(op->getLoc());
-  for (NodeOrigin &origin : origins) {
-    if (origin.opType == origins.front().opType) {
-      nodes.push_back(origin.name);
-    }
-  }
-  PlanSubject subject{&PlanEntry::sparsity, plan.sparsity, "pruned to"};
   auto findIn = [](ArrayRef<PlanEntry> entries) {
     return [entries](StringRef name) {
       const auto *entry = llvm::find_if(entries, [&](const PlanEntry &e) { return e.name == name; });
       return entry == entries.end() ? nullptr : entry;
     };
   };
-  FailureOr<PlanWish> byNode = wishes.agree(op, weight, subject, nodes, "node", findIn(plan.nodes));
-  FailureOr<PlanWish> byWeight = wishes.agree(op, weight, subject, sources, "weight", findIn(plan.weights));
-  if (failed(byNode) || failed(byWeight)) {
-    return success();
+  PlanSubject subject{&PlanEntry::sparsity, plan.sparsity, "pruned to"};
+  FailureOr<std::optional<PlanWish>> found =
+      wishes.find(op, weight, subject, findIn(plan.weights), findIn(plan.nodes));
+  if (failed(found) || !*found) {
+    return failure(failed(found));
   }
-  if (byNode->entry && byWeight->entry && byNode->text != byWeight->text) {
-    return op->emitError() << "[E0805] the weight " << quoteText(sources.front()) << " of node "
-                           << quoteText(nodes.front()) << " is to become both " << byWeight->text << " and "
-                           << byNode->text;
-  }
-  StringRef wish = byNode->entry ? byNode->text : byWeight->entry ? byWeight->text : StringRef(plan.sparsity);
+  StringRef wish = (*found)->entry ? (*found)->text : StringRef(plan.sparsity);
   if (wish.empty() || wish == keptFormat) {
     return success();
   }
@@ -110,7 +97,7 @@ LogicalResult SparsityApplier::applyTo(Operation *op, nn::WeightOp weight) {
   }
   auto attribute = SparsityAttr::get(op->getContext(), ZeroPattern(sparsity->pattern), sparsity->zeros);
   op->setAttr(PackDialect::kSparsityAttr, attribute);
-  if (FlatSymbolRefAttr norms = getNorms(op, weight, sources, nodes)) {
+  if (FlatSymbolRefAttr norms = getNorms(op, weight)) {
     op->setAttr(PackDialect::kNormsAttr, norms);
   }
   return success();

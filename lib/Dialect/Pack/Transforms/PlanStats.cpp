@@ -3,6 +3,8 @@
 
 #include "PlanStats.h"
 
+#include "PlanWishes.h"
+
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 #include "lathe/Support/Diagnostics.h"
 
@@ -15,6 +17,15 @@
 using namespace mlir;
 using namespace lathe;
 using namespace lathe::pack;
+
+const TensorStats *pack::findTensorStats(const Stats &stats, Operation *op, nn::WeightOp weight,
+                                         const SymbolTable &symbols) {
+  SmallVector<std::string> nodes;
+  for (NodeOrigin &origin : originsOf(op->getLoc())) {
+    nodes.push_back(std::move(origin.name));
+  }
+  return stats.find(getSourceNames(weight, symbols), nodes);
+}
 
 /// What the entries say where they say something; null if they do not agree.
 template <typename T>
@@ -146,14 +157,8 @@ llvm::FailureOr<std::string> StatsApplier::apply(Operation *op, nn::WeightOp wei
   if (!isProduct(op) || (!needsStats && !format.needsRange())) {
     return std::string();
   }
-  SmallVector<std::string> names, nodes;
-  for (nn::WeightOp source : getSources(weight, symbols)) {
-    names.push_back(source.getOnnxName().value_or("").str());
-  }
-  for (NodeOrigin &origin : originsOf(op->getLoc())) {
-    nodes.push_back(std::move(origin.name));
-  }
-  Product product{op, weight, entries, format, stats ? stats->find(names, nodes) : nullptr};
+  Product product{op, weight, entries, format,
+                  stats ? findTensorStats(*stats, op, weight, symbols) : nullptr};
   if (needsStats && !stats) {
     InFlightDiagnostic error =
         emitError(place) << "[E0812] to store the weight as the plan says, it has to be known what it is "

@@ -16,6 +16,10 @@
 
 namespace lathe::pack {
 
+/// What was measured of what an op multiplies with its weight; null if nothing was.
+const TensorStats *findTensorStats(const Stats &stats, mlir::Operation *op, nn::WeightOp weight,
+                                   const mlir::SymbolTable &symbols);
+
 class StatsApplier {
 public:
   /// `stats` may be null.

@@ -3,6 +3,8 @@
 
 #include "PlanWishes.h"
 
+#include "PlanLayers.h"
+
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
 #include "lathe/Support/Diagnostics.h"
@@ -18,8 +20,7 @@ llvm::SmallVector<std::string> pack::getSourceNames(nn::WeightOp weight, const S
 }
 
 FailureOr<PlanWish> PlanWishes::agree(Operation *op, nn::WeightOp weight, const PlanSubject &subject,
-                                      ArrayRef<std::string> names, StringRef kind,
-                                      llvm::function_ref<const PlanEntry *(StringRef)> find) const {
+                                      ArrayRef<std::string> names, StringRef kind, Finder find) const {
   auto text = [&](StringRef wish) {
     return wish.empty() || wish == keptFormat ? "as it is" : (subject.phrase + " " + wish).str();
   };
@@ -46,6 +47,35 @@ FailureOr<PlanWish> PlanWishes::agree(Operation *op, nn::WeightOp weight, const 
     }
   }
   return hasEntry ? *common : PlanWish();
+}
+
+FailureOr<std::optional<PlanWish>> PlanWishes::find(Operation *op, nn::WeightOp weight,
+                                                    const PlanSubject &subject, Finder findWeight,
+                                                    Finder findNode) const {
+  SmallVector<std::string> sources = getSourceNames(weight, symbols), nodes;
+  // A product that was several has their nodes; those of other operators have become part of it.
+  std::vector<NodeOrigin> origins = originsOf(op->getLoc());
+  for (const NodeOrigin &origin : origins) {
+    const PlanEntry *entry = findNode(origin.name);
+    if (origin.opType == origins.front().opType || (entry && !(entry->*subject.field).empty())) {
+      nodes.push_back(origin.name);
+    }
+  }
+  FailureOr<PlanWish> byWeight = agree(op, weight, subject, sources, "weight", findWeight);
+  FailureOr<PlanWish> byNode = agree(op, weight, subject, nodes, "node", findNode);
+  if (failed(byWeight) || failed(byNode)) {
+    return std::optional<PlanWish>();
+  }
+  if (!byNode->entry || !byWeight->entry) {
+    return std::optional(byNode->entry ? *byNode : *byWeight);
+  }
+  if (byNode->text != byWeight->text) {
+    return emitError(placeOf(plan, byNode->entry->position, op->getLoc()))
+           << "[E0805] the weight " << quoteText(byWeight->entry->name) << " of node "
+           << quoteText(byNode->entry->name) << " is to be stored " << subject.phrase << " both "
+           << byWeight->text << " and " << byNode->text;
+  }
+  return std::optional(*byNode);
 }
 
 void PlanWishes::refuse(Operation *op, nn::WeightOp weight, StringRef requested, const Twine &reason) const {

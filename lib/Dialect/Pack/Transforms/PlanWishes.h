@@ -31,22 +31,32 @@ struct PlanSubject {
 
 class PlanWishes {
 public:
-  /// `pass` is what remarks are of; `refused` may be null.
-  PlanWishes(const mlir::SymbolTable &symbols, llvm::StringRef pass, std::vector<RefusedRequest> *refused)
-      : symbols(symbols), pass(pass), refused(refused) {}
+  using Finder = llvm::function_ref<const PlanEntry *(llvm::StringRef)>;
 
-  /// What all of these names want, of which some may have no entry; no wish if none has. Where they do not
-  /// agree that is told, and failure.
-  llvm::FailureOr<PlanWish> agree(mlir::Operation *op, nn::WeightOp weight, const PlanSubject &subject,
-                                  llvm::ArrayRef<std::string> names, llvm::StringRef kind,
-                                  llvm::function_ref<const PlanEntry *(llvm::StringRef)> find) const;
+  /// `pass` is what remarks are of; `refused` may be null.
+  PlanWishes(const mlir::SymbolTable &symbols, const Plan &plan, llvm::StringRef pass,
+             std::vector<RefusedRequest> *refused)
+      : symbols(symbols), plan(plan), pass(pass), refused(refused) {}
+
+  /// What the entries of an op's weights and nodes want of it; no wish if there are none. Nothing where
+  /// things have become one of which that is not the same, which is told; failure after an error: an entry of
+  /// a weight and one of a node differ.
+  llvm::FailureOr<std::optional<PlanWish>> find(mlir::Operation *op, nn::WeightOp weight,
+                                                const PlanSubject &subject, Finder findWeight,
+                                                Finder findNode) const;
 
   /// Tells why an op does not ask for what the plan says of its weight.
   void refuse(mlir::Operation *op, nn::WeightOp weight, llvm::StringRef requested,
               const llvm::Twine &reason) const;
 
 private:
+  /// What all of these names want, of which some may have no entry; no wish if none has. Where they do not
+  /// agree that is told, and failure.
+  llvm::FailureOr<PlanWish> agree(mlir::Operation *op, nn::WeightOp weight, const PlanSubject &subject,
+                                  llvm::ArrayRef<std::string> names, llvm::StringRef kind, Finder find) const;
+
   const mlir::SymbolTable &symbols;
+  const Plan &plan;
   llvm::StringRef pass;
   std::vector<RefusedRequest> *refused;
 };

@@ -15,6 +15,21 @@ using namespace lathe::pack;
 
 bool pack::isProduct(Operation *op) { return isa<nn::MatMulOp, nn::ConvOp>(op); }
 
+double pack::countOperations(Operation *product) {
+  constexpr double kUnknown = 64;
+  auto typeOf = [](Value value) { return cast<RankedTensorType>(value.getType()); };
+  auto count = [](ArrayRef<int64_t> shape) {
+    double elements = 1;
+    for (int64_t size : shape) {
+      elements *= ShapedType::isDynamic(size) ? kUnknown : double(size);
+    }
+    return elements;
+  };
+  ArrayRef<int64_t> depth = typeOf(product->getOperand(1)).getShape().drop_back();
+  return count(typeOf(product->getResult(0)).getShape()) *
+         count(isa<nn::ConvOp>(product) ? depth : depth.take_back());
+}
+
 nn::WeightOp pack::getWeight(Operation *op, const SymbolTable &symbols) {
   Value operand = llvm::TypeSwitch<Operation *, Value>(op)
                       .Case<nn::MatMulOp, nn::ConvOp>([](Operation *o) { return o->getOperand(1); })

@@ -27,6 +27,8 @@ nn::WeightOp getWeight(mlir::Operation *op, const mlir::SymbolTable &symbols);
 nn::WeightOp getPackedWeight(mlir::Operation *op, const mlir::SymbolTable &symbols);
 /// Whether an op multiplies with a weight: the default format of a plan is for these.
 bool isProduct(mlir::Operation *op);
+/// The multiply-adds of a product; unknown sizes count as 64.
+double countOperations(mlir::Operation *product);
 
 /// The weights of the file whose elements become those of `weight`; itself if it is one.
 llvm::SmallVector<nn::WeightOp> getSources(nn::WeightOp weight, const mlir::SymbolTable &symbols);
