@@ -6,6 +6,7 @@
 #include "lathe/Codegen/Host/ArenaPlan.h"
 #include "lathe/Codegen/Host/HostABI.h"
 #include "lathe/Dialect/Kernel/IR/Kernel.h"
+#include "lathe/Dialect/NN/IR/ShapeArith.h"
 #include "lathe/Dialect/NN/Transforms/Layers.h"
 #include "lathe/Dialect/Onnx/IR/Onnx.h"
 #include "lathe/Dialect/Pack/Transforms/WeightSources.h"
@@ -145,12 +146,14 @@ static llvm::json::Value makeFormula(Value value, unsigned &budget) {
   if (auto symbol = dyn_cast<nn::DimSymbolOp>(op)) {
     return toUTF8(symbol.getName());
   }
-  StringRef name = getOperator(op);
+  std::optional<std::pair<Value, Value>> sizes = nn::getBroadcastSizes(value);
+  StringRef name = sizes ? "broadcast" : getOperator(op);
   if (name.empty()) {
     return nullptr;
   }
   Array formula{name};
-  for (Value operand : op->getOperands()) {
+  for (Value operand :
+       sizes ? SmallVector<Value>{sizes->first, sizes->second} : SmallVector<Value>(op->getOperands())) {
     formula.push_back(makeFormula(operand, budget));
     if (formula.back().kind() == llvm::json::Value::Null) {
       return nullptr;

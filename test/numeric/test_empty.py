@@ -47,3 +47,15 @@ def test_one_value_as_several_results(opt_level):
     results = model(x=x)
     for name, expected in zip("abcd", [[0, 2], [0, 2], x, x]):
         np.testing.assert_array_equal(results[name], expected)
+
+
+@pytest.mark.parametrize("opt_level", [0, 2])
+def test_nothing_broadcasts_with_one(opt_level):
+    """Of a size that is 0 and one that is 1 the broadcast is 0, not the larger; only the run knows them."""
+    nodes = [helper.make_node("Add", ["x", "y"], ["s"]), helper.make_node("Mul", ["s", "y"], ["p"]),
+             helper.make_node("Softmax", ["p"], ["z"], axis=1)]
+    model = compile_graph(nodes, [("x", TensorProto.FLOAT, ["a", 3]), ("y", TensorProto.FLOAT, ["b", 3])],
+                          [("z", TensorProto.FLOAT, ["c", 3])], {}, opt_level)
+    for a, b in [(0, 1), (1, 0), (0, 0), (1, 2), (2, 1), (2, 2)]:
+        x, y = np.ones((a, 3), np.float32), np.ones((b, 3), np.float32)
+        np.testing.assert_allclose(model(x=x, y=y)["z"], np.full(np.broadcast_shapes(x.shape, y.shape), 1 / 3), rtol=1e-6)

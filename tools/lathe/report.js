@@ -420,7 +420,8 @@ if (nodes.length || calls.length) {
 // The arena: slots one above the other, from the step that writes a tensor to the last that reads it.
 
 const compute = {"+": (a, b) => a + b, "-": (a, b) => a - b, "*": (a, b) => a * b, "/": (a, b) => Math.floor(a / b),
-                 "ceil/": (a, b) => Math.ceil(a / b), "%": (a, b) => a % b, max: Math.max, min: Math.min};
+                 "ceil/": (a, b) => Math.ceil(a / b), "%": (a, b) => a % b, max: Math.max, min: Math.min,
+                 broadcast: (a, b) => a === 1 ? b : a};
 
 /** The value of a formula for sizes of symbols; NaN where it is not known. */
 function evaluate(formula, sizes) {

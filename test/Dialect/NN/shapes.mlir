@@ -14,14 +14,15 @@ func.func @broadcast_takes_the_known_size(%x: tensor<?x1xf32>, %y: tensor<4xf32>
   return %d0, %d1 : index, index
 }
 
-// CHECK-LABEL: func @broadcast_of_unknown_sizes_takes_the_larger
+// CHECK-LABEL: func @broadcast_of_unknown_sizes_takes_the_one_that_is_not_1
 // CHECK-SAME:    %[[X:.*]]: tensor<?xf32>, %[[Y:.*]]: tensor<?xf32>
-func.func @broadcast_of_unknown_sizes_takes_the_larger(%x: tensor<?xf32>, %y: tensor<?xf32>) -> index {
+func.func @broadcast_of_unknown_sizes_takes_the_one_that_is_not_1(%x: tensor<?xf32>, %y: tensor<?xf32>) -> index {
   %c0 = arith.constant 0 : index
   %0 = nn.compare lt %x, %y : tensor<?xf32>, tensor<?xf32> -> tensor<?xi1>
   // CHECK-DAG: %[[A:.*]] = tensor.dim %[[X]]
   // CHECK-DAG: %[[B:.*]] = tensor.dim %[[Y]]
-  // CHECK: arith.maxui %[[A]], %[[B]]
+  // CHECK: %[[ONE:.*]] = arith.cmpi eq, %[[A]], %c1
+  // CHECK: arith.select %[[ONE]], %[[B]], %[[A]]
   %d = tensor.dim %0, %c0 : tensor<?xi1>
   return %d : index
 }

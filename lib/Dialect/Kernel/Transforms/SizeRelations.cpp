@@ -3,6 +3,8 @@
 
 #include "lathe/Dialect/Kernel/Transforms/SizeRelations.h"
 
+#include "lathe/Dialect/NN/IR/ShapeArith.h"
+
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -12,24 +14,28 @@
 using namespace mlir;
 using namespace lathe;
 
-/// The maximum or minimum that computes `size`, if there is one: what the shape inference of broadcasts
-/// creates and looks through.
-static Operation *getRelation(Value size) {
+/// What `size` is computed from, if that is what the shape inference of broadcasts looks through: sizes that
+/// broadcast to it, or those that it is the minimum of.
+static SmallVector<Value> getOperandSizes(Value size) {
+  if (std::optional<std::pair<Value, Value>> sizes = nn::getBroadcastSizes(size)) {
+    return {sizes->first, sizes->second};
+  }
   Operation *op = size.getDefiningOp();
-  return isa_and_present<arith::MaxUIOp, arith::MinUIOp, arith::MinSIOp>(op) ? op : nullptr;
+  return isa_and_present<arith::MinUIOp, arith::MinSIOp>(op) ? SmallVector<Value>(op->getOperands())
+                                                             : SmallVector<Value>();
 }
 
 static bool isConstant(Value size) { return matchPattern(size, m_Constant()); }
 
-/// Those that need only `sizes` and constants, in no order.
+/// Those of `sizes` that need only others of them and constants, in no order.
 static SetVector<Operation *> getRelations(ValueRange sizes) {
   SetVector<Operation *> relations;
   for (Value size : sizes) {
-    Operation *op = getRelation(size);
-    if (op && llvm::all_of(op->getOperands(), [&](Value operand) {
+    SmallVector<Value> operands = getOperandSizes(size);
+    if (!operands.empty() && llvm::all_of(operands, [&](Value operand) {
           return isConstant(operand) || llvm::is_contained(sizes, operand);
         })) {
-      relations.insert(op);
+      relations.insert(size.getDefiningOp());
     }
   }
   return relations;
@@ -40,8 +46,7 @@ void kernel::addRelatedSizes(llvm::SetVector<Value> &sizes) {
   constexpr size_t kLimit = 16;
   size_t most = sizes.size() + kLimit;
   for (size_t i = 0; i < sizes.size(); ++i) {
-    Operation *op = getRelation(sizes[i]);
-    for (Value operand : op ? ValueRange(op->getOperands()) : ValueRange()) {
+    for (Value operand : getOperandSizes(sizes[i])) {
       if (!isConstant(operand) && sizes.size() < most) {
         sizes.insert(operand);
       }
@@ -51,8 +56,9 @@ void kernel::addRelatedSizes(llvm::SetVector<Value> &sizes) {
 
 void kernel::printSizeRelations(ValueRange sizes, llvm::raw_ostream &os) {
   for (Operation *relation : getRelations(sizes)) {
-    os << llvm::find(sizes, relation->getResult(0)).getIndex() << relation->getName();
-    for (Value operand : relation->getOperands()) {
+    Value size = relation->getResult(0);
+    os << llvm::find(sizes, size).getIndex() << relation->getName();
+    for (Value operand : getOperandSizes(size)) {
       if (std::optional<int64_t> number = getConstantIntValue(operand)) {
         os << '=' << *number;
       } else {
@@ -62,16 +68,21 @@ void kernel::printSizeRelations(ValueRange sizes, llvm::raw_ostream &os) {
   }
 }
 
+/// Clones `op` behind what it reads and `mapping` lacks: constants and conditions.
+static void cloneRelation(Operation *op, IRMapping &mapping, OpBuilder &builder) {
+  for (Value operand : op->getOperands()) {
+    if (!mapping.contains(operand)) {
+      cloneRelation(operand.getDefiningOp(), mapping, builder);
+    }
+  }
+  builder.clone(*op, mapping);
+}
+
 SmallVector<Value> kernel::relateSizes(ValueRange sizes, ValueRange arguments, OpBuilder &builder) {
   IRMapping mapping;
   mapping.map(sizes, arguments);
   for (Operation *relation : topologicalSort(getRelations(sizes))) {
-    for (Value operand : relation->getOperands()) {
-      if (!mapping.contains(operand)) {
-        builder.clone(*operand.getDefiningOp(), mapping);
-      }
-    }
-    builder.clone(*relation, mapping);
+    cloneRelation(relation, mapping, builder);
   }
   return llvm::map_to_vector(sizes, [&](Value size) { return mapping.lookup(size); });
 }

@@ -88,16 +88,26 @@ OpFoldResult lathe::nn::productOfSizes(OpBuilder &builder, Location loc, ArrayRe
   return product;
 }
 
-/// The sizes of which `size` is the largest.
-static SmallVector<Value> getMaximized(Value size) {
-  // Trees of maxima grow with the number of operands that meet in a model; a few levels are enough.
+std::optional<std::pair<Value, Value>> lathe::nn::getBroadcastSizes(Value size) {
+  auto select = size.getDefiningOp<arith::SelectOp>();
+  auto isOne = select ? select.getCondition().getDefiningOp<arith::CmpIOp>() : arith::CmpIOp();
+  if (!isOne || isOne.getPredicate() != arith::CmpIPredicate::eq ||
+      isOne.getLhs() != select.getFalseValue() || getConstantIntValue(isOne.getRhs()) != 1) {
+    return std::nullopt;
+  }
+  return std::pair(select.getFalseValue(), select.getTrueValue());
+}
+
+/// The sizes that `size` is what they broadcast to: `size` itself, or those behind `getBroadcastSizes`.
+static SmallVector<Value> getBroadcastLeaves(Value size) {
+  // Trees of broadcasts grow with the number of operands that meet in a model; a few levels are enough.
   constexpr size_t kLimit = 16;
   SmallVector<Value> pending{size}, leaves;
   while (!pending.empty()) {
     Value value = pending.pop_back_val();
-    auto max = value.getDefiningOp<arith::MaxUIOp>();
-    if (max && leaves.size() + pending.size() < kLimit) {
-      pending.append({max.getRhs(), max.getLhs()});
+    std::optional<std::pair<Value, Value>> sizes = getBroadcastSizes(value);
+    if (sizes && leaves.size() + pending.size() < kLimit) {
+      pending.append({sizes->second, sizes->first});
     } else if (!llvm::is_contained(leaves, value)) {
       leaves.push_back(value);
     }
@@ -113,10 +123,11 @@ bool lathe::nn::areSameSize(OpFoldResult lhs, OpFoldResult rhs) {
   if (left || right) {
     return left && right && *left == *right;
   }
-  // The maximum of the same sizes, whatever order they met in.
-  SmallVector<Value> maximized = getMaximized(cast<Value>(lhs)), others = getMaximized(cast<Value>(rhs));
-  return maximized.size() == others.size() &&
-         llvm::all_of(others, [&](Value size) { return llvm::is_contained(maximized, size); });
+  // The broadcast of the same sizes, whatever order they met in.
+  SmallVector<Value> leaves = getBroadcastLeaves(cast<Value>(lhs)),
+                     others = getBroadcastLeaves(cast<Value>(rhs));
+  return leaves.size() == others.size() &&
+         llvm::all_of(others, [&](Value size) { return llvm::is_contained(leaves, size); });
 }
 
 bool lathe::nn::areDifferentSizes(OpFoldResult lhs, OpFoldResult rhs) {
@@ -124,14 +135,23 @@ bool lathe::nn::areDifferentSizes(OpFoldResult lhs, OpFoldResult rhs) {
   return left && right && *left != *right;
 }
 
-/// Whether `size` is evidently at most one of `others`: it is one of them or a minimum with one of them.
-static bool isAtMost(Value size, ArrayRef<Value> others) {
+/// Whether `size` evidently broadcasts to one of `others`: it is one of them, or the minimum of one of them
+/// and a positive constant. (The minimum with 0 is no size that 1 is.)
+static bool broadcastsTo(Value size, ArrayRef<Value> others) {
   if (llvm::is_contained(others, size)) {
     return true;
   }
   Operation *op = size.getDefiningOp();
-  return op && isa<arith::MinSIOp, arith::MinUIOp>(op) &&
-         llvm::any_of(op->getOperands(), [&](Value operand) { return llvm::is_contained(others, operand); });
+  return op && isa<arith::MinSIOp, arith::MinUIOp>(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+           return llvm::is_contained(others, operand) || getConstantIntValue(operand).value_or(0) > 0;
+         });
+}
+
+/// `lhs == 1 ? rhs : lhs`. The larger one would be wrong where one is 1 and the other 0.
+static OpFoldResult createBroadcast(OpBuilder &builder, Location loc, Value lhs, Value rhs) {
+  Value isOne = builder.createOrFold<arith::CmpIOp>(loc, arith::CmpIPredicate::eq, lhs,
+                                                    arith::ConstantIndexOp::create(builder, loc, 1));
+  return builder.createOrFold<arith::SelectOp>(loc, isOne, rhs, lhs);
 }
 
 FailureOr<OpFoldResult> lathe::nn::broadcastSizes(OpBuilder &builder, Location loc, OpFoldResult lhs,
@@ -152,18 +172,19 @@ FailureOr<OpFoldResult> lathe::nn::broadcastSizes(OpBuilder &builder, Location l
   if (left || right) {
     return left ? lhs : rhs;
   }
-  // Residual connections meet the same sizes again and again; without this the maximum would grow in every
+  // Residual connections meet the same sizes again and again; without this the formula would grow in every
   // layer.
-  SmallVector<Value> maximized = getMaximized(cast<Value>(lhs)), others = getMaximized(cast<Value>(rhs));
-  if (llvm::all_of(others, [&](Value size) { return isAtMost(size, maximized); })) {
+  SmallVector<Value> leaves = getBroadcastLeaves(cast<Value>(lhs)),
+                     others = getBroadcastLeaves(cast<Value>(rhs));
+  if (llvm::all_of(others, [&](Value size) { return broadcastsTo(size, leaves); })) {
     return lhs;
   }
-  if (llvm::all_of(maximized, [&](Value size) { return isAtMost(size, others); })) {
+  if (llvm::all_of(leaves, [&](Value size) { return broadcastsTo(size, others); })) {
     return rhs;
   }
   for (Value size : others) {
-    if (!isAtMost(size, maximized)) {
-      lhs = createIndexOp<arith::MaxUIOp>(builder, loc, lhs, size);
+    if (!broadcastsTo(size, leaves)) {
+      lhs = createBroadcast(builder, loc, cast<Value>(lhs), size);
     }
   }
   return lhs;

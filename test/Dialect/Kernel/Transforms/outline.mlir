@@ -24,14 +24,17 @@ func.func @different_kinds(%x: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>) 
   return %0, %1 : tensor<8xf32>, tensor<8xf32>
 }
 
-// A kernel of rows is told that a size is the larger of two others: only so it knows that all that it computes has the
+// A kernel of rows is told that a size is what two others broadcast to: only so it knows that all that it computes has the
 // shape of its rows.
 // CHECK-LABEL: func.func @related_sizes
 // CHECK-DAG:     %[[A:.*]] = nn.dim_symbol "A"
 // CHECK-DAG:     %[[B:.*]] = nn.dim_symbol "B"
-// CHECK:         %[[C:.*]] = arith.maxui %[[A]], %[[B]]
-// CHECK-NEXT:    %[[T:.*]] = kernel.launch @pointwise_
-// CHECK-NEXT:    kernel.launch @rows_0(%{{.*}}, %{{.*}}, %[[T]]) sizes(%[[A]], %[[B]], %[[C]])
+// CHECK-DAG:     %[[A1:.*]] = arith.cmpi eq, %[[A]], %c1
+// CHECK-DAG:     %[[B1:.*]] = arith.cmpi eq, %[[B]], %c1
+// CHECK-DAG:     %[[BA:.*]] = arith.select %[[B1]], %[[A]], %[[B]]
+// CHECK-DAG:     %[[AB:.*]] = arith.select %[[A1]], %[[B]], %[[A]]
+// CHECK:         %[[T:.*]] = kernel.launch @pointwise_
+// CHECK-NEXT:    kernel.launch @rows_0(%{{.*}}, %{{.*}}, %[[T]]) sizes(%[[A]], %[[B]], %[[BA]], %[[AB]])
 // CHECK-NEXT:    return
 func.func @related_sizes(%x: tensor<?x4xf32> {nn.dims = ["A", ""]}, %m: tensor<?x4xf32> {nn.dims = ["B", ""]})
     -> (tensor<?x4xf32>, tensor<?x4xf32>) {
@@ -67,12 +70,15 @@ func.func @related_minimum(%x: tensor<?x4xf32> {nn.dims = ["A", ""]}, %v: tensor
 // CHECK-NEXT:    kernel.output %[[C]], %[[Y]][%[[N]]] : tensor<?x4xf32>, memref<?xi8>
 // CHECK-NOT:   func.func private @matmul_1
 
-// CHECK:       func.func private @rows_0({{.*}}, %[[A:.*]]: index, %[[B:.*]]: index, %{{.*}}: index)
-// CHECK-NEXT:    %[[C:.*]] = arith.maxui %[[A]], %[[B]]
-// CHECK:         kernel.input %{{.*}}[%[[C]]]
+// CHECK:       func.func private @rows_0({{.*}}, %[[A:.*]]: index, %[[B:.*]]: index, %{{.*}}: index, %{{.*}}: index)
+// CHECK-DAG:     %[[A1:.*]] = arith.cmpi eq, %[[A]], %c1
+// CHECK-DAG:     %[[B1:.*]] = arith.cmpi eq, %[[B]], %c1
+// CHECK-DAG:     %[[BA:.*]] = arith.select %[[B1]], %[[A]], %[[B]]
+// CHECK-DAG:     %[[AB:.*]] = arith.select %[[A1]], %[[B]], %[[A]]
+// CHECK:         kernel.input %{{.*}}[%[[BA]]]
 // CHECK:         nn.softmax
 // CHECK-NEXT:    nn.binary mul
-// CHECK-NEXT:    kernel.output %{{.*}}[%[[C]]]
+// CHECK-NEXT:    kernel.output %{{.*}}[%[[AB]]]
 // EMIT:        func.func private @rows_0(
 // EMIT:          arith.divf
 

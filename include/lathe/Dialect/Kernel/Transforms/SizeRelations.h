@@ -14,14 +14,14 @@
 
 namespace lathe::kernel {
 
-/// Adds what the maxima and minima among `sizes` are taken of.
+/// Adds what the broadcast sizes and minima among `sizes` are made of.
 void addRelatedSizes(llvm::SetVector<mlir::Value> &sizes);
 
-/// Prints which of `sizes` are maxima and minima of which others: code differs with that.
+/// Prints which of `sizes` are broadcasts and minima of which others: code differs with that.
 void printSizeRelations(mlir::ValueRange sizes, llvm::raw_ostream &os);
 
-/// The sizes of a kernel that takes `sizes` as `arguments`: maxima and minima are computed from the others
-/// again, with `builder`.
+/// The sizes of a kernel that takes `sizes` as `arguments`: broadcasts and minima are computed from the
+/// others again, with `builder`.
 llvm::SmallVector<mlir::Value> relateSizes(mlir::ValueRange sizes, mlir::ValueRange arguments,
                                            mlir::OpBuilder &builder);
 

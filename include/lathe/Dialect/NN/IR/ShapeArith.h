@@ -28,15 +28,18 @@ mlir::OpFoldResult floorDivSize(mlir::OpBuilder &builder, mlir::Location loc, ml
 mlir::OpFoldResult productOfSizes(mlir::OpBuilder &builder, mlir::Location loc,
                                   llvm::ArrayRef<mlir::OpFoldResult> sizes);
 
-/// Whether two sizes are evidently the same (one value, one constant, or the maximum of the same sizes);
+/// Whether two sizes are evidently the same (one value, one constant, or what the same sizes broadcast to);
 /// whether they are constants that differ.
 bool areSameSize(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
 bool areDifferentSizes(mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
 
 /// The size two sizes broadcast to, or failure if they are constants that do not. Of two unknown sizes it is
-/// the larger one: a run checks its inputs, so they are equal or one of them is 1.
+/// the one that is not 1: a run checks its inputs, so they are equal or one of them is 1.
 llvm::FailureOr<mlir::OpFoldResult> broadcastSizes(mlir::OpBuilder &builder, mlir::Location loc,
                                                    mlir::OpFoldResult lhs, mlir::OpFoldResult rhs);
+
+/// The two unknown sizes that `size` is what they broadcast to, if `broadcastSizes` says so.
+std::optional<std::pair<mlir::Value, mlir::Value>> getBroadcastSizes(mlir::Value size);
 
 /// The shape two shapes broadcast to like numpy, aligned at their last dimensions.
 llvm::FailureOr<Dims> broadcastDims(mlir::OpBuilder &builder, mlir::Location loc,
