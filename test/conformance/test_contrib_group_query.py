@@ -127,6 +127,53 @@ def test_all_keys_are_seen_without_causality(step):
     check_step(make(step), causal=0)
 
 
+def residents(keys, rows, window):
+    """How many of `keys` keys a windowed cache of so many rows holds."""
+    group = rows - window + 1
+    return keys - group * max(0, -(-(keys - rows) // group))
+
+
+@pytest.mark.parametrize("window,rows", [(3, 3), (3, 5), (2, 7)])
+def test_windowed_caches(window, rows):
+    """Chunk after chunk gives what all at once does, and the cache holds the last keys in their order."""
+    count = 10
+    q, k, v = (numbers(1, count, heads * H) for heads in (N, K, K))
+    whole = {"q": q, "k": k, "v": v, "past_k": None, "past_v": None}
+    want, model = attend(whole, [count - 1], [count], window), None
+    for chunks in ([1] * count, [4, 3, 2, 1], [9, 1]):
+        cache = {name: np.zeros((1, K, rows, H), np.float32) for name in ("past_k", "past_v")}
+        first = 0
+        for new in chunks:
+            end = first + new
+            inputs = {"q": q[:, first:end], "k": k[:, first:end], "v": v[:, first:end], **cache,
+                      "lengths": np.array([end - 1], np.int32), "total": np.array(end, np.int32)}
+            model = model or lathe.compile(build_symbolic(inputs, ["y", "present_k", "present_v"], local_window_size=window,
+                                                          sliding_window_cache=1))
+            got = model(**inputs)
+            np.testing.assert_allclose(got["y"], want[:, first:end], rtol=1e-5, atol=1e-5)
+            held = residents(end, rows, window)
+            for name, own in (("present_k", k), ("present_v", v)):
+                kept = own[:, end - held:end].reshape(1, held, K, H).transpose(0, 2, 1, 3)
+                assert got[name].shape == (1, K, rows, H)
+                np.testing.assert_array_equal(got[name][:, :, :held], kept)
+            cache, first = {"past_k": got["present_k"], "past_v": got["present_v"]}, end
+
+
+@pytest.mark.parametrize("rows", [3, 4, 6])
+def test_rows_of_windowed_caches_have_their_own_lengths(rows):
+    """As in ONNX Runtime: each batch entry drops its own oldest keys."""
+    inputs = make("step", past_k=numbers(2, K, rows, H), past_v=numbers(2, K, rows, H), lengths=np.array([7, 2], np.int32),
+                  total=np.array(8, np.int32), cos=numbers(16, H // 2), sin=numbers(16, H // 2))
+    outputs, options = ["y", "present_k", "present_v"], {"domain": MS, "num_heads": N, "kv_num_heads": K, "do_rotary": 1,
+                                                         "local_window_size": 3, "sliding_window_cache": 1}
+    got, want = (function("GroupQueryAttention", inputs, outputs, **options) for function in (run, runtime))
+    np.testing.assert_allclose(got["y"], want["y"], rtol=1e-5, atol=1e-5)
+    for b, keys in enumerate((8, 3)):
+        held = residents(keys, rows, 3)
+        for name in outputs[1:]:
+            np.testing.assert_allclose(got[name][b, :, :held], want[name][b, :, :held], rtol=1e-5, atol=1e-5)
+
+
 def test_lengths_may_have_another_dimension():
     inputs = make("step with room")
     want = attend(inputs, [5, 3], [1, 1])
@@ -161,7 +208,9 @@ def test_norms_of_heads():
 
 @pytest.mark.parametrize("change,message", [
     ({"num_heads": 3}, "must be a multiple of kv_num_heads"), ({"local_window_size": 0}, "local_window_size is 0"),
-    ({"kv_cache_bit_width": 8}, "a quantized cache"), ({"sliding_window_cache": 1}, "sliding_window_cache"),
+    ({"kv_cache_bit_width": 8}, "a quantized cache"), ({"sliding_window_cache": 1}, "local_window_size is -1, must be positive"),
+    ({"sliding_window_cache": 1, "local_window_size": 6}, "room for local_window_size keys"),
+    ({"sliding_window_cache": 1, "local_window_size": 2, "past_k": None, "past_v": None}, "must be past_key and past_value"),
     ({"do_rotary": 1}, "must be cos_cache and sin_cache"), ({"v": None}, "one of key and value is absent"),
     ({"past_v": None}, "one of past_key and past_value is absent"),
     ({"lengths": np.zeros(3, np.int32)}, "one length for each batch entry")])
@@ -184,7 +233,8 @@ def test_lengths_beyond_the_cache_stop_the_run():
     model(**inputs)
 
 
-def build_symbolic(inputs):
+def build_symbolic(inputs, outputs=("y",), **attributes):
     from nodes import build
 
-    return build("GroupQueryAttention", inputs, ["y"], domain=MS, symbolic=True, num_heads=N, kv_num_heads=K)
+    return build("GroupQueryAttention", inputs, list(outputs), domain=MS, symbolic=True, num_heads=N, kv_num_heads=K,
+                 **attributes)

@@ -57,9 +57,13 @@ private:
   /// How many keys there are for each batch entry, and how many of them are old; `missing` is what the
   /// operand lacks of the former.
   LogicalResult readLengths(int64_t missing);
+  /// Where a cache of `sliding_window_cache` keeps the keys: what of it is resident before and after.
+  LogicalResult readResidents();
   LogicalResult rotateHeads();
   /// What the cache `past` holds after the step; `own` becomes the keys or values that queries may see.
   Value present(Value past, Value &own);
+  /// Of the keys or values `all`, those that stay in a cache of `sliding_window_cache`.
+  Value dropOldest(Value all);
   LogicalResult readMasks();
   /// The keys in the blocks that the layouts of a SparseAttention have, [batch, heads, queries, keys]; null
   /// after an error.
@@ -73,12 +77,15 @@ private:
   Type i64;
   AttentionParts parts;
   int64_t queryHeads = 0, keyHeads = 0, window = -1;
-  bool causal = true;
+  bool causal = true, isWindowed = false;
   Size batch, queries;
   /// The most keys of any batch entry, and how many the cache has room for.
   Size total, capacity;
   /// [batch]: the keys after the step, and those before it. `old` is null where it is 0 for all.
   Value lengths, old;
+  /// [batch]: the first row of the cache that is written, which is `old` where the cache holds all old keys;
+  /// and how many of the keys after the step a windowed cache keeps.
+  Value begin, kept;
 };
 } // namespace
 
@@ -104,9 +111,6 @@ LogicalResult GroupQueryAttention::readAttributes() {
   if (c.has(kKeyScale) || c.has(kValueScale) || c.intAttr("kv_cache_bit_width", 0) != 0) {
     return c.unsupported("a quantized cache");
   }
-  if (c.intAttr("sliding_window_cache", 0) != 0) {
-    return c.unsupported("sliding_window_cache");
-  }
   if (c.isUsed(3)) {
     return c.unsupported("the result output_qk");
   }
@@ -117,6 +121,19 @@ LogicalResult GroupQueryAttention::readAttributes() {
         "E0304",
         llvm::formatv("local_window_size is {0}, must be positive and causal be 1, or -1", window).str(),
         "local_window_size");
+  }
+  isWindowed = c.intAttr("sliding_window_cache", 0) != 0;
+  if (isWindowed && window < 1) {
+    return c.error(
+        "E0304",
+        llvm::formatv("local_window_size is {0}, must be positive with sliding_window_cache", window).str(),
+        "local_window_size");
+  }
+  if (isWindowed && (!c.has(kPastKey) || !c.has(kPastValue))) {
+    return c.error("E0305", "with sliding_window_cache there must be past_key and past_value");
+  }
+  if (isWindowed && c.has(operands.bias)) {
+    return c.unsupported("attention_bias with sliding_window_cache");
   }
   parts.softcap = c.floatAttr("softcap", 0);
   if (parts.softcap < 0) {
@@ -206,7 +223,40 @@ LogicalResult GroupQueryAttention::readLengths(int64_t missing) {
   capacity = c.sizes.max(total, c.shapeOf(kPastKey)[2]);
   Value fresh = c.has(operands.queryLengths) ? perBatch(operands.queryLengths) : number(queries);
   old = c.binary(BinaryKind::Max, c.binary(BinaryKind::Sub, lengths, fresh), integer(0));
+  begin = old;
+  return isWindowed ? readResidents() : success(!c.hasFailed());
+}
+
+/// A cache of C rows holds the last keys from its row 0 on. Where there would be more than C, it drops as
+/// many groups of C - window + 1 as it takes: so few steps drop any, and the window stays.
+LogicalResult GroupQueryAttention::readResidents() {
+  Size rows = c.shapeOf(kPastKey)[2];
+  c.require(c.sizes.compare(CompareKind::LessOrEqual, c.b.getIndexAttr(window), rows),
+            "the cache must have room for local_window_size keys");
+  Value group = number(c.checkedSize(c.sizes.sub(rows, c.b.getIndexAttr(window - 1))));
+  auto residents = [&](Value keys) {
+    Value beyond = c.binary(BinaryKind::Max, c.binary(BinaryKind::Sub, keys, number(rows)), integer(0));
+    Value most = c.binary(BinaryKind::Sub, c.add(beyond, group), integer(1));
+    Value dropped = c.binary(BinaryKind::Mul, c.binary(BinaryKind::Div, most, group), group);
+    return c.binary(BinaryKind::Sub, keys, dropped);
+  };
+  begin = residents(old);
+  kept = residents(lengths);
+  // The step sees the old keys and the new ones, before any is dropped.
+  total = capacity = c.checkedSize(c.sizes.add(rows, queries));
   return success(!c.hasFailed());
+}
+
+Value GroupQueryAttention::dropOldest(Value all) {
+  Size rows = c.shapeOf(kPastKey)[2];
+  Value end = c.binary(BinaryKind::Sub, c.add(begin, lengths), old);
+  Value first = c.reshape(c.binary(BinaryKind::Sub, end, kept), {batch, c.one()});
+  Value row = c.add(first, nn::buildRange(c.b, c.loc, integer(0), integer(1), rows));
+  // What lies behind the keys that are kept is not specified.
+  row = c.binary(BinaryKind::Min, row, number(c.sizes.sub(capacity, c.one())));
+  Sizes dims{batch, c.b.getIndexAttr(keyHeads), rows, c.one()};
+  row = c.expand(c.reshape(row, {batch, c.one(), rows, c.one()}), dims);
+  return nn::buildGatherND(c.b, c.loc, all, row, /*batchDims=*/2);
 }
 
 LogicalResult GroupQueryAttention::rotateHeads() {
@@ -261,10 +311,10 @@ Value GroupQueryAttention::present(Value past, Value &own) {
     dims[2] = missing;
     past = nn::buildConcat(c.b, c.loc, {past, c.expand(c.scalar(0, past), dims)}, 2);
   }
-  Value all = nn::createInferred<nn::UpdateCacheOp>(c.b, c.loc, nn::getElementType(past), past, fresh, old,
+  Value all = nn::createInferred<nn::UpdateCacheOp>(c.b, c.loc, nn::getElementType(past), past, fresh, begin,
                                                     /*axis=*/2, /*circular=*/false);
   own = swapHeads(c, c.slice(all, 2, c.b.getIndexAttr(0), total));
-  return all;
+  return isWindowed ? dropOldest(all) : all;
 }
 
 LogicalResult GroupQueryAttention::readMasks() {
@@ -275,8 +325,8 @@ LogicalResult GroupQueryAttention::readMasks() {
   } else if (!old && window < 0 && !hasSink) {
     parts.causal = true;
   } else {
-    Value positions = queryPositions(c, queries, old ? old : integer(0));
-    parts.keep = keysWithin(c, positions, total, window < 0 ? -1 : window - 1, /*right=*/0);
+    Value rows = queryPositions(c, queries, old ? begin : integer(0));
+    parts.keep = keysWithin(c, rows, total, window < 0 ? -1 : window - 1, /*right=*/0);
   }
   if (c.has(operands.bias)) {
     if (c.rank(operands.bias) != 4) {
