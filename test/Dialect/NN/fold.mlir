@@ -208,3 +208,15 @@ func.func @scalars() -> (tensor<2xi64>, tensor<i32>) {
   %1 = nn.from_scalars %b : tensor<i32>
   return %0, %1 : tensor<2xi64>, tensor<i32>
 }
+
+// One value everywhere is folded whatever the number of elements: a weight that nobody keeps must not be left.
+// CHECK-LABEL: func @rearranged_splat
+// CHECK-DAG:     %[[R:.*]] = arith.constant dense<5.000000e-01> : tensor<512x8x1xf32>
+// CHECK-DAG:     %[[T:.*]] = arith.constant dense<5.000000e-01> : tensor<8x512xf32>
+// CHECK:         return %[[R]], %[[T]]
+func.func @rearranged_splat() -> (tensor<512x8x1xf32>, tensor<8x512xf32>) {
+  %x = arith.constant dense<0.5> : tensor<512x8xf32>
+  %0 = nn.reshape %x to [512, 8, 1] : tensor<512x8xf32> -> tensor<512x8x1xf32>
+  %1 = nn.transpose %x perm([1, 0]) : tensor<512x8xf32> -> tensor<8x512xf32>
+  return %0, %1 : tensor<512x8x1xf32>, tensor<8x512xf32>
+}

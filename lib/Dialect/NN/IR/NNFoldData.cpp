@@ -177,6 +177,13 @@ static Attribute makeByPosition(Type type, function_ref<Attribute(ArrayRef<int64
   return makeElements(type, elements);
 }
 
+/// The constant of `type` that has the one value of `attr` everywhere, of any number of elements: no list of
+/// them is made. Null if `attr` has several or none.
+static Attribute makeSplat(ShapedType type, Attribute attr) {
+  auto splat = dyn_cast_or_null<SplatElementsAttr>(attr);
+  return splat && type.hasStaticShape() ? splat.resizeSplat(type) : Attribute();
+}
+
 /// Whether two equal types with at most one unknown size, and no size 0, hold the same number of elements
 /// only if they have the same shape.
 static bool isShapeFixedByCount(Type type) {
@@ -188,6 +195,9 @@ OpFoldResult ReshapeOp::fold(FoldAdaptor adaptor) {
   Value x = getX();
   if (x.getType() == getType() && (isShapeFixedByCount(getType()) || hasSizes(x, getMixedDims()))) {
     return x;
+  }
+  if (Attribute splat = makeSplat(getType(), adaptor.getX())) {
+    return splat;
   }
   if (std::optional<SmallVector<Attribute>> elements = readElements(adaptor.getX())) {
     return makeElements(getType(), *elements);
@@ -221,6 +231,9 @@ OpFoldResult TransposeOp::fold(FoldAdaptor adaptor) {
   ArrayRef<int64_t> perm = getPerm();
   if (x.getType() == getType() && llvm::equal(perm, llvm::seq<int64_t>(0, perm.size()))) {
     return x;
+  }
+  if (Attribute splat = makeSplat(getType(), adaptor.getX())) {
+    return splat;
   }
   if (std::optional<SmallVector<Attribute>> elements = readElements(adaptor.getX())) {
     return makeByPosition(getType(), [&](ArrayRef<int64_t> position) {
