@@ -32,6 +32,10 @@ constexpr int64_t kColumnVectors = 4, kRowVectors = 2, kTallRowVectors = 4;
 constexpr int64_t kTurned = 4;
 /// The memory, on the stack, that transposed rows may take.
 constexpr int64_t kMostRowBytes = 512 << 10;
+/// How far ahead of itself a product fetches blocks of several columns: they come from the third-level cache
+/// or from memory, kStep of them in a line. Single elements are so few bytes that the processor follows by
+/// itself.
+constexpr int64_t kBlocksAhead = 128;
 /// Independent sums that hide the latency of multiply-adds, if there are registers for them.
 constexpr int64_t kSums = 16, kFewSums = 8;
 
@@ -191,21 +195,23 @@ Value BlockMatMulEmitter::loadRow(const MatMulGrid::Task &task, OpFoldResult row
 
 void BlockMatMulEmitter::transposeRows(const MatMulGrid::Task &task, bool areAll) {
   OpFoldResult last = math().sub(task.rows, math().constant(1));
-  emitLoop(math().constant(0), math().constant(depth), tiling.lanes, [&](Value k) {
-    emitLoop(math().constant(0), areAll ? math().constant(tiling.blockRows) : task.rows, tiling.lanes,
-             [&](Value first) {
-               SmallVector<Value> rows;
-               for (int64_t i = 0; i < tiling.lanes; ++i) {
-                 // Rows that do not exist repeat the last one: nothing uses their sums.
-                 OpFoldResult row = math().add(first, math().constant(i));
-                 rows.push_back(loadRow(task, areAll ? row : math().min(row, last), k));
-               }
-               for (auto [i, column] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
-                 OpFoldResult place =
-                     math().mul(math().add(k, math().constant(i)), math().constant(tiling.blockRows));
-                 store(column, lhsColumns, math().add(place, first));
-               }
-             });
+  OpFoldResult height = areAll ? math().constant(tiling.blockRows) : task.rows;
+  auto transposeTile = [&](Value first, Value k) {
+    SmallVector<Value> rows;
+    for (int64_t i = 0; i < tiling.lanes; ++i) {
+      // Rows that do not exist repeat the last one: nothing uses their sums.
+      OpFoldResult row = math().add(first, math().constant(i));
+      rows.push_back(loadRow(task, areAll ? row : math().min(row, last), k));
+    }
+    for (auto [i, column] : llvm::enumerate(emitTranspose(builder, loc, rows))) {
+      OpFoldResult place = math().mul(math().add(k, math().constant(i)), math().constant(tiling.blockRows));
+      store(column, lhsColumns, math().add(place, first));
+    }
+  };
+  // Along a few rows at a time: the processor fetches ahead in so many, not in those of all vectors.
+  emitLoop(math().constant(0), height, tiling.lanes, [&](Value first) {
+    emitLoop(math().constant(0), math().constant(depth), tiling.lanes,
+             [&](Value k) { transposeTile(first, k); });
   });
 }
 
@@ -238,6 +244,12 @@ void BlockMatMulEmitter::emitColumnBlock(Value column, OpFoldResult place, int64
   auto emitStep = [&](OpBuilder &, Location, Value block, ValueRange carried) {
     SmallVector<Value> next(carried);
     Value places = toIndex(load(placeSteps, math().floorDiv(block, math().constant(BlockLayout::kStep))));
+    if (width == kTurned) {
+      OpFoldResult ahead =
+          math().mul(math().add(block, math().constant(kBlocksAhead)), math().constant(width));
+      memref::PrefetchOp::create(builder, loc, matrix.values, ValueRange{math().value(ahead)},
+                                 /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+    }
     for (int64_t i = 0; i < BlockLayout::kStep; ++i) {
       OpFoldResult own = math().add(block, math().constant(i));
       OpFoldResult row = math().mul(getPlace(places, i), math().constant(tiling.blockRows));

@@ -5,6 +5,7 @@
 // CHECK-LABEL: func.func @product(
 // CHECK-NOT:     nn.gather
 // CHECK:         memref.load %{{.*}} : memref<?xi64>
+// CHECK:         memref.prefetch
 // CHECK-COUNT-64: vector.fma
 // CHECK:         vector.extract_strided_slice {{.*}} : vector<16xf32> to vector<4xf32>
 func.func @product(%x: memref<?xi8>, %w: memref<?xi8>, %y: memref<?xi8>, %S: index) attributes {kernel.root = "matmul"} {
