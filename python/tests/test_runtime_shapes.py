@@ -10,6 +10,7 @@ from onnx import helper
 
 import lathe
 from lathe.compiler import driver
+from reports import compile_with_report, remarks
 from run_models import BOOL, FLOAT, INT64, compare, compile_model, model, value
 
 
@@ -249,3 +250,26 @@ def test_a_bool_as_a_size(tmp_path):
     compiled = compile_model(proto, tmp_path)
     assert compiled(b=np.array([True]))["y"].shape == (1,)
     assert compiled(b=np.array([False]))["y"].shape == (0,)
+
+
+def test_weights_tell_how_many_channels_there_are(tmp_path):
+    """Exporters compute shapes, and what is reshaped so has channels that only the run knows: no plain loops for that."""
+    rng = np.random.default_rng(3)
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["image"]), helper.make_node("Conv", ["image", "filter"], ["maps"]),
+             helper.make_node("Reshape", ["maps", "rows"], ["flat"]),
+             helper.make_node("LayerNormalization", ["flat", "scale"], ["normal"]), helper.make_node("MatMul", ["normal", "w"], ["y"])]
+    proto = model(nodes, [value("x", FLOAT, "n"), value("shape", INT64, 4), value("rows", INT64, 2)],
+                  [value("y", FLOAT, None, 5)], filter=rng.standard_normal((16, 8, 3, 3)).astype(np.float32),
+                  scale=rng.standard_normal(12).astype(np.float32), w=rng.standard_normal((12, 5)).astype(np.float32))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    report = compile_with_report(path, tmp_path / "m.so")
+    assert remarks(report, "kernel-form", "missed") == []
+    compiled = lathe.load(tmp_path / "m.so", threads=1)
+    inputs = {"x": rng.standard_normal(2 * 8 * 8 * 5).astype(np.float32), "shape": np.array([2, 8, 8, 5]), "rows": np.array([-1, 12])}
+    compare(proto, compiled, inputs, rtol=1e-4)
+    for wrong in ({"shape": np.array([2, 4, 16, 5])}, {"rows": np.array([-1, 6])}):
+        with pytest.raises(lathe.ModelError) as caught:
+            compiled({**inputs, **wrong})
+        assert caught.value.code.startswith("E07")
+    compare(proto, compiled, inputs, rtol=1e-4)

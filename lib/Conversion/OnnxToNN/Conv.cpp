@@ -103,7 +103,8 @@ Value lathe::onnx::convolve(LegalizeContext &c, Value x, Value filter, const Zer
   if (c.hasFailed()) {
     return {};
   }
-  x = toChannelsLast(c, x);
+  x = c.fixSize(toChannelsLast(c, x), count + 1, c.sizes.mul(filterDims[1], c.b.getIndexAttr(groups)),
+                "the input must have as many channels as the filter takes");
   if (!getConstantIntValues(window)) {
     if (zeros) {
       x = subtractZero(c, x, zeros->lhs);

@@ -237,6 +237,16 @@ Value LegalizeContext::reshape(Value x, ArrayRef<Size> dims) {
   return nn::buildReshape(b, loc, x, dims);
 }
 
+Value LegalizeContext::fixSize(Value x, int64_t dim, Size size, const Twine &message) {
+  Sizes dims = shapeOf(x);
+  if (getConstantIntValue(dims[dim]) || !getConstantIntValue(size)) {
+    return x;
+  }
+  require(sizes.compare(nn::CompareKind::Equal, dims[dim], size), message);
+  dims[dim] = size;
+  return reshape(x, dims);
+}
+
 Value LegalizeContext::expand(Value x, ArrayRef<Size> dims) {
   Sizes from = shapeOf(x);
   if (from.size() == dims.size() && llvm::all_of(llvm::zip(from, dims), [&](auto pair) {

@@ -228,6 +228,10 @@ public:
   }
   mlir::Value reshape(mlir::Value x, llvm::ArrayRef<Size> dims);
   mlir::Value expand(mlir::Value x, llvm::ArrayRef<Size> dims);
+  /// `x` with the number `size` as the size of dimension `dim`, which the run checks where nothing else
+  /// tells: weights say how many channels there are where what computes shapes has lost it. No error if a
+  /// number is known that differs.
+  mlir::Value fixSize(mlir::Value x, int64_t dim, Size size, const llvm::Twine &message);
   mlir::Value transpose(mlir::Value x, llvm::ArrayRef<int64_t> perm);
   mlir::Value reduce(nn::ReduceKind kind, mlir::Value x, llvm::ArrayRef<int64_t> axes, bool keepDims);
   /// The part `[offset, offset + size)` of dimension `axis`.

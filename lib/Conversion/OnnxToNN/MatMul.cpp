@@ -50,6 +50,9 @@ Value lathe::onnx::matmul(LegalizeContext &c, Value lhs, Value rhs, const ZeroPo
                                .str());
     return lhs;
   }
+  constexpr StringRef kFits = "the first matrix must have as many columns as the second has rows";
+  lhs = c.fixSize(lhs, nn::getRank(lhs) - 1, other, kFits);
+  rhs = c.fixSize(rhs, nn::getRank(rhs) - 2, inner, kFits);
   Value product = zeros ? nn::buildIntegerMatMul(c.b, c.loc, lhs, rhs, zeros->lhs, zeros->rhs)
                         : nn::buildMatMul(c.b, c.loc, lhs, rhs);
   if (isRow || isColumn) {

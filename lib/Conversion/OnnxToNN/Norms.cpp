@@ -36,6 +36,13 @@ static LogicalResult layerNorm(LegalizeContext &c, Value x, Value scale, Value b
   if (!c.normalizeAxis(axis, nn::getRank(x))) {
     return failure();
   }
+  // A scale of 1 broadcasts; any other tells what is normalized.
+  Sizes scaled = c.shapeOf(scale);
+  for (int64_t dim = nn::getRank(x) - 1, i = scaled.size() - 1; i >= 0 && dim >= axis; --dim, --i) {
+    if (getConstantIntValue(scaled[i]) != 1) {
+      x = c.fixSize(x, dim, scaled[i], "the scale must be as large as what is normalized");
+    }
+  }
   double epsilon = c.floatAttr("epsilon", 1e-5);
   if (c.isUsed(1) || c.isUsed(2)) {
     SmallVector<int64_t> axes = axesFrom(axis, nn::getRank(x));

@@ -101,6 +101,39 @@ func.func @main(%x: tensor<1x3x9xf32> {lathe.name = "x"}, %w: tensor<4x3x5xf32> 
 
 // -----
 
+// The filter tells how many channels there are where the input does not; the run checks it.
+// CHECK-LABEL: func.func @main
+// CHECK:         %[[X:.*]] = nn.transpose %{{.*}} perm([0, 2, 1]) : tensor<1x?x9xf32> -> tensor<1x9x?xf32>
+// CHECK:         arith.cmpi eq, %{{.*}}, %c6
+// CHECK:         nn.check
+// CHECK:         %[[R:.*]] = nn.reshape %[[X]] to [1, 9, 6] : tensor<1x9x?xf32> -> tensor<1x9x6xf32>
+// CHECK:         nn.conv %[[R]], %{{.*}} groups(2) : tensor<1x9x6xf32>, tensor<5x3x4xf32>
+func.func @main(%x: tensor<1x?x9xf32> {lathe.name = "x", lathe.dims = ["", "C", ""]}, %w: tensor<4x3x5xf32> {lathe.name = "w"})
+    -> tensor<*xf32> {
+  %y = onnx.node "Conv"(%x, %w) version 13 {group = 2 : i64} outputs ["y"]
+    : (tensor<1x?x9xf32>, tensor<4x3x5xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
+// So do a matrix and the scale of a norm. A scale of 1 tells nothing.
+// CHECK-LABEL: func.func @main
+// CHECK:         %[[R:.*]] = nn.reshape %{{.*}} to [%{{.*}}, 8] : tensor<?x?xf32> -> tensor<?x8xf32>
+// CHECK:         %[[P:.*]] = nn.matmul %[[R]], %{{.*}} : tensor<?x8xf32>, tensor<8x?xf32>
+// CHECK:         nn.layer_norm %[[P]], %{{.*}} : tensor<?x?xf32>, tensor<1xf32>
+// CHECK:         %[[N:.*]] = nn.reshape %{{.*}} to [%{{.*}}, 6]
+// CHECK:         nn.layer_norm %[[N]], %{{.*}} : tensor<?x6xf32>, tensor<6xf32>
+func.func @main(%x: tensor<?x?xf32> {lathe.name = "x", lathe.dims = ["A", "B"]}, %w: tensor<8x?xf32> {lathe.name = "w", lathe.dims = ["", "D"]},
+                %one: tensor<1xf32> {lathe.name = "one"}, %s: tensor<6xf32> {lathe.name = "s"}) -> tensor<*xf32> {
+  %p = onnx.node "MatMul"(%x, %w) version 13 {} outputs ["p"] : (tensor<?x?xf32>, tensor<8x?xf32>) -> tensor<*xf32>
+  %q = onnx.node "LayerNormalization"(%p, %one) version 17 {} outputs ["q"] : (tensor<*xf32>, tensor<1xf32>) -> tensor<*xf32>
+  %y = onnx.node "LayerNormalization"(%q, %s) version 17 {} outputs ["y"] : (tensor<*xf32>, tensor<6xf32>) -> tensor<*xf32>
+  return %y : tensor<*xf32>
+}
+
+// -----
+
 // An odd padding of SAME_LOWER comes first.
 // CHECK-LABEL: func.func @main
 // CHECK:         nn.conv %{{.*}} strides([1]) pads([2, 1])
