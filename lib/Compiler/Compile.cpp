@@ -73,6 +73,7 @@ public:
     pipeline.force = options.force;
     pipeline.refused = &refused;
     pipeline.exposeOperands = options.exposeOperands;
+    pipeline.exposeRounding = options.exposeRounding;
   }
 
   Error run() {

@@ -110,6 +110,9 @@ json::Object CompileOptions::toJSON() const {
   if (exposeOperands) {
     o["expose_operands"] = true;
   }
+  if (exposeRounding) {
+    o["expose_rounding"] = true;
+  }
   if (emitPlan) {
     o["emit_plan"] = true;
   }

@@ -93,8 +93,8 @@ void lathe::buildOptimizePipeline(OpPassManager &pm, const PipelineOptions &opti
     passes.cleanUp();
   }
   // Weights are now what products read: joined and transposed.
-  if (options.exposeOperands) {
-    return passes.require(pack::createExposeOperandsPass());
+  if (options.exposeOperands || options.exposeRounding) {
+    return passes.require(pack::createExposeOperandsPass({/*rounding=*/options.exposeRounding}));
   }
   passes.require(pack::createApplyPlanPass(options.plan, options.stats, options.refused));
 }

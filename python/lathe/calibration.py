@@ -278,8 +278,8 @@ def calibrate(model: str | os.PathLike[str], data: Any, output: str | os.PathLik
     gram_limit : int, default 1 GiB
         The bytes that these sums may take in all. Tensors beyond it go without.
     errors : bool, default False
-        Whether to measure how far results of the first runs move if the products that read a tensor are computed in bf16:
-        one compilation for each tensor. ``max_error`` of `compile` needs it.
+        Whether to measure how far results of the first runs move if the products that read a tensor are computed in bf16,
+        one tensor after the other. ``max_error`` of `compile` needs it.
     shapes, threads
         As of `compile`.
     progress : callable, optional

@@ -35,9 +35,7 @@ int lathe::calibrateCommand(const CommandContext &context) {
   arguments.flag("--gram", "also sum up x^T x of the rows of each tensor, for compensated rounding", gram);
   arguments.size("--gram-limit", "BYTES", "of these sums in all; tensors beyond it go without (default 1G)",
                  gramLimit, uint64_t(1) << 40);
-  arguments.flag("--errors",
-                 "also measure how far results move by each product in bf16, for --max-error: each takes a\n"
-                 "compilation",
+  arguments.flag("--errors", "also measure how far results move by each product in bf16, for --max-error",
                  errors);
   arguments.value("--shape", "NAME=SIZES", "compile for these, as of `lathe compile`; may be repeated",
                   [&](StringRef text) { return ShapeOption::parse(text).takeError(); });

@@ -62,6 +62,8 @@ static void addStageOptions(Arguments &arguments, CompileOptions &options) {
       });
   arguments.flag("--expose-operands", "make outputs of what products and layers read, for calibration",
                  options.exposeOperands);
+  arguments.flag("--expose-rounding", "add an input that says which products are rounded, for calibration",
+                 options.exposeRounding);
   arguments.flag("--verify-each", "verify the IR after every pass", options.verifyEach);
 }
 
@@ -117,9 +119,11 @@ static Error completeOptions(CompileOptions &options) {
                                             stageName(options.to))
         .help("what it asks for is done between the stages nn and kernel");
   }
-  if (options.exposeOperands && (isPlanned || options.from > Stage::NN || options.to <= Stage::NN)) {
-    return modelError(ErrorCode::E0001, "--expose-operands is for models without a plan, from or through the "
-                                        "stage nn");
+  if ((options.exposeOperands || options.exposeRounding) &&
+      (isPlanned || options.from > Stage::NN || options.to <= Stage::NN)) {
+    return modelError(ErrorCode::E0001,
+                      Twine(options.exposeOperands ? "--expose-operands" : "--expose-rounding") +
+                          " is for models without a plan, from or through the stage nn");
   }
   bool isText = options.to < Stage::Object || options.emitPlan;
   if (options.output.empty()) {

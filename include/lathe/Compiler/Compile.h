@@ -81,6 +81,8 @@ struct CompileOptions {
   std::string stats;
   /// Make outputs of what products read, and of what layers get and pass on: for calibration.
   bool exposeOperands = false;
+  /// Add an input that says which products are rounded: for calibration, too.
+  bool exposeRounding = false;
   /// What the passes that change formats go by, and whether they do what does not pay all the same.
   LatencyTable latencies;
   bool force = false;

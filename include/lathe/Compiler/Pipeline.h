@@ -39,6 +39,8 @@ struct PipelineOptions {
   const Stats *stats = nullptr;
   /// Make outputs of what products and layers read, instead of following the plan.
   bool exposeOperands = false;
+  /// The same with an input that says which products are rounded.
+  bool exposeRounding = false;
   /// By what products are refused that would not get faster, and whether they are changed all the same.
   LatencyTable latencies;
   bool force = false;

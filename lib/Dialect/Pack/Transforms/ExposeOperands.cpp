@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Makes what products read, and what layers get and pass on, outputs of the model: for calibration.
+/// Makes what products read, and what layers get and pass on, outputs of the model, or lets an input say
+/// which products are rounded: for calibration.
 
+#include "lathe/Dialect/NN/IR/Builders.h"
 #include "lathe/Dialect/NN/IR/NN.h"
 #include "lathe/Dialect/NN/Transforms/Layers.h"
 #include "lathe/Dialect/NN/Transforms/Remarks.h"
@@ -44,15 +46,17 @@ class Exposer {
 public:
   Exposer(ModuleOp module, func::FuncOp main) : module(module), symbols(module), main(main) {}
 
-  void run();
+  /// Makes outputs; or, with `rounding`, the input.
+  void run(bool rounding);
 
 private:
   void collectOperands();
   /// The name of the output that shows `value`.
   std::string expose(Value value);
-  llvm::json::Array describeOperands();
+  llvm::json::Array describeOperands(bool areOutputs);
   llvm::json::Array describeLayers(ArrayRef<nn::Layer> layers);
   void addOutputs();
+  void addSwitches();
 
   ModuleOp module;
   SymbolTable symbols;
@@ -109,7 +113,7 @@ static void addNodes(Operation *op, llvm::json::Array &to) {
   }
 }
 
-llvm::json::Array Exposer::describeOperands() {
+llvm::json::Array Exposer::describeOperands(bool areOutputs) {
   llvm::json::Array list;
   for (auto &[value, operand] : operands) {
     llvm::json::Array nodes, weights;
@@ -121,10 +125,13 @@ llvm::json::Array Exposer::describeOperands() {
         weights.push_back(toUTF8(*source.getOnnxName()));
       }
     }
-    list.push_back(llvm::json::Object{{"output", expose(value)},
-                                      {"nodes", std::move(nodes)},
-                                      {"weights", std::move(weights)},
-                                      {"rows", llvm::all_of(operand.products, isRowProduct)}});
+    llvm::json::Object object{{"nodes", std::move(nodes)},
+                              {"weights", std::move(weights)},
+                              {"rows", llvm::all_of(operand.products, isRowProduct)}};
+    if (areOutputs) {
+      object["output"] = expose(value);
+    }
+    list.push_back(std::move(object));
   }
   return list;
 }
@@ -170,15 +177,61 @@ void Exposer::addOutputs() {
   }
 }
 
-void Exposer::run() {
+/// `x`, rounded to bf16 where `flag`, of one element, is true.
+static Value buildRounded(OpBuilder &builder, Value flag, Value x) {
+  Location loc = x.getLoc();
+  Value rounded = nn::buildCast(builder, loc, x, builder.getBF16Type());
+  return nn::buildSelect(builder, loc, flag, nn::buildCast(builder, loc, rounded, builder.getF32Type()), x);
+}
+
+void Exposer::addSwitches() {
+  Block &body = main.getBody().front();
+  OpBuilder builder(module.getContext());
+  auto type = RankedTensorType::get({int64_t(operands.size())}, builder.getI1Type());
+  NamedAttrList attributes;
+  attributes.set(nn::NNDialect::kNameAttr, builder.getStringAttr("lathe.rounded"));
+  unsigned number = main.getNumArguments();
+  if (failed(
+          main.insertArgument(number, type, attributes.getDictionary(module.getContext()), main.getLoc()))) {
+    return;
+  }
+  for (auto [place, entry] : llvm::enumerate(operands)) {
+    auto &[value, operand] = entry;
+    builder.setInsertionPointToStart(&body);
+    OpFoldResult first = builder.getIndexAttr(place), one = builder.getIndexAttr(1);
+    Value flag =
+        nn::buildSlice(builder, value.getLoc(), body.getArgument(number), first, one, /*strides=*/int64_t(1));
+    Value rounded;
+    for (Operation *op : operand.products) {
+      if (auto conv = dyn_cast<nn::ConvOp>(op); conv && conv.isDepthwise()) {
+        continue; // it is never computed in bf16
+      }
+      if (!rounded) {
+        builder.setInsertionPointAfterValue(value);
+        if (isa<BlockArgument>(value)) {
+          builder.setInsertionPointAfterValue(flag);
+        }
+        rounded = buildRounded(builder, flag, value);
+      }
+      builder.setInsertionPoint(op);
+      op->setOperand(0, rounded);
+      op->setOperand(1, buildRounded(builder, flag, op->getOperand(1)));
+    }
+  }
+}
+
+void Exposer::run(bool rounding) {
   collectOperands();
   // Before there are outputs: what a layer has inside is read by nothing else.
   SmallVector<nn::Layer> layers = nn::findLayers(main);
-  llvm::json::Object all{{"tensors", describeOperands()}, {"layers", describeLayers(layers)}};
+  llvm::json::Object all{{"tensors", describeOperands(/*areOutputs=*/!rounding)}};
+  if (!rounding) {
+    all["layers"] = describeLayers(layers);
+  }
   if (auto fingerprint = module->getAttrOfType<StringAttr>(onnx::OnnxDialect::kFingerprintAttr)) {
     all["model"] = fingerprint.getValue();
   }
-  addOutputs();
+  rounding ? addSwitches() : addOutputs();
   Builder builder(module.getContext());
   NamedAttrList metadata(module->getAttrOfType<DictionaryAttr>(onnx::OnnxDialect::kMetadataAttr));
   metadata.set("lathe.calibration",
@@ -189,9 +242,11 @@ void Exposer::run() {
 namespace {
 
 struct ExposeOperandsPass : pack::impl::ExposeOperandsPassBase<ExposeOperandsPass> {
+  using ExposeOperandsPassBase::ExposeOperandsPassBase;
+
   void runOnOperation() override {
     if (auto main = getOperation().lookupSymbol<func::FuncOp>("main")) {
-      Exposer(getOperation(), main).run();
+      Exposer(getOperation(), main).run(rounding);
     }
   }
 };

@@ -1,4 +1,5 @@
 // RUN: lathe-opt %s --split-input-file --pack-expose-operands --verify-diagnostics | FileCheck %s
+// RUN: lathe-opt %s --split-input-file --pack-expose-operands=rounding | FileCheck %s --check-prefix=ROUND
 
 // A tensor that two products read is one output. JSON stands in an attribute: its quotes are escaped.
 // CHECK:       module attributes
@@ -17,6 +18,19 @@ nn.weight private @c : tensor<8x8xf32> = dense<1.0> {onnx_name = "c"}
 // CHECK:         %[[R:.*]] = nn.unary relu
 // CHECK:         %[[Y:.*]] = nn.matmul %[[R]]
 // CHECK:         return %[[Y]], %[[X]], %[[R]]
+
+// An input has an element for each of them, and both operands of its products are chosen by it.
+// ROUND:       lathe.calibration = "{{.*}}\22weights\22:[\22a\22,\22b\22]{{.*}}\22weights\22:[\22c\22]
+// ROUND-LABEL: func @main
+// ROUND-SAME:    (%[[X:.*]]: tensor<?x64xf32> {{.*}}, %[[FLAGS:.*]]: tensor<2xi1> {nn.name = "lathe.rounded"})
+// ROUND-SAME:    -> (tensor<?x8xf32> {nn.name = "y"})
+// ROUND:         %[[FLAG:.*]] = nn.slice %[[FLAGS]] offsets [0]
+// ROUND:         %[[BF16:.*]] = nn.cast %[[X]] : tensor<?x64xf32> -> tensor<?x64xbf16>
+// ROUND:         %[[F32:.*]] = nn.cast %[[BF16]]
+// ROUND:         %[[OWN:.*]] = nn.select %[[FLAG]], %[[F32]], %[[X]]
+// ROUND:         %[[W:.*]] = nn.select %[[FLAG]], %{{.*}}, %{{.*}} : tensor<1xi1>, tensor<64x8xf32>, tensor<64x8xf32>
+// ROUND:         nn.matmul %[[OWN]], %[[W]]
+// ROUND:         nn.matmul %[[OWN]]
 func.func @main(%x: tensor<?x64xf32> {nn.dims = ["N", ""]}) -> (tensor<?x8xf32> {nn.name = "y"}) {
   %a = nn.weight_use @a : tensor<64x8xf32>
   %b = nn.weight_use @b : tensor<64x8xf32>

@@ -31,7 +31,11 @@ def ExposeOperandsPass : Pass<"pack-expose-operands", "::mlir::ModuleOp"> {
     part of it, become results of `@main` behind its own, `lathe.tensor.0` and so on. The metadata of the module gets an
     entry `lathe.calibration`, JSON, that says of which nodes, weights and layers each is. What is in a branch or a loop, or
     is not f32, is not shown; a remark says so.
+
+    With `rounding` there is an input behind those of `@main` instead, `lathe.rounded`, i1: where its element is true, the
+    operand of this number, and the weights of its products, are rounded to bf16, and sums stay f32.
   }];
+  let options = [Option<"rounding", "rounding", "bool", /*default=*/"false", "an input that rounds, and no outputs">];
   let dependentDialects = ["::lathe::nn::NNDialect"];
 }
 
