@@ -39,6 +39,8 @@ FORMATS = [
     ("int4<group = 32, zeros = true>", "the same as of 32 with a zero point of a byte",
      ["--quantize=int4<group = 32, zeros = true>"]),
     ("int4<group = 32, scales = f32>", "MatMulNBits of 4 bits", ["--quantize=int4<group = 32, scales = f32>"]),
+    ("int4<group = 32, dynamic = true>", "the same as of 32; what they are multiplied with becomes i8, too, 32 elements at a time",
+     ["--quantize=int4<group = 32, dynamic = true>"]),
     ("codebook<nf4, group = 64>", "4 bits, places among 16 quantiles of the normal distribution, an f16 scale per 64 rows",
      ["--quantize=codebook<nf4, group = 64>"]),
     ("codebook<int3, group = 32>", "3 bits, an f16 scale per 32 rows", ["--quantize=codebook<int3, group = 32>"]),
