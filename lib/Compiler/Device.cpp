@@ -10,6 +10,7 @@
 #include "lathe/Compiler/Codegen.h"
 #include "lathe/Compiler/Link.h"
 #include "lathe/Support/Error.h"
+#include "lathe/abi.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -76,8 +77,8 @@ private:
       launch.entry = kernel.name;
       launch.threads = getNumber(cuda::kThreadsAttr);
       launch.sharedBytes = getNumber(cuda::kSharedBytesAttr);
-      // The last one is the address of the fault.
-      launch.parameters = function.getNumArguments() - 1;
+      // The last ones are the addresses of the fault and of scratch memory.
+      launch.parameters = function.getNumArguments() - (model.deviceScratch ? 2 : 1);
       slow += launch.threads == 1;
     }
     if (slow) {
@@ -186,6 +187,9 @@ Error lathe::compileDevice(ModuleOp host, ArrayRef<cuda::DeviceTarget> targets, 
   }
   device.get()->remove();
   auto first = host->getAttrOfType<IntegerAttr>(codegen::kFirstKernelAttr);
+  if (auto scratch = host->getAttrOfType<IntegerAttr>(cuda::kScratchBytesAttr)) {
+    model.deviceScratch = llvm::alignTo(uint64_t(scratch.getInt()), LATHE_SCRATCH_UNIT);
+  }
   return DeviceCompilation(*device, optLevel, first ? size_t(first.getInt()) : 0, model, report)
       .run(targets, ptx);
 }

@@ -226,5 +226,5 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  imageRecords(builder, model.images),
                                  deviceKernelRecords(builder, model.kernels),
                                  builder.u32(model.deviceWeights / LATHE_WEIGHT_ALIGNMENT),
-                                 builder.u32(0)}));
+                                 builder.u32(model.deviceScratch / LATHE_SCRATCH_UNIT)}));
 }

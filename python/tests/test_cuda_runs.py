@@ -13,34 +13,16 @@ import pytest
 from onnx import helper
 
 import lathe
+from cuda_models import EMULATED, FLOAT, INT64, MOCK, mock_driver, needs_mock
 from lathe.compiler import driver
 from lathe._verify import compare, run_reference
-from small_models import ROOT, build_folder, model, value
+from small_models import ROOT, model, value
 from test_concat_in_place import fire
+from test_cuda import gemm
 
-FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
-MOCK = build_folder() / "test/cuda/libcuda.so.1"
-TARGET = ("cuda-sm_80", "cuda-emulator")
 TOLERANCE = 1e-4  # as on processors
 
-pytestmark = pytest.mark.skipif(not MOCK.exists(), reason="this build has no mock driver: it is for a sanitizer")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def mock_driver():
-    """The driver is loaded once a process, by the first model that needs it."""
-    os.environ["LATHE_CUDA_DRIVER"] = str(MOCK)
-    yield
-    del os.environ["LATHE_CUDA_DRIVER"]
-
-
-def gemm():
-    """relu(x w + b), and tanh(2 x)."""
-    random = np.random.default_rng(0)
-    w, b = random.standard_normal((37, 50), np.float32), random.standard_normal(50, np.float32)
-    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["t"]), helper.make_node("Relu", ["t"], ["y"]),
-             helper.make_node("Add", ["x", "x"], ["d"]), helper.make_node("Tanh", ["d"], ["z"])]
-    return model(nodes, [value("x", FLOAT, "N", 37)], [value("y", FLOAT, "N", 50), value("z", FLOAT, "N", 37)], w=w, b=b)
+pytestmark = needs_mock
 
 
 def look():
@@ -61,7 +43,7 @@ def artifact(zoo, tmp_path_factory):
                 source.symlink_to(zoo[name])
             else:
                 onnx.save({"gemm": gemm, "look": look, "fire": lambda: fire("N")}[name](), source)
-            subprocess.run([driver(), "compile", source, "-o", path, f"--target={','.join(TARGET)}"], check=True)
+            subprocess.run([driver(), "compile", source, "-o", path, f"--target={EMULATED}"], check=True)
         return source, path
 
     return compile_once

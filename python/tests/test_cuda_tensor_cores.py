@@ -3,45 +3,19 @@
 """Products, convolutions and attention by tensor cores: what they compute, on the mock driver's emulator, against float64, and what
 ptxas says of them. No device is needed."""
 
-import os
-
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-import lathe
+from cuda_models import (BOOL, FLOAT, FLOAT16, FORMATS, assert_nothing_spills, assert_omission_is_seen, attention, check_attention,
+                         compile_with, mock_driver, needs_mock)
 from lathe._verify import compare, run_reference
 from lathe.zoo.vision import topology
-from small_models import build_folder, model, value
+from small_models import model, value
 from test_cuda import compile_for, needs_ptxas
 
-FLOAT, FLOAT16, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BOOL
-MOCK = build_folder() / "test/cuda/libcuda.so.1"
-EMULATED = "cuda-sm_80,cuda-emulator"
-
-pytestmark = pytest.mark.skipif(not MOCK.exists(), reason="this build has no mock driver: it is for a sanitizer")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def mock_driver():
-    """The driver is loaded once a process, by the first model that needs it."""
-    os.environ["LATHE_CUDA_DRIVER"] = str(MOCK)
-    yield
-    del os.environ["LATHE_CUDA_DRIVER"]
-
-
-def keep_bits(array, bits):
-    """Floats rounded to the nearest with so many bits of their fraction; ties go up, or to even where 7 are kept: bf16."""
-    drop = 23 - bits
-    raw = array.astype(np.float32).view(np.uint32).astype(np.uint64)
-    half = (1 << (drop - 1)) - 1 + (raw >> drop & 1) if bits == 7 else 1 << (drop - 1)
-    return ((raw + half) >> drop << drop).astype(np.uint32).view(np.float32)
-
-
-#: How operands are rounded.
-FORMATS = {"bf16": lambda x: keep_bits(x, 7), "tf32": lambda x: keep_bits(x, 10), "f16": lambda x: x.astype(np.float16),
-           "f32": lambda x: x}
+pytestmark = needs_mock
 
 
 def product(depth, columns, transposed=False):
@@ -52,11 +26,6 @@ def product(depth, columns, transposed=False):
     made = model(nodes, [value("x", FLOAT, "N", depth)], [value("y", FLOAT, "N", columns)],
                  w=np.ascontiguousarray(w.T) if transposed else w, b=b)
     return made, w, b
-
-
-def compile_with(math, source, folder, targets=EMULATED):
-    report = compile_for(targets, source, folder, options=[f"--math={math}"] if math in ("bf16", "tf32") else [])[1]
-    return lathe.load(folder / "m.so") if "emulator" in targets else None, report
 
 
 def check_product(compiled, x, w, b, rounded):
@@ -107,16 +76,7 @@ def test_what_is_not_waited_for_is_seen(math, what, tmp_path, monkeypatch):
     source, w, b = product(128, 64)
     compiled, _ = compile_with(math, source, tmp_path)
     x = np.random.default_rng(0).uniform(-1, 1, (64, 128)).astype(np.float32)
-    check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
-    monkeypatch.setenv("LATHE_EMU_OMIT", what)
-    wrong = 0
-    for seed in "01234567":
-        monkeypatch.setenv("LATHE_EMU_SEED", seed)
-        try:
-            check_product(compiled(x=x)["y"], x, w, b, FORMATS[math])
-        except (AssertionError, lathe.ModelError):
-            wrong += 1
-    assert wrong >= 4
+    assert_omission_is_seen(what, lambda: check_product(compiled(x=x)["y"], x, w, b, FORMATS[math]), monkeypatch)
 
 
 def matmul(batch, rows, depth, columns, dtype):
@@ -179,64 +139,19 @@ def test_convolutions(math, channels, filters, window, attributes, tmp_path):
 # -- Attention ----------------------------------------------------------------------------------------------------------
 
 
-def attention(heads, key_heads, depth, value_depth, dtype=FLOAT, mask=None, **attributes):
-    inputs = [value("q", dtype, "B", heads, "S", depth), value("k", dtype, "B", key_heads, "T", depth),
-              value("v", dtype, "B", key_heads, "T", value_depth)]
-    names = ["q", "k", "v"]
-    if mask is not None:
-        inputs.append(value("mask", *mask))
-        names.append("mask")
-    node = helper.make_node("Attention", names, ["y"], **attributes)
-    made = model([node], inputs, [value("y", dtype, "B", heads, "S", value_depth)])
-    made.opset_import[0].version = 23
-    return made
-
-
-def expected_attention(q, k, v, mask=None, is_causal=0, softcap=0.0):
-    """In float64."""
-    q, k, v = (array.astype(np.float64) for array in (q, k, v))
-    k, v = (np.repeat(array, q.shape[1] // k.shape[1], axis=1) for array in (k, v))
-    logits = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
-    if softcap:
-        logits = softcap * np.tanh(logits / softcap)
-    if is_causal:
-        rows, columns = logits.shape[-2:]
-        logits = np.where(np.arange(columns) <= np.arange(rows)[:, None] + columns - rows, logits, -np.inf)
-    if mask is not None:
-        logits = np.where(mask, logits, -np.inf) if mask.dtype == bool else logits + mask
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True) @ v
-
-
-def check_attention(compiled, math, heads, key_heads, depth, value_depth, queries, keys, mask=None, dtype=np.float32, **attributes):
-    random = np.random.default_rng(queries)
-    q, k, v = (random.standard_normal((2, *shape)).astype(dtype) for shape in (
-        (heads, queries, depth), (key_heads, keys, depth), (key_heads, keys, value_depth)))
-    inputs = {"q": q, "k": k, "v": v}
-    if mask is not None:
-        inputs["mask"] = mask
-    result = compiled(inputs)["y"]
-    q, k, v = (FORMATS[math](array) for array in (q, k, v))
-    expected = expected_attention(q, k, v, mask, **attributes)
-    # Weights are rounded as operands are, by half a unit in the last place, and so is the result of 16 bits; logits are f32.
-    half_unit = {"bf16": 2.0**-8, "f16": 2.0**-11, "tf32": 2.0**-11}[math]
-    assert np.abs(result - expected).max() <= (2 * half_unit + 2e-5) * np.abs(v).max()
-
-
 @pytest.mark.parametrize("math", ["bf16", "tf32", "f16"])
 @pytest.mark.parametrize("heads,key_heads,depth,value_depth", [(2, 2, 32, 32), (4, 2, 64, 64), (2, 1, 128, 128), (1, 1, 80, 48)])
 def test_attention(math, heads, key_heads, depth, value_depth, tmp_path):
     source = attention(heads, key_heads, depth, value_depth, FLOAT16 if math == "f16" else FLOAT)
     compiled, _ = compile_with(math, source, tmp_path)
     for queries, keys in ((1, 1), (5, 70), (64, 64), (70, 33), (130, 130)):
-        check_attention(compiled, math, heads, key_heads, depth, value_depth, queries, keys,
-                        dtype=np.float16 if math == "f16" else np.float32)
+        check_attention(compiled, math, heads, key_heads, depth, value_depth, queries, keys)
 
 
 @pytest.mark.parametrize("math", ["bf16", "f16"])
 def test_attention_of_long_heads(math, tmp_path):
     compiled, _ = compile_with(math, attention(1, 1, 256, 256, FLOAT16 if math == "f16" else FLOAT), tmp_path)
-    check_attention(compiled, math, 1, 1, 256, 256, 20, 50, dtype=np.float16 if math == "f16" else np.float32)
+    check_attention(compiled, math, 1, 1, 256, 256, 20, 50)
 
 
 @pytest.mark.parametrize("math", ["bf16", "tf32"])
@@ -261,16 +176,7 @@ def test_attention_with_masks_and_softcap(math, tmp_path):
 @pytest.mark.parametrize("what", ["wait", "barrier:0", "barrier:1", "barrier:2"])
 def test_what_attention_does_not_wait_for_is_seen(what, tmp_path, monkeypatch):
     compiled, _ = compile_with("bf16", attention(1, 1, 32, 32), tmp_path)
-    check_attention(compiled, "bf16", 1, 1, 32, 32, 64, 200)
-    monkeypatch.setenv("LATHE_EMU_OMIT", what)
-    wrong = 0
-    for seed in "01234567":
-        monkeypatch.setenv("LATHE_EMU_SEED", seed)
-        try:
-            check_attention(compiled, "bf16", 1, 1, 32, 32, 64, 200)
-        except (AssertionError, lathe.ModelError):
-            wrong += 1
-    assert wrong >= 4
+    assert_omission_is_seen(what, lambda: check_attention(compiled, "bf16", 1, 1, 32, 32, 64, 200), monkeypatch)
 
 
 # -- Whole models -------------------------------------------------------------------------------------------------------
@@ -308,8 +214,7 @@ def test_squeezenet(math, least, most, tmp_path):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_89", "sm_90a"])
 def test_no_kernel_spills(math, architecture, zoo, tmp_path):
     _, report = compile_with(math, zoo["minilm"], tmp_path, f"cuda-{architecture}")
-    numbers = report["numbers"]
-    assert numbers["device_stack_bytes"] == numbers["device_spill_bytes"] == numbers["ptxas_warnings"] == 0
+    assert_nothing_spills(report)
 
 
 @needs_ptxas
@@ -323,8 +228,7 @@ def test_no_other_tile_spills(math, tmp_path):
                    [value("x", FLOAT, "N", 512), value("w", FLOAT, 1024, 512)], [value("y", FLOAT, "N", 1024)])
     for source in (few, turned, convolution(64, 128, (3, 3), FLOAT, pads=[1, 1, 1, 1])[0]):
         _, report = compile_with(math, source, tmp_path, "cuda-sm_80")
-        numbers = report["numbers"]
-        assert numbers["device_stack_bytes"] == numbers["device_spill_bytes"] == numbers["ptxas_warnings"] == 0
+        assert_nothing_spills(report)
 
 
 @needs_ptxas
@@ -334,10 +238,15 @@ def test_no_head_spills(architecture, tmp_path):
         for math in ("bf16", "f16", "tf32"):
             source = attention(2, 2, depth, depth, FLOAT16 if math == "f16" else FLOAT, is_causal=1)
             _, report = compile_with(math, source, tmp_path, f"cuda-{architecture}")
-            numbers = report["numbers"]
-            assert numbers["device_stack_bytes"] == numbers["device_spill_bytes"] == numbers["ptxas_warnings"] == 0, (depth, math)
+            assert_nothing_spills(report, (depth, math))
 
 
 def test_processors_do_not_multiply_tf32(tmp_path):
     said, _ = compile_for("x86-64-v3", product(8, 8)[0], tmp_path, check=False, options=["--math=tf32"])
     assert said.startswith("error[E0503]: only CUDA devices multiply tf32")
+
+
+def test_heads_that_tensor_cores_do_not_multiply_are_told(tmp_path):
+    _, report = compile_with("tf32", attention(1, 1, 160, 160), tmp_path)
+    (said,) = [remark["message"] for remark in report["remarks"] if remark.get("pass") == "emit-cuda-kernels"]
+    assert said.startswith("multiplied as f32, not by tensor cores: of heads of 160 and 160 features, with 4 bytes each, ")

@@ -78,6 +78,10 @@ static inline int lathe_table_has_device_kernels(const struct lathe_table *table
   return table->bytes >= sizeof *table && table->device_kernels != 0;
 }
 
+/* The scratch memory of a session on a device, in bytes. */
+static inline uint64_t lathe_table_device_scratch(const struct lathe_table *table) {
+  return table->bytes >= sizeof *table ? (uint64_t)table->device_scratch * LATHE_SCRATCH_UNIT : 0;
+}
 /* Where the weights begin that a device's kernels read. */
 static inline uint64_t lathe_table_device_weights(const struct lathe_table *table) {
   return table->bytes >= sizeof *table ? (uint64_t)table->device_weights * LATHE_WEIGHT_ALIGNMENT : 0;

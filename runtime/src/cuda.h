@@ -45,9 +45,10 @@ struct lathe_cuda_session {
   lathe_cu_graph recorded;  /* what launches go into; null: to the stream */
   lathe_cu_graph_node last; /* of them */
   struct lathe_cuda_buffer arena;
-  struct lathe_cuda_buffer values; /* inputs and outputs that the host has in its own memory */
-  struct lathe_cuda_buffer faults; /* int32_t[kernel_count] */
-  int32_t *fault_words;            /* the same, after a run */
+  struct lathe_cuda_buffer values;  /* inputs and outputs that the host has in its own memory */
+  struct lathe_cuda_buffer faults;  /* int32_t[kernel_count], and one more */
+  struct lathe_cuda_buffer scratch; /* of kernels; none if they need none */
+  int32_t *fault_words;             /* the same, after a run */
   lathe_cu_address *input_addresses, *output_addresses; /* what a run works on */
   lathe_cu_event begin, end;                            /* of a launch, when a profile is taken */
   lathe_error_code error;                               /* of a launch of this run */

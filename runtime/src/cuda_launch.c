@@ -24,18 +24,22 @@ static int wait_for_launch(lathe_session_t *session, int32_t kernel, const void 
   return LATHE_CU_SUCCESS;
 }
 
-/* What a launch hands to its kernel: the host program's arguments and where to leave a fault. */
+/* What a launch hands to its kernel: the host program's arguments, where to leave a fault, and the scratch
+ * memory if kernels have any. */
 struct parameters {
-  uint64_t values[501]; /* the table was checked */
+  uint64_t values[502]; /* the table was checked */
   size_t bytes;
   void *extra[5]; /* as the driver wants it */
 };
 
 static void set_parameters(struct parameters *parameters, const void *args, uint32_t count,
-                           lathe_cu_address fault) {
+                           lathe_cu_address fault, lathe_cu_address scratch) {
   memcpy(parameters->values, args, count * sizeof(uint64_t));
-  parameters->values[count] = fault;
-  parameters->bytes = (count + 1) * sizeof(uint64_t);
+  parameters->values[count++] = fault;
+  if (scratch) {
+    parameters->values[count++] = scratch;
+  }
+  parameters->bytes = count * sizeof(uint64_t);
   parameters->extra[0] = LATHE_CU_PARAMETERS;
   parameters->extra[1] = parameters->values;
   parameters->extra[2] = LATHE_CU_PARAMETER_BYTES;
@@ -95,7 +99,7 @@ static lathe_error_code launch(lathe_session_t *session, int32_t kernel, const v
   const struct lathe_device_kernel_info *info = lathe_cuda_kernel(model, (uint32_t)kernel);
   struct parameters parameters;
   set_parameters(&parameters, args, info->parameters,
-                 cuda->faults.address + (uint32_t)kernel * sizeof(int32_t));
+                 cuda->faults.address + (uint32_t)kernel * sizeof(int32_t), cuda->scratch.address);
   int64_t begin_ns = cuda->begin ? lathe_now_ns() : 0;
   int result = cuda->recorded ? add_to_graph(cuda, model->cuda, function, info, blocks, &parameters)
                               : launch_now(session, function, info, blocks, &parameters);

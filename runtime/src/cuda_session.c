@@ -32,6 +32,21 @@ static lathe_error_code make_stream(lathe_session_t *session) {
                          session->model->table->kernel_count * sizeof(int32_t) + 4, "a session");
 }
 
+static lathe_error_code make_scratch(lathe_session_t *session) {
+  struct lathe_cuda_session *cuda = session->cuda;
+  const struct lathe_cuda_model *model = session->model->cuda;
+  uint64_t bytes = lathe_table_device_scratch(session->model->table);
+  lathe_error_code code = lathe_cuda_grow(session->model, &cuda->scratch, bytes, "what kernels work with");
+  int result = code || !bytes ? LATHE_CU_SUCCESS
+                              : model->driver->fill_async(cuda->scratch.address, 0, bytes / sizeof(int32_t),
+                                                          cuda->stream);
+  return result ? lathe_cuda_fail(model->driver, result, "",
+                                  "what kernels work with on device %u, %s, cannot "
+                                  "be cleared",
+                                  model->ordinal, model->device_name)
+                : code;
+}
+
 lathe_error_code lathe_cuda_session_create(lathe_session_t *session, uint64_t flags) {
   const struct lathe_table *table = session->model->table;
   size_t bytes = block_bytes(table);
@@ -54,6 +69,9 @@ lathe_error_code lathe_cuda_session_create(lathe_session_t *session, uint64_t fl
   lathe_error_code code = lathe_cuda_enter(session->model);
   if (!code) {
     code = make_stream(session);
+    if (!code) {
+      code = make_scratch(session);
+    }
     lathe_cuda_leave(session->model);
   }
   return code;
@@ -65,7 +83,7 @@ void lathe_cuda_session_close(lathe_session_t *session) {
     return;
   }
   const struct lathe_cuda_model *model = session->model->cuda;
-  const struct lathe_cuda_buffer *buffers[] = {&cuda->arena, &cuda->values, &cuda->faults};
+  const struct lathe_cuda_buffer *buffers[] = {&cuda->arena, &cuda->values, &cuda->faults, &cuda->scratch};
   /* A device that failed gives errors here; there is nothing left to do about them. */
   if (model->driver->context_push(model->context) == LATHE_CU_SUCCESS) {
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; ++i) {
@@ -91,7 +109,7 @@ void lathe_cuda_session_close(lathe_session_t *session) {
 
 uint64_t lathe_cuda_session_memory(const lathe_session_t *session) {
   const struct lathe_cuda_session *cuda = session->cuda;
-  return cuda ? cuda->arena.bytes + cuda->values.bytes + cuda->faults.bytes : 0;
+  return cuda ? cuda->arena.bytes + cuda->values.bytes + cuda->faults.bytes + cuda->scratch.bytes : 0;
 }
 
 /* -- Places ------------------------------------------------------------------------------------ */

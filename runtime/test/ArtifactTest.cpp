@@ -90,9 +90,9 @@ TEST(Artifact, TellsVersionsFromCorruption) {
   EXPECT_EQ(refusal(sealTiny("tiny", [](auto &h) { h.container_version = 2; }), LATHE_ERROR_VERSION),
             "has container version 2, this runtime reads version 1");
   EXPECT_EQ(refusal(sealTiny("tiny", [](auto &h) { h.abi_major = 2; }), LATHE_ERROR_VERSION),
-            "needs runtime ABI 2.4, this runtime has 1.4");
-  EXPECT_EQ(refusal(sealTiny("tiny", [](auto &h) { h.abi_minor = 5; }), LATHE_ERROR_VERSION),
-            "needs runtime ABI 1.5, this runtime has 1.4");
+            "needs runtime ABI 2.5, this runtime has 1.5");
+  EXPECT_EQ(refusal(sealTiny("tiny", [](auto &h) { h.abi_minor = 6; }), LATHE_ERROR_VERSION),
+            "needs runtime ABI 1.6, this runtime has 1.5");
 }
 
 TEST(Artifact, RefusesHeadersThatNoSealerWrites) {

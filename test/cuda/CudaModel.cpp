@@ -188,10 +188,11 @@ Weights::Weights() {
   }
 }
 
-ModelPtr openOnDevice(TestModel model, uint64_t device) {
+ModelPtr openOnDevice(TestModel model, uint64_t device, uint32_t scratchUnits) {
   static const Weights weights;
   lathe_table *table = model.build();
   table->weight_bytes = sizeof weights.values;
+  table->device_scratch = scratchUnits;
   lathe_open_options options = LATHE_OPEN_OPTIONS;
   options.device = device;
   lathe_model_t *opened = nullptr;

@@ -71,8 +71,8 @@ struct alignas(64) Weights {
   Weights();
 };
 
-/// A model on a device; null when that fails.
-ModelPtr openOnDevice(TestModel model, uint64_t device = 0);
+/// A model on a device; null when that fails. `scratchUnits`: what its table says of scratch memory.
+ModelPtr openOnDevice(TestModel model, uint64_t device = 0, uint32_t scratchUnits = 0);
 
 } // namespace lathe::test
 

@@ -101,6 +101,20 @@ TEST_F(CudaTest, GivesKernelsTheSharedMemoryTheyAskFor) {
   EXPECT_EQ(result(session.get())[1400], 1500.f * 1501 / 2 - 1024.f * 1025 / 2);
 }
 
+TEST_F(CudaTest, KernelsOfASessionHaveScratchMemory) {
+  ModelPtr model = openOnDevice(withBadKernel("test_count"), /*device=*/0, /*scratchUnits=*/2);
+  ASSERT_TRUE(model) << lathe_last_error();
+  SessionPtr sessions[] = {makeSession(model), makeSession(model)};
+  Tensor<float> x = numbers(5);
+  // Launched, recorded, replayed: it is 0 for the first launch of a session, and then what the last one left.
+  for (float count = 1; count <= 4; ++count) {
+    for (const SessionPtr &session : sessions) {
+      ASSERT_EQ(runWith(session.get(), x), LATHE_OK) << lathe_last_error();
+      EXPECT_EQ(result(session.get())[0], count);
+    }
+  }
+}
+
 TEST_F(CudaTest, SessionsRunInSeveralThreads) {
   ModelPtr model = openOnDevice(doubleAndBias());
   auto loop = [&](int64_t count) {

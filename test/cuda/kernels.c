@@ -30,6 +30,13 @@ KERNEL test_bias(const float *t, const float *w, float *y, int64_t n, int32_t *f
   }
 }
 
+/* y[0] = how often it ran with this scratch memory, of which the last word stays 0. */
+KERNEL test_count(float *y, int64_t n, int32_t *fault, int32_t *scratch) {
+  if (index_of_thread() == 0) {
+    y[0] = (float)(++scratch[0] + scratch[127]);
+  }
+}
+
 /* Writes behind the end of y. */
 KERNEL test_stray(float *y, int64_t n, int32_t *fault) {
   if (index_of_thread() == 0) {

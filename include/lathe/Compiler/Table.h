@@ -70,6 +70,8 @@ struct ModelDescription {
   uint64_t weightBytes = 0;
   /// Where the weights begin that kernels of a device read.
   uint64_t deviceWeights = 0;
+  /// The bytes of a session's scratch memory on a device.
+  uint64_t deviceScratch = 0;
   uint64_t slotCount = 0, bufferCount = 0;
   std::vector<ValueDescription> inputs, outputs;
   llvm::SmallVector<codegen::Symbol> symbols;

@@ -8,21 +8,18 @@
 #define LATHE_LIB_CODEGEN_CPU_ATTENTIONMASK_H
 
 #include "lathe/Codegen/CPU/Emitters.h"
+#include "lathe/Codegen/Element/AttentionProblem.h"
 #include "lathe/Codegen/Element/ElementEmitter.h"
 #include "lathe/Codegen/Element/IndexMath.h"
 
 namespace lathe::cpu {
 
 /// The sizes of an attention and its division into tasks: the queries of one head, `queryBlock` at a time.
-struct AttentionProblem {
-  nn::AttentionOp op;
-  kernel::OutputOp output;
-  mlir::OpFoldResult batch, queryCount, keyCount;
-  int64_t heads, keyHeads, depth, valueDepth;
+struct AttentionProblem : codegen::AttentionProblem {
   /// Whether products are made by matrix registers, of bf16.
   bool onMatrices = false;
-  int64_t queryBlock;
-  mlir::OpFoldResult queryBlocks, tasks, grain;
+  int64_t queryBlock = 0;
+  mlir::OpFoldResult queryBlocks = {}, tasks = {}, grain = {};
 };
 
 /// Of the keys that a query sees, those of one block: what is added to its logits, in units of log2(e).

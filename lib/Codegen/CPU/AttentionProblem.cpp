@@ -37,47 +37,16 @@ bool cpu::canEmitAttention(nn::AttentionOp op, std::string &whyNot) {
   return true;
 }
 
-static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
-  AttentionProblem problem;
-  for (Operation &op : context.kernel.getBody().front()) {
-    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
-      problem.op = attention;
-    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
-      problem.output = output;
-    }
+static FailureOr<cpu::AttentionProblem> divideAttention(EmitContext &context) {
+  FailureOr<codegen::AttentionProblem> found = analyzeAttention(context);
+  if (failed(found)) {
+    return failure();
   }
-  if (!problem.op || !problem.output) {
-    return context.kernel.emitOpError("expects one attention with one result");
-  }
+  cpu::AttentionProblem problem{*found};
   std::string whyNot;
   if (!canEmitAttention(problem.op, whyNot)) {
     return problem.op.emitOpError(whyNot);
   }
-  auto shapeOf = [](Value tensor) { return cast<RankedTensorType>(tensor.getType()).getShape(); };
-  if (shapeOf(problem.output.getValue()) != shapeOf(problem.op.getResult())) {
-    return problem.output.emitOpError()
-           << "expects a result of the attention's shape, that of " << problem.op.getResult().getType()
-           << ", but it has type " << problem.output.getValue().getType();
-  }
-  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
-  if (failed(keyDims)) {
-    return problem.op.emitOpError("has keys of unknown shape");
-  }
-  problem.keyCount = (*keyDims)[1];
-  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
-  if (failed(queryDims)) {
-    return problem.op.emitOpError("has queries of unknown shape");
-  }
-  problem.batch = (*queryDims)[0];
-  problem.queryCount = (*queryDims)[1];
-  auto sizeOf = [](Value tensor, int64_t dim) {
-    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
-  };
-  problem.heads = sizeOf(problem.op.getQ(), 2);
-  problem.depth = sizeOf(problem.op.getQ(), 3);
-  problem.keyHeads = sizeOf(problem.op.getK(), 2);
-  problem.valueDepth = sizeOf(problem.op.getV(), 3);
-
   IndexMath math{context.builder, problem.op.getLoc()};
   problem.onMatrices = MatrixAttention::isSupported(context.target, problem.op);
   problem.queryBlock = problem.onMatrices
@@ -95,7 +64,7 @@ static FailureOr<AttentionProblem> analyzeAttention(EmitContext &context) {
 }
 
 static FailureOr<TaskSplit> splitAttention(EmitContext &context) {
-  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  FailureOr<cpu::AttentionProblem> problem = divideAttention(context);
   if (failed(problem)) {
     return failure();
   }
@@ -104,7 +73,7 @@ static FailureOr<TaskSplit> splitAttention(EmitContext &context) {
 }
 
 static LogicalResult emitAttention(EmitContext &context) {
-  FailureOr<AttentionProblem> problem = analyzeAttention(context);
+  FailureOr<cpu::AttentionProblem> problem = divideAttention(context);
   if (failed(problem)) {
     return failure();
   }

@@ -14,48 +14,6 @@ using namespace mlir;
 using namespace lathe;
 using namespace lathe::cuda;
 
-OpFoldResult AttentionProblem::countBlocks(IndexMath math, int64_t queries) const {
-  OpFoldResult blocks = math.ceilDiv(queryCount, math.constant(queries));
-  return math.mul(math.mul(batch, math.constant(heads)), blocks);
-}
-
-FailureOr<AttentionProblem> cuda::analyzeAttention(ElementContext &context) {
-  AttentionProblem problem;
-  for (Operation &op : context.kernel.getBody().front()) {
-    if (auto attention = dyn_cast<nn::AttentionOp>(op)) {
-      problem.op = attention;
-    } else if (auto output = dyn_cast<kernel::OutputOp>(op)) {
-      problem.output = output;
-    }
-  }
-  if (!problem.op || !problem.output) {
-    return context.kernel.emitOpError("expects one attention with one result");
-  }
-  auto getSize = [](Value tensor, int64_t dim) {
-    return cast<RankedTensorType>(tensor.getType()).getDimSize(dim);
-  };
-  problem.heads = getSize(problem.op.getQ(), 2);
-  problem.depth = getSize(problem.op.getQ(), 3);
-  problem.keyHeads = getSize(problem.op.getK(), 2);
-  problem.valueDepth = getSize(problem.op.getV(), 3);
-  if (llvm::any_of(ArrayRef{problem.heads, problem.depth, problem.keyHeads, problem.valueDepth},
-                   ShapedType::isDynamic)) {
-    return problem.op.emitOpError("has heads whose number or size is dynamic");
-  }
-  FailureOr<ArrayRef<OpFoldResult>> keyDims = context.shapes.getDims(problem.op.getK());
-  if (failed(keyDims)) {
-    return problem.op.emitOpError("has keys of unknown shape");
-  }
-  problem.keyCount = (*keyDims)[1];
-  FailureOr<ArrayRef<OpFoldResult>> queryDims = context.shapes.getDims(problem.op.getQ());
-  if (failed(queryDims)) {
-    return problem.op.emitOpError("has queries of unknown shape");
-  }
-  problem.batch = (*queryDims)[0];
-  problem.queryCount = (*queryDims)[1];
-  return problem;
-}
-
 AttentionBlocks::AttentionBlocks(EmitContext &context, const AttentionProblem &problem)
     : LoopEmitter(context.builder, nn::AttentionOp(problem.op).getLoc()), context(context), problem(problem),
       e(builder, loc), elements(context) {}
@@ -67,6 +25,7 @@ void AttentionBlocks::decodeBlock(int64_t queries) {
   head = math().rem(batchAndHead, math().constant(problem.heads));
   batch = math().floorDiv(batchAndHead, math().constant(problem.heads));
   keyHead = math().floorDiv(head, math().constant(problem.heads / problem.keyHeads));
+  keyBegin = math().value(math().constant(0));
   firstQuery = math().mul(block, math().constant(queries));
   OpFoldResult end = problem.keyCount;
   if (problem.op.getCausal()) {
@@ -86,8 +45,23 @@ Value AttentionBlocks::evaluate(Value tensor, ArrayRef<OpFoldResult> index) {
   return e.toFloat(*value, builder.getF32Type());
 }
 
-Value AttentionBlocks::clampQuery(OpFoldResult query) {
-  return math().value(math().min(query, math().sub(problem.queryCount, math().constant(1))));
+AttentionBlocks::Row AttentionBlocks::getRow(OpFoldResult number) {
+  Row row;
+  OpFoldResult place = ranges ? number : math().add(firstQuery, number),
+               count = ranges ? ranges->rows : problem.queryCount;
+  row.exists = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, math().value(place),
+                                     math().value(count));
+  OpFoldResult last = math().min(place, math().sub(count, math().constant(1)));
+  if (ranges) {
+    OpFoldResult heads = math().constant(problem.heads / problem.keyHeads);
+    row.head = math().add(math().mul(keyHead, heads), math().rem(last, heads));
+    row.query = math().value(math().floorDiv(last, heads));
+  } else {
+    row.head = head;
+    row.query = math().value(last);
+  }
+  row.lastKey = getLastKey(row.query);
+  return row;
 }
 
 Value AttentionBlocks::getLastKey(Value query) {
@@ -99,7 +73,7 @@ Value AttentionBlocks::getLastKey(Value query) {
   return math().value(last);
 }
 
-Value AttentionBlocks::finishLogit(Value sum, Value query, Value key) {
+Value AttentionBlocks::finishLogit(Value sum, const Row &row, Value key) {
   double scale = problem.op.getScale().convertToDouble();
   Value logit;
   if (std::optional<APFloat> softcap = problem.op.getSoftcap()) {
@@ -110,12 +84,12 @@ Value AttentionBlocks::finishLogit(Value sum, Value query, Value key) {
   }
   if (problem.op.getMask()) {
     OpFoldResult last = math().sub(problem.keyCount, math().constant(1));
-    logit = e.add(logit, evaluateMask(query, math().value(math().min(key, last))));
+    logit = e.add(logit, evaluateMask(row, math().value(math().min(key, last))));
   }
   return logit;
 }
 
-Value AttentionBlocks::evaluateMask(Value query, Value key) {
+Value AttentionBlocks::evaluateMask(const Row &row, Value key) {
   ElementEmitter::Scope scope(elements);
   Value mask = problem.op.getMask();
   FailureOr<ArrayRef<OpFoldResult>> known = context.shapes.getDims(mask);
@@ -123,7 +97,7 @@ Value AttentionBlocks::evaluateMask(Value query, Value key) {
     status = problem.op.emitOpError("has a mask of unknown shape");
     return e.zero(builder.getF32Type());
   }
-  SmallVector<OpFoldResult> dims(*known), position{batch, head, query, key};
+  SmallVector<OpFoldResult> dims(*known), position{batch, row.head, row.query, key};
   Tile tile;
   for (auto [dim, size] : llvm::enumerate(dims)) {
     OpFoldResult index = position[4 - dims.size() + dim], zero = math().constant(0);
@@ -159,4 +133,16 @@ Value AttentionBlocks::getNormalization(Value maximum, Value sum) {
   Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maximum, negativeInfinity());
   Value empty = problem.op.getGuardEmpty() ? e.zero(f32) : e.nan(f32);
   return e.select(isEmpty, empty, e.div(e.real(f32, 1.0), sum));
+}
+
+void AttentionBlocks::storeResult(const Row &row, Value feature, Value value, int64_t lanes) {
+  ElementEmitter::Scope scope(elements);
+  elements.setValue(problem.op.getResult(), value);
+  Tile tile{math().values({batch, row.query, row.head, feature}), lanes, Value()};
+  FailureOr<Value> result = elements.evaluate(problem.output.getValue(), tile);
+  if (failed(result)) {
+    status = failure();
+    return;
+  }
+  storeTile(builder, loc, *result, getOutputView(context, problem.output), tile);
 }

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -47,6 +48,15 @@ Value cuda::emitExchange(OpBuilder &builder, Location loc, Value value, int64_t 
     word = arith::OrIOp::create(builder, loc, low, arith::ShLIOp::create(builder, loc, high, half));
   }
   return type == bits ? word : arith::BitcastOp::create(builder, loc, type, word).getResult();
+}
+
+Value cuda::emitRead(OpBuilder &builder, Location loc, Value word, Value lane) {
+  Type i32 = builder.getI32Type();
+  Value all = arith::ConstantIntOp::create(builder, loc, i32, -1);
+  Value last = arith::ConstantIntOp::create(builder, loc, i32, kWarp - 1);
+  return NVVM::ShflOp::create(builder, loc, i32, all, word,
+                              arith::IndexCastOp::create(builder, loc, i32, lane), last, NVVM::ShflKind::idx,
+                              UnitAttr());
 }
 
 Value cuda::emitIsInside(IndexMath math, OpFoldResult position, OpFoldResult end, int64_t tile) {
@@ -112,4 +122,31 @@ Value EmitContext::allocateShared(Location loc, Type element, int64_t count) {
   sharedBytes = offset + count * int64_t(llvm::divideCeil(element.getIntOrFloatBitWidth(), 8));
   return memref::ViewOp::create(builder, loc, type, shared, math.value(math.constant(offset)),
                                 ValueRange{math.value(math.constant(count))});
+}
+
+Value EmitContext::getScratch(int64_t bytes) {
+  if (!scratch) {
+    scratch = kernel.getBody().front().addArgument(LLVM::LLVMPointerType::get(builder.getContext()),
+                                                   kernel.getLoc());
+  }
+  scratchBytes = std::max(scratchBytes, bytes);
+  return scratch;
+}
+
+LogicalResult EmitContext::emitEither(Location loc, Value condition,
+                                      llvm::function_ref<LogicalResult()> first,
+                                      llvm::function_ref<LogicalResult()> second) {
+  auto branch = scf::IfOp::create(builder, loc, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  int64_t before = sharedBytes, most = before;
+  for (auto [block, emit] : {std::pair(branch.thenBlock(), first), std::pair(branch.elseBlock(), second)}) {
+    builder.setInsertionPointToStart(block);
+    sharedBytes = before;
+    if (failed(emit())) {
+      return failure();
+    }
+    most = std::max(most, sharedBytes);
+  }
+  sharedBytes = most;
+  return success();
 }

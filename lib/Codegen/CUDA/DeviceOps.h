@@ -19,6 +19,9 @@ void emitBarrier(mlir::OpBuilder &builder, mlir::Location loc);
 /// Values of up to 64 bits.
 mlir::Value emitExchange(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value value, int64_t distance);
 
+/// The i32 that lane number `lane`, an index, has; all lanes of the warp take part.
+mlir::Value emitRead(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value word, mlir::Value lane);
+
 /// `position < end`; null where that is evident, as `end` is a multiple of the tile that positions are in.
 mlir::Value emitIsInside(IndexMath math, mlir::OpFoldResult position, mlir::OpFoldResult end, int64_t tile);
 /// Of two conditions, each of which may be null.

@@ -109,7 +109,8 @@ static void lowerArguments(func::FuncOp kernel) {
   }
 }
 
-static LogicalResult emitKernel(func::FuncOp kernel, bool inTF32) {
+/// Returns the bytes of scratch memory that the kernel needs: it has an argument for it if these are any.
+static FailureOr<int64_t> emitKernel(func::FuncOp kernel, bool inTF32) {
   std::optional<RootKind> kind =
       kernel::symbolizeRootKind(kernel->getAttrOfType<StringAttr>(KernelDialect::kRootAttr).getValue());
   if (!kind) {
@@ -162,11 +163,9 @@ static LogicalResult emitKernel(func::FuncOp kernel, bool inTF32) {
   }
   eraseTensorForm(kernel);
   lowerArguments(kernel);
-  unsigned last = kernel.getNumArguments();
-  if (failed(kernel.insertArgument(last, LLVM::LLVMPointerType::get(builder.getContext()), {}, loc))) {
-    return failure();
-  }
-  lowerTraps(kernel, kernel.getArgument(last));
+  // The address of the fault stands before that of the scratch memory.
+  unsigned declared = kernel.getNumArguments();
+  lowerTraps(kernel, body.insertArgument(declared, LLVM::LLVMPointerType::get(builder.getContext()), loc));
   SmallVector<Type> types(body.getArgumentTypes());
   kernel.setType(builder.getFunctionType(types, {}));
   // The host knows it by its number alone.
@@ -176,7 +175,14 @@ static LogicalResult emitKernel(func::FuncOp kernel, bool inTF32) {
     kernel->setAttr(kBlocksAtOnceAttr, builder.getI64IntegerAttr(blocksAtOnce));
   }
   kernel->setAttr(kSharedBytesAttr, builder.getI64IntegerAttr(context.sharedBytes));
-  return success();
+  return context.scratchBytes;
+}
+
+/// Adds an argument behind the last one: an address.
+static void addAddress(func::FuncOp kernel) {
+  Block &body = kernel.getBody().front();
+  body.addArgument(LLVM::LLVMPointerType::get(kernel.getContext()), kernel.getLoc());
+  kernel.setType(Builder(kernel.getContext()).getFunctionType(SmallVector<Type>(body.getArgumentTypes()), {}));
 }
 
 namespace {
@@ -191,11 +197,25 @@ struct EmitCUDAKernels : codegen::impl::EmitCUDAKernelsPassBase<EmitCUDAKernels>
       }
     }
     bool hasFailed = false;
+    int64_t scratchBytes = 0;
+    SmallVector<func::FuncOp> without;
     for (func::FuncOp kernel : kernels) {
-      hasFailed |= failed(emitKernel(kernel, tf32));
+      FailureOr<int64_t> bytes = emitKernel(kernel, tf32);
+      hasFailed |= failed(bytes);
+      if (succeeded(bytes)) {
+        scratchBytes = std::max(scratchBytes, *bytes);
+        if (*bytes == 0) {
+          without.push_back(kernel);
+        }
+      }
     }
     if (hasFailed) {
-      signalPassFailure();
+      return signalPassFailure();
+    }
+    if (scratchBytes > 0) {
+      // A launch does not know which kernels have it.
+      llvm::for_each(without, addAddress);
+      getOperation()->setAttr(kScratchBytesAttr, Builder(&getContext()).getI64IntegerAttr(scratchBytes));
     }
   }
 };

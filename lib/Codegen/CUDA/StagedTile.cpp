@@ -182,6 +182,18 @@ void StagedTile::beginAt(Value lane, Value first, int64_t size) {
   beginAtByte(arith::AddIOp::create(builder, loc, own, warp), lanes.getImage(kWarp - 1) | warpBits);
 }
 
+void StagedTile::beginAtDepth(Value lane, Value first, int64_t size) {
+  assert(!alongDepth && "lines along the depth have all of it");
+  LinearLayout lanes = getLaneLayout();
+  auto toNumber = [&](Value index) -> Value {
+    return arith::IndexCastOp::create(builder, loc, builder.getI32Type(), index);
+  };
+  Value own = lanes.build(builder, loc, toNumber(lane));
+  Value warp = toNumber(math().value(math().mul(first, math().constant(getLineBytes()))));
+  uint64_t warpBits = uint64_t(getBytes() - 1) & ~uint64_t(size * getLineBytes() - 1);
+  beginAtByte(arith::AddIOp::create(builder, loc, own, warp), lanes.getImage(kWarp - 1) | warpBits);
+}
+
 void StagedTile::beginAtByte(Value first, uint64_t bits) {
   LinearLayout layout = getByteLayout();
   lanePlace = layout.build(builder, loc, first);

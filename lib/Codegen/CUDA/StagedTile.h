@@ -64,6 +64,9 @@ public:
 
   /// States that this warp reads `size` rows, or columns, from `first` on, a multiple of `size`.
   void beginAt(mlir::Value lane, mlir::Value first, int64_t size);
+  /// States that this warp reads all rows, or columns, of `size` elements of the depth from `first` on, a
+  /// multiple of `size`. Only of a tile whose lines lie across the depth.
+  void beginAtDepth(mlir::Value lane, mlir::Value first, int64_t size);
   /// States that this thread reads from byte `first` of the tile on, an i32, line by line, of which it may be
   /// any with no bits but those of `bits`.
   void beginAtByte(mlir::Value first, uint64_t bits);

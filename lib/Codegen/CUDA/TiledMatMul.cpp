@@ -458,20 +458,10 @@ LogicalResult cuda::emitTiledMatMul(EmitContext &context, const MatMulProblem &p
   if (!choice.forMany) {
     return TiledMatMulEmitter(context, problem, *choice.tiling, format).emit();
   }
-  auto branch =
-      scf::IfOp::create(context.builder, problem.root->getLoc(), choice.areMany, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(context.builder);
-  // A block goes one way: both take the same memory.
-  int64_t before = context.sharedBytes, most = before;
-  for (auto [block, tiling] :
-       {std::pair(branch.thenBlock(), choice.forMany), std::pair(branch.elseBlock(), choice.tiling)}) {
-    context.builder.setInsertionPointToStart(block);
-    context.sharedBytes = before;
-    if (failed(TiledMatMulEmitter(context, problem, *tiling, format).emit())) {
-      return failure();
-    }
-    most = std::max(most, context.sharedBytes);
-  }
-  context.sharedBytes = most;
-  return success();
+  auto emit = [&](const MatMulTiling &tiling) {
+    return TiledMatMulEmitter(context, problem, tiling, format).emit();
+  };
+  return context.emitEither(
+      problem.root->getLoc(), choice.areMany, [&] { return emit(*choice.forMany); },
+      [&] { return emit(*choice.tiling); });
 }

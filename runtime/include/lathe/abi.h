@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define LATHE_ABI_MAJOR 1
-#define LATHE_ABI_MINOR 4
+#define LATHE_ABI_MINOR 5
 #define LATHE_TABLE_MAGIC "LATHETBL"
 #define LATHE_WEIGHT_ALIGNMENT 64 /* every weight begins at a multiple of so many bytes */
 
@@ -236,6 +236,9 @@ struct lathe_device_kernel_info {
   uint32_t parameters;
 };
 
+/* Of the scratch memory of a session on a device, in bytes. Since ABI 1.5. */
+#define LATHE_SCRATCH_UNIT 256
+
 /* Counts and offsets of the arrays described above; an offset of 0 is an empty array. */
 struct lathe_table {
   char magic[8];
@@ -259,7 +262,12 @@ struct lathe_table {
   int32_t images, device_kernels; /* of the latter kernel_count, or an offset of 0 */
   /* Where the weights begin that kernels of a device read, in units of LATHE_WEIGHT_ALIGNMENT bytes; they go
    * on to the end. */
-  uint32_t device_weights, reserved;
+  uint32_t device_weights;
+  /* Since ABI 1.5, before that 0: the scratch memory of a session on a device, in units of
+   * LATHE_SCRATCH_UNIT bytes, all 0 before the first launch. Unless there is none, its address is one more
+   * parameter of every device function, behind that of the fault. Launches of a session follow each other;
+   * what a kernel needs to be 0, it leaves so. */
+  uint32_t device_scratch;
 };
 
 #endif

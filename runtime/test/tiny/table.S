@@ -9,7 +9,7 @@
 MODEL_NAME:
 table:
         .ascii "LATHETBL"
-        .short 1, 4
+        .short 1, 5
         .long 136
         .quad MODEL_ID
         .quad WEIGHT_BYTES

@@ -18,14 +18,14 @@
 // CHECK-NOT:     nvvm.shfl.sync
 // CHECK:         return
 // CHECK:       func.func @short_heads.tasks(
-func.func @short_heads(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %B: index, %S: index)
+func.func @short_heads(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %B: index)
     attributes {kernel.root = "attention"} {
-  %q = kernel.input %0[%B, %S] : memref<?xi8> -> tensor<?x?x12x32xf32>
-  %k = kernel.input %1[%B, %S] : memref<?xi8> -> tensor<?x?x12x32xf32>
-  %v = kernel.input %2[%B, %S] : memref<?xi8> -> tensor<?x?x12x32xf32>
+  %q = kernel.input %0[%B] : memref<?xi8> -> tensor<?x40x12x32xf32>
+  %k = kernel.input %1[%B] : memref<?xi8> -> tensor<?x40x12x32xf32>
+  %v = kernel.input %2[%B] : memref<?xi8> -> tensor<?x40x12x32xf32>
   %y = nn.attention %q, %k, %v scale(0.125)
-    : tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32>, tensor<?x?x12x32xf32> -> tensor<?x?x12x32xf32>
-  kernel.output %y, %3[%B, %S] : tensor<?x?x12x32xf32>, memref<?xi8>
+    : tensor<?x40x12x32xf32>, tensor<?x40x12x32xf32>, tensor<?x40x12x32xf32> -> tensor<?x40x12x32xf32>
+  kernel.output %y, %3[%B] : tensor<?x40x12x32xf32>, memref<?xi8>
   return
 }
 
@@ -34,13 +34,13 @@ func.func @short_heads(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3:
 // CHECK-COUNT-8: nvvm.shfl.sync
 // CHECK-NOT:     nvvm.shfl.sync
 // CHECK:         return
-func.func @long_heads(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %B: index, %S: index)
+func.func @long_heads(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %B: index)
     attributes {kernel.root = "attention"} {
-  %q = kernel.input %0[%B, %S] : memref<?xi8> -> tensor<?x?x8x128xf32>
-  %k = kernel.input %1[%B, %S] : memref<?xi8> -> tensor<?x?x2x128xf32>
-  %v = kernel.input %2[%B, %S] : memref<?xi8> -> tensor<?x?x2x128xf32>
+  %q = kernel.input %0[%B] : memref<?xi8> -> tensor<?x40x8x128xf32>
+  %k = kernel.input %1[%B] : memref<?xi8> -> tensor<?x40x2x128xf32>
+  %v = kernel.input %2[%B] : memref<?xi8> -> tensor<?x40x2x128xf32>
   %y = nn.attention %q, %k, %v scale(0.125) causal
-    : tensor<?x?x8x128xf32>, tensor<?x?x2x128xf32>, tensor<?x?x2x128xf32> -> tensor<?x?x8x128xf32>
-  kernel.output %y, %3[%B, %S] : tensor<?x?x8x128xf32>, memref<?xi8>
+    : tensor<?x40x8x128xf32>, tensor<?x40x2x128xf32>, tensor<?x40x2x128xf32> -> tensor<?x40x8x128xf32>
+  kernel.output %y, %3[%B] : tensor<?x40x8x128xf32>, memref<?xi8>
   return
 }

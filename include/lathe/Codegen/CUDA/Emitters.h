@@ -22,6 +22,8 @@ using namespace codegen;
 /// and how many blocks are to find their registers on a processor, if that is given.
 inline constexpr llvm::StringLiteral kThreadsAttr = "lathe.threads", kSharedBytesAttr = "lathe.shared_bytes",
                                      kBlocksAtOnceAttr = "lathe.blocks_at_once";
+/// Attribute of the module: the bytes of scratch memory of which every device function gets the address.
+inline constexpr llvm::StringLiteral kScratchBytesAttr = "lathe.scratch_bytes";
 /// The name of the dynamic shared memory in a module of device code.
 inline constexpr llvm::StringLiteral kSharedName = "lathe_shared";
 
@@ -37,11 +39,23 @@ struct EmitContext : ElementContext {
   /// The block's shared memory, ptr<3>, and the same as memref<?xi8, 3>. How many bytes of it are taken.
   mlir::Value sharedStart, shared;
   int64_t sharedBytes = 0;
+  /// The session's scratch memory, null while it is not asked for, and how many bytes of it are needed.
+  mlir::Value scratch = {};
+  int64_t scratchBytes = 0;
 
   /// `count` elements of shared memory that nobody else has, as memref<?xT, 3>; aligned to 16 bytes.
   mlir::Value allocateShared(mlir::Location loc, mlir::Type element, int64_t count);
   /// So many bytes of it, as ptr<3>; aligned to 16 bytes.
   mlir::Value allocateShared(int64_t bytes);
+  /// The session's memory, of at least so many bytes, for what blocks of one launch tell each other. Launches
+  /// follow each other, and each leaves what must be 0 at the beginning as it was.
+  mlir::Value getScratch(int64_t bytes);
+
+  /// Emits two ways to do the same, of which all threads of a grid go the first one where `condition` holds:
+  /// both take the same shared memory.
+  llvm::LogicalResult emitEither(mlir::Location loc, mlir::Value condition,
+                                 llvm::function_ref<llvm::LogicalResult()> first,
+                                 llvm::function_ref<llvm::LogicalResult()> second);
 };
 
 /// How a kernel is launched: the blocks of its grid, and the threads of each. How many blocks are to find
