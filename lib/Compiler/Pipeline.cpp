@@ -140,8 +140,7 @@ void lathe::buildKernelPipeline(OpPassManager &pm, const PipelineOptions &option
   if (fuse) {
     passes.prefer(nn::createKeepRoundedPass());
   }
-  // Panels are what kernels of processors read.
-  passes.require(codegen::createAssignWeightsPass({/*panels=*/!options.onDevice}));
+  passes.require(codegen::createAssignWeightsPass({options.onDevice}));
 }
 
 void lathe::buildCodegenPipeline(OpPassManager &pm, const PipelineOptions &options) {

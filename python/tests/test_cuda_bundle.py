@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not MOCK.exists(), reason="this build has no moc
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpu") / "bundle"
     names = ("pointwise", "gather", "gemm_odd", "layer_norm_384", "gemm_384x1536", "gemm_odd_bf16", "attention_odd_f16",
-             "attention_64_tf32", "conv_odd_bf16")
+             "attention_64_tf32", "conv_odd_bf16", "decoding_odd_f32", "bytes_odd", "gemm_odd_int4")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'python'}:{ROOT / 'bench'}", "LATHE_BUILD_DIR": str(build_folder())}
     done = subprocess.run([sys.executable, ROOT / "bench/gpu_bundle.py", folder, "--target=cuda-sm_80,cuda-emulator",
                            "--first-size", *(f"--case={name}" for name in names)],
@@ -43,7 +43,7 @@ def check(bundle, folder, **environment):
 def test_rehearsal(bundle, tmp_path):
     done, results = check(bundle, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert results["device"] == "emulator" and len(results["numbers"]) == 9
+    assert results["device"] == "emulator" and len(results["numbers"]) == 12
     assert all(record["good"] for record in results["numbers"])
     (measured,) = results["times"]
     assert measured["shape"] == "128x384" and measured["us"]["lathe"] > 0
@@ -67,7 +67,7 @@ def test_a_wrong_result_is_a_failure(bundle, tmp_path):
 def test_a_kernel_that_cannot_run_fails_its_case_alone(bundle, tmp_path):
     done, results = check(bundle, tmp_path, LATHE_MOCK_FAIL="cuGraphLaunch:2:700")
     assert done.returncode == 1
-    assert len(results["numbers"]) == 9
+    assert len(results["numbers"]) == 12
     assert all("CUDA_ERROR_ILLEGAL_ADDRESS" in record["failed"] for record in results["numbers"])
 
 

@@ -13,8 +13,8 @@ def AssignWeightsPass : Pass<"assign-weights", "::mlir::ModuleOp"> {
     `panel`, the kernels' arguments `kernel.panel`). Every weight that is still used gets `lathe.offset`, the module
     `lathe.weight_bytes`. The others stay without a place: they may be the sources of placed ones.
   }];
-  let options = [Option<"panels", "panels", "bool", /*default=*/"true",
-                        "whether weights are arranged in panels, which kernels of processors read">];
+  let options = [Option<"onDevice", "on-device", "bool", /*default=*/"false",
+                        "arrange them in the panels that kernels of CUDA devices read">];
   let dependentDialects = ["::lathe::nn::NNDialect", "::lathe::kernel::KernelDialect"];
 }
 

@@ -54,8 +54,7 @@ static cpu::Emitter getEmitter(RootKind kind) {
 
 /// Whether inputs lie in panels or blocks, which products read as they are.
 static bool readsStored(func::FuncOp kernel, pack::DecodeOp decode) {
-  auto argument = cast<BlockArgument>(decode.getX().getDefiningOp<kernel::InputOp>().getBytes());
-  return kernel.getArgAttr(argument.getArgNumber(), KernelDialect::kPanelAttr) || readsBlocks(kernel, decode);
+  return liesInPanels(kernel, decode) || readsBlocks(kernel, decode);
 }
 
 /// Turns `kernel.trap_if`s into stores to a local that the kernel returns.

@@ -117,7 +117,7 @@ static FailureOr<int64_t> emitKernel(func::FuncOp kernel, bool inTF32) {
     return kernel.emitError("has an unknown kernel.root");
   }
   cuda::Emitter emitter = getEmitter(*kind);
-  expandPackedInputs(kernel, [](pack::DecodeOp) { return false; });
+  expandPackedInputs(kernel, [&](pack::DecodeOp decode) { return liesInPanels(kernel, decode); });
   int64_t threads = 0, blocksAtOnce = 0;
   auto plan = [&](ElementContext &sizes) -> FailureOr<std::array<Value, 2>> {
     sizes.onDevice = true;
@@ -182,7 +182,8 @@ static FailureOr<int64_t> emitKernel(func::FuncOp kernel, bool inTF32) {
 static void addAddress(func::FuncOp kernel) {
   Block &body = kernel.getBody().front();
   body.addArgument(LLVM::LLVMPointerType::get(kernel.getContext()), kernel.getLoc());
-  kernel.setType(Builder(kernel.getContext()).getFunctionType(SmallVector<Type>(body.getArgumentTypes()), {}));
+  kernel.setType(
+      Builder(kernel.getContext()).getFunctionType(SmallVector<Type>(body.getArgumentTypes()), {}));
 }
 
 namespace {

@@ -105,6 +105,10 @@ private:
     case Intrinsic::nvvm_ff2bf16x2_rn:
       return builder.CreateBitCast(callOf("pack_bf16", i32, {call.getArgOperand(0), call.getArgOperand(1)}),
                                    call.getType());
+    case Intrinsic::nvvm_idp4a_s_s:
+      return callOf("dot_s8", i32, {call.getArgOperand(0), call.getArgOperand(1), call.getArgOperand(2)});
+    case Intrinsic::nvvm_idp4a_u_u:
+      return callOf("dot_u8", i32, {call.getArgOperand(0), call.getArgOperand(1), call.getArgOperand(2)});
     case Intrinsic::nvvm_shfl_sync_idx_i32:
       return shuffle(0);
     case Intrinsic::nvvm_shfl_sync_up_i32:

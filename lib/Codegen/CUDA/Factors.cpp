@@ -34,12 +34,20 @@ FailureOr<Value> Factors::load(Value operand, Value zero, ArrayRef<Value> index)
   if (!zero) {
     return factor;
   }
-  FailureOr<Value> point = elements.evaluateBroadcast(zero, operand, tile);
+  FailureOr<Value> subtracted = loadZero(operand, zero, index);
+  if (failed(subtracted)) {
+    return failure();
+  }
+  return arith::SubIOp::create(builder, loc, factor, *subtracted).getResult();
+}
+
+FailureOr<Value> Factors::loadZero(Value operand, Value zero, ArrayRef<Value> index) {
+  FailureOr<Value> point =
+      elements.evaluateBroadcast(zero, operand, Tile{SmallVector<Value>(index), 0, Value()});
   if (failed(point)) {
     return failure();
   }
-  Value subtracted = widen(*point, cast<RankedTensorType>(zero.getType()).getElementType());
-  return arith::SubIOp::create(builder, loc, factor, subtracted).getResult();
+  return widen(*point, cast<RankedTensorType>(zero.getType()).getElementType());
 }
 
 Value Factors::multiplyAdd(Value lhs, Value rhs, Value sum) {

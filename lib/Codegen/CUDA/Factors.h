@@ -22,6 +22,9 @@ public:
   mlir::Value getZero() const;
   /// The element of `operand` at `index`, less that of `zero`, which may be null, as a factor.
   llvm::FailureOr<mlir::Value> load(mlir::Value operand, mlir::Value zero, llvm::ArrayRef<mlir::Value> index);
+  /// The element of a zero point of `operand` at `index`, as a factor.
+  llvm::FailureOr<mlir::Value> loadZero(mlir::Value operand, mlir::Value zero,
+                                        llvm::ArrayRef<mlir::Value> index);
   /// An element of type `element` as a factor.
   mlir::Value widen(mlir::Value value, mlir::Type element);
   mlir::Value multiplyAdd(mlir::Value lhs, mlir::Value rhs, mlir::Value sum);

@@ -27,7 +27,7 @@ LogicalResult MatMulBlocks::findOperands() {
     dims->assign(known->begin(), known->end());
   }
   FailureOr<StridedView> view = getStridedView(context, problem.lhs);
-  if (!problem.flattened.empty() && succeeded(view) && !problem.lhsZero) {
+  if (!problem.flattened.empty() && succeeded(view)) {
     int64_t rank = lhsDims.size();
     flatLhs = mergeDims(builder, loc, *view, {{0, rank - 1}, {rank - 1, rank}});
   }
@@ -47,11 +47,7 @@ void MatMulBlocks::decodeBlock(int64_t rows, int64_t columns) {
   }
 }
 
-FailureOr<Value> MatMulBlocks::loadLhs(Value row, Value k) {
-  if (flatLhs) {
-    return factors.widen(loadTile(builder, loc, *flatLhs, Tile{{row, k}, 0, Value()}),
-                         getElement(problem.lhs));
-  }
+SmallVector<Value> MatMulBlocks::getLhsIndex(Value row, OpFoldResult k) {
   SmallVector<OpFoldResult> index;
   if (problem.flattened.empty()) {
     index = broadcastBatchIndex(builder, loc, ArrayRef(lhsDims).drop_back(2), batchIndex);
@@ -60,14 +56,26 @@ FailureOr<Value> MatMulBlocks::loadLhs(Value row, Value k) {
     index = math().delinearize(row, problem.flattened);
   }
   index.push_back(k);
-  return factors.load(problem.lhs, problem.lhsZero, math().values(index));
+  return math().values(index);
 }
 
-FailureOr<Value> MatMulBlocks::loadRhs(Value k, Value column) {
+SmallVector<Value> MatMulBlocks::getRhsIndex(OpFoldResult k, Value column) {
   SmallVector<OpFoldResult> index =
       broadcastBatchIndex(builder, loc, ArrayRef(rhsDims).drop_back(2), batchIndex);
   index.append({k, column});
-  return factors.load(problem.rhs, problem.rhsZero, math().values(index));
+  return math().values(index);
+}
+
+FailureOr<Value> MatMulBlocks::loadLhs(Value row, Value k) {
+  if (flatLhs && !problem.lhsZero) {
+    return factors.widen(loadTile(builder, loc, *flatLhs, Tile{{row, k}, 0, Value()}),
+                         getElement(problem.lhs));
+  }
+  return factors.load(problem.lhs, problem.lhsZero, getLhsIndex(row, k));
+}
+
+FailureOr<Value> MatMulBlocks::loadRhs(Value k, Value column) {
+  return factors.load(problem.rhs, problem.rhsZero, getRhsIndex(k, column));
 }
 
 Value MatMulBlocks::isInResult(Value row, int64_t rows, Value column, int64_t columns) {

@@ -34,7 +34,10 @@ protected:
   llvm::LogicalResult findOperands();
   /// Finds out which tile this block has.
   void decodeBlock(int64_t rows, int64_t columns);
-  /// An element of an operand as a factor, at a row of the result, or a column, and a depth.
+  /// Where the element of an operand lies at a row of the result, or a column, and a depth.
+  llvm::SmallVector<mlir::Value> getLhsIndex(mlir::Value row, mlir::OpFoldResult k);
+  llvm::SmallVector<mlir::Value> getRhsIndex(mlir::OpFoldResult k, mlir::Value column);
+  /// That element as a factor.
   llvm::FailureOr<mlir::Value> loadLhs(mlir::Value row, mlir::Value k);
   llvm::FailureOr<mlir::Value> loadRhs(mlir::Value k, mlir::Value column);
   /// Whether the result has such an element; null if that is evident, as it is divided into whole tiles.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 #include "MatMulTiling.h"
+#include "PackedColumns.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -10,9 +11,9 @@ using namespace lathe;
 using namespace lathe::cuda;
 
 /// Of matrices by tensor cores; and where the sums share the registers with operands of threads that multiply
-/// by themselves, or with the places of windows. With two blocks on each of their processors, 48 KiB of
-/// shared memory for each are there on all devices. The last one is for few rows, whose time is that of
-/// reading the right-hand side: many copies are under way.
+/// by themselves, with the places of windows, or with the sums of rows. With two blocks on each of their
+/// processors, 48 KiB of shared memory for each are there on all devices. The last one is for few rows, whose
+/// time is that of reading the right-hand side: many copies are under way.
 static constexpr MatMulTiling kTensorTilings[] = {
     {128, 128, 2, 4, 3, 64, 1.0}, {64, 64, 2, 4, 4, 64, 0.6}, {16, 32, 1, 2, 8, 128, 0.3}};
 static constexpr MatMulTiling kNarrowTilings[] = {
@@ -41,7 +42,7 @@ static const MatMulTiling &chooseTiling(const MatMulProblem &problem, ArrayRef<M
 
 TilingChoice::TilingChoice(IndexMath math, const MatMulProblem &problem, MatrixFormat format) {
   auto conv = dyn_cast<nn::ConvOp>(problem.root);
-  bool isNarrow = format == MatrixFormat::F32 || (conv && !conv.isProduct());
+  bool isNarrow = format == MatrixFormat::F32 || (conv && !conv.isProduct()) || problem.rhsZero;
   ArrayRef<MatMulTiling> tilings = isNarrow ? kNarrowTilings : kTensorTilings;
   if (getConstantIntValue(problem.m)) {
     tiling = &chooseTiling(problem, tilings);
@@ -50,6 +51,10 @@ TilingChoice::TilingChoice(IndexMath math, const MatMulProblem &problem, MatrixF
   tiling = &tilings[1];
   std::optional<int64_t> columns = getConstantIntValue(problem.n);
   if (columns && *columns <= tiling->columns) {
+    return;
+  }
+  // Beside the code for few rows, ptxas does not fit that of the large tiling into its registers.
+  if (PackedColumns::areRead(problem.rhs)) {
     return;
   }
   // Blocks of the large tiling from which on it is the faster one, by the estimate above.

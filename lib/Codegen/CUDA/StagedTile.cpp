@@ -7,6 +7,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -81,8 +82,55 @@ LogicalResult StagedTile::fill(const TileSource &source, ElementEmitter &element
                                Value place, int64_t threads) {
   ElementEmitter::Scope scope(elements);
   Value to = getStage(stage);
-  return source.memory ? copy(source, to, line, place, threads)
-                       : evaluate(source, elements, to, line, place, threads);
+  if (source.memory) {
+    return copy(source, to, line, place, threads);
+  }
+  if (source.unit) {
+    fillUnits(source, to, line, place, threads);
+    return success();
+  }
+  return evaluate(source, elements, to, line, place, threads);
+}
+
+void StagedTile::fillUnits(const TileSource &source, Value to, Value line, Value place, int64_t threads) {
+  int64_t length = shape.chunks * getChunkElements(format), bytes = getElementBytes(format);
+  int64_t together = std::min(source.unit, getChunkElements(format));
+  auto type = VectorType::get({together}, getElementType(format, builder.getContext()));
+  LinearLayout layout = getByteLayout();
+  OpFoldResult lines = math().constant(shape.lines);
+  emitLoop(context.thread, math().constant(shape.lines * length / source.unit), threads, [&](Value number) {
+    // Neighbouring threads have neighbouring lines: what they read lies side by side.
+    OpFoldResult lineOfTile = math().rem(number, lines);
+    OpFoldResult first = math().mul(math().floorDiv(number, lines), math().constant(source.unit));
+    OpFoldResult ownLine = math().add(line, lineOfTile), ownPlace = math().add(place, first);
+    OpFoldResult byte = math().add(math().mul(lineOfTile, math().constant(getLineBytes())),
+                                   math().mul(first, math().constant(bytes)));
+    auto store = [&](int64_t begin, Value values) {
+      OpFoldResult own = math().add(byte, math().constant(begin * bytes));
+      Value at = arith::IndexCastOp::create(builder, loc, builder.getI32Type(), math().value(own));
+      LLVM::StoreOp::create(builder, loc, values, advance(builder, loc, to, layout.build(builder, loc, at)),
+                            unsigned(together * bytes));
+    };
+    auto storeUnit = [&] {
+      SmallVector<Value> unit = source.units(math().value(ownLine), math().value(ownPlace));
+      for (int64_t begin = 0; begin < source.unit; begin += together) {
+        store(begin,
+              vector::FromElementsOp::create(builder, loc, type, ArrayRef(unit).slice(begin, together)));
+      }
+    };
+    auto storeZeros = [&] {
+      for (int64_t begin = 0; begin < source.unit; begin += together) {
+        store(begin, arith::ConstantOp::create(builder, loc, builder.getZeroAttr(type)));
+      }
+    };
+    Value exists = emitBoth(builder, loc, emitIsInside(math(), ownLine, source.lines, shape.lines),
+                            emitIsInside(math(), ownPlace, source.length, length));
+    if (exists) {
+      emitIf(exists, storeUnit, storeZeros);
+    } else {
+      storeUnit();
+    }
+  });
 }
 
 void StagedTile::keepLines(const TileSource &source, Value line, int64_t threads) {

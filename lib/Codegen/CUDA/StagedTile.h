@@ -29,6 +29,10 @@ struct TileSource {
   std::optional<StridedView> memory;
   /// Where that is no matrix: emits what depends on a line alone.
   std::function<ChunkFinder(mlir::Value line)> findLine;
+  /// Otherwise: emits the `unit` elements from a place, a multiple of it, of a line on, as f32 of a format of
+  /// such. 0: there is nothing like that.
+  int64_t unit = 0;
+  std::function<llvm::SmallVector<mlir::Value>(mlir::Value line, mlir::Value place)> units;
   /// Otherwise: the element of a line, as f32 or in the format's type.
   std::function<llvm::FailureOr<mlir::Value>(mlir::Value line, mlir::Value place)> element;
 };
@@ -81,6 +85,8 @@ public:
 private:
   llvm::LogicalResult copy(const TileSource &source, mlir::Value to, mlir::Value line, mlir::Value place,
                            int64_t threads);
+  void fillUnits(const TileSource &source, mlir::Value to, mlir::Value line, mlir::Value place,
+                 int64_t threads);
   llvm::LogicalResult evaluate(const TileSource &source, ElementEmitter &elements, mlir::Value to,
                                mlir::Value line, mlir::Value place, int64_t threads);
   mlir::Value getStage(mlir::Value stage);

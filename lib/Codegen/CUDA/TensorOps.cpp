@@ -23,6 +23,9 @@ std::optional<MatrixFormat> cuda::getMatrixFormat(Type element, bool inTF32) {
   if (element.isBF16()) {
     return MatrixFormat::BF16;
   }
+  if (element.isInteger(8)) {
+    return MatrixFormat::Bytes;
+  }
   return !element.isF32() ? std::nullopt : std::optional(inTF32 ? MatrixFormat::TF32 : MatrixFormat::F32);
 }
 
@@ -35,6 +38,8 @@ Type cuda::getElementType(MatrixFormat format, MLIRContext *context) {
   case MatrixFormat::TF32:
   case MatrixFormat::F32:
     return Float32Type::get(context);
+  case MatrixFormat::Bytes:
+    return IntegerType::get(context, 8);
   }
   return {};
 }
@@ -125,6 +130,18 @@ SmallVector<Value> cuda::emitProduct(OpBuilder &builder, Location loc, MatrixFor
   return extractAll(builder, loc, product, 4);
 }
 
+SmallVector<Value> cuda::emitByteProduct(OpBuilder &builder, Location loc, std::array<bool, 2> areUnsigned,
+                                         ValueRange lhs, ValueRange rhs, ValueRange sums) {
+  auto getType = [](bool isUnsigned) { return isUnsigned ? NVVM::MMATypes::u8 : NVVM::MMATypes::s8; };
+  SmallVector<Type> four(4, builder.getI32Type());
+  auto product = NVVM::MmaOp::create(
+      builder, loc, LLVM::LLVMStructType::getLiteral(builder.getContext(), four), lhs, rhs, sums,
+      ArrayRef<int64_t>{kMatrixRows, kMatrixColumns, getDepth(MatrixFormat::Bytes)}, std::nullopt,
+      NVVM::MMAIntOverflow::wrapped, std::array{getType(areUnsigned[0]), getType(areUnsigned[1])},
+      std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
+  return extractAll(builder, loc, product, 4);
+}
+
 Value cuda::roundToTF32(OpBuilder &builder, Location loc, Value bits) {
   Value half = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 1 << 12);
   return arith::AddIOp::create(builder, loc, bits, half);
@@ -135,6 +152,12 @@ static Value callIntrinsic(OpBuilder &builder, Location loc, StringRef name, Typ
                            ValueRange arguments) {
   return LLVM::CallIntrinsicOp::create(builder, loc, type, builder.getStringAttr(name), arguments)
       .getResult(0);
+}
+
+Value cuda::emitByteSum(OpBuilder &builder, Location loc, bool isUnsigned, Value bytes, Value sum) {
+  Value ones = arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), 0x01010101);
+  return callIntrinsic(builder, loc, isUnsigned ? "llvm.nvvm.idp4a.u.u" : "llvm.nvvm.idp4a.s.s",
+                       builder.getI32Type(), {bytes, ones, sum});
 }
 
 Value cuda::packPair(OpBuilder &builder, Location loc, MatrixFormat format, Value low, Value high) {

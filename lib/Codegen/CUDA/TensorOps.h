@@ -16,17 +16,19 @@ inline constexpr int64_t kChunkBytes = 16;
 /// The rows and columns of what one instruction multiplies.
 inline constexpr int64_t kMatrixRows = 16, kMatrixColumns = 8;
 
-/// What is multiplied, with sums of f32. F32 is none of tensor cores': each thread multiplies and adds by
-/// itself.
-enum class MatrixFormat { F16, BF16, TF32, F32 };
+/// What is multiplied, with sums of f32, of bytes with sums of i32. F32 is none of tensor cores': each thread
+/// multiplies and adds by itself.
+enum class MatrixFormat { F16, BF16, TF32, F32, Bytes };
 
-/// The format in which products of operands of type `element` are multiplied; null for those that are not
-/// floats of at most 32 bits.
+/// The format in which products of operands of type `element` are multiplied; null for those that are neither
+/// floats of at most 32 bits nor bytes.
 std::optional<MatrixFormat> getMatrixFormat(mlir::Type element, bool inTF32);
-/// An element in memory: f32 of TF32, of which instructions read 19 bits.
+/// An element in registers: f32 of TF32, of which instructions read 19 bits.
 mlir::Type getElementType(MatrixFormat format, mlir::MLIRContext *context);
 inline int64_t getElementBytes(MatrixFormat format) {
-  return format == MatrixFormat::TF32 || format == MatrixFormat::F32 ? 4 : 2;
+  return format == MatrixFormat::Bytes                                 ? 1
+         : format == MatrixFormat::TF32 || format == MatrixFormat::F32 ? 4
+                                                                       : 2;
 }
 /// The elements of a chunk, and the depth of an instruction: two chunks.
 inline int64_t getChunkElements(MatrixFormat format) { return kChunkBytes / getElementBytes(format); }
@@ -63,6 +65,13 @@ mlir::Value emitExp2(mlir::OpBuilder &builder, mlir::Location loc, mlir::Value x
 /// Four sums, `sums` and the product of `lhs`, four registers, and `rhs`, two.
 llvm::SmallVector<mlir::Value> emitProduct(mlir::OpBuilder &builder, mlir::Location loc, MatrixFormat format,
                                            mlir::ValueRange lhs, mlir::ValueRange rhs, mlir::ValueRange sums);
+/// The same for bytes, of each of which the bits may be those of an unsigned one; sums of i32 wrap.
+llvm::SmallVector<mlir::Value> emitByteProduct(mlir::OpBuilder &builder, mlir::Location loc,
+                                               std::array<bool, 2> areUnsigned, mlir::ValueRange lhs,
+                                               mlir::ValueRange rhs, mlir::ValueRange sums);
+/// `sum` and the four bytes of a register, i32.
+mlir::Value emitByteSum(mlir::OpBuilder &builder, mlir::Location loc, bool isUnsigned, mlir::Value bytes,
+                        mlir::Value sum);
 
 } // namespace lathe::cuda
 

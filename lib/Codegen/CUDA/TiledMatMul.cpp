@@ -2,16 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
 /// \file
-/// Matrix products of floats. Tiles of both operands come to shared memory through a pipeline of asynchronous
-/// copies, those of a convolution's windows from all over its input; each warp multiplies its part of the
-/// block's tile, by tensor cores, or f32 by itself, with sums of f32 in registers. What follows the product
-/// is done to rows of it that went through shared memory, 16 bytes of the result at a time.
+/// Matrix products of floats and of bytes. Tiles of both operands come to shared memory through a pipeline of
+/// asynchronous copies, those of a convolution's windows from all over its input; each warp multiplies its
+/// part of the block's tile, by tensor cores, or f32 by itself, with sums of f32, or i32, in registers. What
+/// follows the product is done to rows of it that went through shared memory, 16 bytes of the result at a
+/// time.
 
 #include "TiledMatMul.h"
 #include "DeviceOps.h"
+#include "MatMulSources.h"
 #include "MatMulTiling.h"
-#include "StagedTile.h"
-#include "Windows.h"
+#include "ZeroPoints.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -26,11 +27,11 @@ namespace {
 /// The lanes of a warp that multiply by themselves.
 constexpr int64_t kLanesDown = 8, kLanesAcross = 4;
 
-class TiledMatMulEmitter : MatMulBlocks {
+class TiledMatMulEmitter : MatMulSources {
 public:
   TiledMatMulEmitter(EmitContext &context, const MatMulProblem &problem, const MatMulTiling &tiling,
                      MatrixFormat format)
-      : MatMulBlocks(context, problem), tiling(tiling), format(format),
+      : MatMulSources(context, problem, format), tiling(tiling),
         depth(tiling.depthBytes / getElementBytes(format)) {}
 
   LogicalResult emit();
@@ -42,11 +43,7 @@ private:
     Value first; ///< row or column of the block
   };
 
-  /// The matrix of this block's product that an operand has in memory, if it is there.
-  std::optional<StridedView> getMatrix(Value tensor);
   Operand makeOperand(StagedTile::Side side);
-  /// An element of a convolution's filter, of which all dimensions but the last are rows.
-  FailureOr<Value> loadFilter(Value row, Value column);
   LogicalResult fill(Operand &operand, Value stage, Value k);
   /// Begins to fill a stage from depth `k` on, if there is that much.
   void fillStage(Value stage, Value k);
@@ -61,6 +58,8 @@ private:
   SmallVector<int64_t> getRows();
   SmallVector<int64_t> getColumns();
   SmallVector<Value> emitPipeline();
+  /// Takes off sums of bytes what zero points add; those of columns and rows stand behind them.
+  void correctSums(SmallVectorImpl<Value> &sums);
 
   void storeSums(ArrayRef<Value> sums);
   void storeFloats(ArrayRef<Value> sums);
@@ -74,70 +73,25 @@ private:
   }
 
   const MatMulTiling &tiling;
-  MatrixFormat format;
   int64_t depth;
+  /// The type of sums, and how many of products a lane has.
+  Type sumType = format == MatrixFormat::Bytes ? Type(builder.getI32Type()) : builder.getF32Type();
+  int64_t sumCount = tiling.getWarpRows() * tiling.getWarpColumns() / kWarp;
+  ZeroPoints zeroPoints{builder, problem, tiling};
   std::optional<Operand> lhs, rhs;
   Value shared, lane, warpRow, warpColumn;
-  /// Of a convolution that is no product of matrices.
-  std::optional<Windows> windows;
   LogicalResult status = success();
 };
 } // namespace
 
-std::optional<StridedView> TiledMatMulEmitter::getMatrix(Value tensor) {
-  if (tensor == problem.lhs && !problem.flattened.empty()) {
-    return flatLhs;
-  }
-  FailureOr<StridedView> view = getStridedView(context, tensor);
-  if (failed(view)) {
-    return std::nullopt;
-  }
-  StridedView matrix = *view;
-  if (windows) {
-    int64_t rank = int64_t(view->sizes.size());
-    return mergeDims(builder, loc, *view, {{0, rank - 1}, {rank - 1, rank}});
-  }
-  matrix.offset = getBatchOffset(builder, loc, *view, batchIndex);
-  matrix.sizes.erase(matrix.sizes.begin(), matrix.sizes.end() - 2);
-  matrix.strides.erase(matrix.strides.begin(), matrix.strides.end() - 2);
-  return matrix;
-}
-
 TiledMatMulEmitter::Operand TiledMatMulEmitter::makeOperand(StagedTile::Side side) {
-  bool isLhs = side == StagedTile::Lhs;
+  bool isLhs = side == StagedTile::Lhs, alongDepth;
   Operand operand;
   operand.first = isLhs ? firstRow : firstColumn;
-  if (isLhs && windows) {
-    operand.source = windows->getSource(format);
-    operand.tile.emplace(context, loc, format, side, /*alongDepth=*/true, tiling.rows, depth);
-    operand.tile->keepLines(operand.source, firstRow, tiling.getThreads());
-    return operand;
-  }
-  std::optional<StridedView> memory = getMatrix(isLhs ? problem.lhs : problem.rhs);
-  // Lines are rows of the matrix, or its columns where these lie side by side.
-  bool isTransposed = false;
-  if (memory && !isCopiable(*memory, format)) {
-    std::swap(memory->sizes[0], memory->sizes[1]);
-    std::swap(memory->strides[0], memory->strides[1]);
-    isTransposed = isCopiable(*memory, format);
-    memory = isTransposed ? memory : std::nullopt;
-  }
-  bool alongDepth = isLhs != isTransposed;
-  OpFoldResult extent = isLhs ? problem.m : problem.n;
-  operand.source.memory = memory;
-  operand.source.lines = alongDepth ? extent : problem.k;
-  operand.source.length = alongDepth ? problem.k : extent;
-  operand.source.element = [this, isLhs](Value line, Value place) {
-    return isLhs ? loadLhs(line, place) : windows ? loadFilter(line, place) : loadRhs(line, place);
-  };
+  std::tie(operand.source, alongDepth) = getSource(side);
   operand.tile.emplace(context, loc, format, side, alongDepth, isLhs ? tiling.rows : tiling.columns, depth);
+  operand.tile->keepLines(operand.source, operand.first, tiling.getThreads());
   return operand;
-}
-
-FailureOr<Value> TiledMatMulEmitter::loadFilter(Value row, Value column) {
-  SmallVector<OpFoldResult> index = math().delinearize(row, ArrayRef(rhsDims).drop_back());
-  index.push_back(column);
-  return factors.load(problem.rhs, Value(), math().values(index));
 }
 
 LogicalResult TiledMatMulEmitter::fill(Operand &operand, Value stage, Value k) {
@@ -163,21 +117,58 @@ SmallVector<Value> TiledMatMulEmitter::multiplyStage(Value stage, ArrayRef<Value
     return multiplyFloats(stage, before);
   }
   int64_t blocksDown = tiling.getWarpRows() / kMatrixRows, pairs = tiling.getWarpColumns() / kMatrixRows;
+  MutableArrayRef<Value> furtherSums = MutableArrayRef(sums).drop_front(sumCount);
+  auto multiply = [&](ArrayRef<Value> left, ArrayRef<Value> right, ArrayRef<Value> own) {
+    bool areUnsigned[] = {getElement(problem.lhs).isUnsignedInteger(),
+                          getElement(problem.rhs).isUnsignedInteger()};
+    return format == MatrixFormat::Bytes
+               ? emitByteProduct(builder, loc, {areUnsigned[0], areUnsigned[1]}, left, right, own)
+               : emitProduct(builder, loc, format, left, right, own);
+  };
   for (int64_t step = 0; step < depth / getDepth(format); ++step) {
     SmallVector<SmallVector<Value>> columns;
     for (int64_t pair = 0; pair < pairs; ++pair) {
       columns.push_back(rhs->tile->load(stage, pair, step));
+      for (int64_t half = 0; half < 2; ++half) {
+        zeroPoints.addColumns(2 * pair + half, ArrayRef(columns.back()).slice(2 * half, 2), furtherSums);
+      }
     }
     for (int64_t block = 0; block < blocksDown; ++block) {
       SmallVector<Value> rows = lhs->tile->load(stage, block, step);
+      zeroPoints.addRows(block, rows, furtherSums);
       for (int64_t column = 0; column < 2 * pairs; ++column) {
         auto own = MutableArrayRef(sums).slice((block * 2 * pairs + column) * 4, 4);
         ArrayRef<Value> right = ArrayRef(columns[column / 2]).slice(column % 2 * 2, 2);
-        llvm::copy(emitProduct(builder, loc, format, rows, right, own), own.begin());
+        llvm::copy(multiply(rows, right, own), own.begin());
       }
     }
   }
   return sums;
+}
+
+void TiledMatMulEmitter::correctSums(SmallVectorImpl<Value> &sums) {
+  SmallVector<Value> further(ArrayRef(sums).drop_front(sumCount));
+  sums.truncate(sumCount);
+  // Beyond the last row, and the last column, the zero point of that one is as good as any.
+  auto getPlace = [&](Value first, Value warp, int64_t size, OpFoldResult own, OpFoldResult count) {
+    OpFoldResult place = math().add(math().add(first, math().mul(warp, math().constant(size))), own);
+    return math().value(math().min(place, math().sub(count, math().constant(1))));
+  };
+  auto load = [&](Value operand, Value zero, ArrayRef<Value> index) {
+    FailureOr<Value> value = factors.loadZero(operand, zero, index);
+    status = failed(value) ? failure() : status;
+    return failed(value) ? number(0) : *value;
+  };
+  OpFoldResult first = math().constant(0);
+  auto loadLhsZero = [&](OpFoldResult own) {
+    Value row = getPlace(firstRow, warpRow, tiling.getWarpRows(), own, problem.m);
+    return load(problem.lhs, problem.lhsZero, getLhsIndex(row, first));
+  };
+  auto loadRhsZero = [&](OpFoldResult own) {
+    Value column = getPlace(firstColumn, warpColumn, tiling.getWarpColumns(), own, problem.n);
+    return load(problem.rhs, problem.rhsZero, getRhsIndex(first, column));
+  };
+  zeroPoints.correct(sums, further, lane, loadLhsZero, loadRhsZero);
 }
 
 SmallVector<Value> TiledMatMulEmitter::emitPipeline() {
@@ -185,9 +176,9 @@ SmallVector<Value> TiledMatMulEmitter::emitPipeline() {
     Value k = math().value(math().mul(stage, math().constant(depth)));
     fillStage(arith::IndexCastOp::create(builder, loc, builder.getI32Type(), stage), k);
   });
-  Value zero = arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0));
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(sumType));
   // The sums, the stage to be multiplied, and the one to be filled.
-  SmallVector<Value> carried(tiling.getWarpRows() * tiling.getWarpColumns() / kWarp, zero);
+  SmallVector<Value> carried(sumCount + zeroPoints.countSums(), zero);
   carried.append({number(0), number(tiling.stages - 1)});
   auto getNext = [&](Value stage) -> Value {
     Value next = arith::AddIOp::create(builder, loc, stage, number(1));
@@ -209,6 +200,9 @@ SmallVector<Value> TiledMatMulEmitter::emitPipeline() {
   // Sums take the place of the tiles.
   emitCopyWait(builder, loc, 0);
   emitBarrier(builder, loc);
+  if (format == MatrixFormat::Bytes) {
+    correctSums(results);
+  }
   return results;
 }
 
@@ -328,7 +322,7 @@ void TiledMatMulEmitter::storeSums(ArrayRef<Value> sums) {
                                    math().mul(warpColumn, math().constant(tiling.getWarpColumns())));
   OpFoldResult first = math().add(math().mul(row, math().constant(tiling.getSumStride())), column);
   Value start = advance(builder, loc, shared, math().mul(first, math().constant(4)));
-  auto pair = VectorType::get({2}, builder.getF32Type());
+  auto pair = VectorType::get({2}, sumType);
   int64_t columns = tiling.getWarpColumns() / kMatrixColumns;
   for (int64_t i = 0; i < int64_t(sums.size()); i += 2) {
     int64_t number = i / 4, half = i / 2 % 2;
@@ -354,8 +348,7 @@ LogicalResult TiledMatMulEmitter::emitResult(Value row, Value column, Value plac
   SmallVector<Value> values;
   int64_t together = std::min<int64_t>(lanes, 4);
   for (int64_t i = 0; i < lanes; i += together) {
-    Type type =
-        together == 1 ? Type(builder.getF32Type()) : VectorType::get({together}, builder.getF32Type());
+    Type type = together == 1 ? sumType : VectorType::get({together}, sumType);
     values.push_back(LLVM::LoadOp::create(builder, loc, type,
                                           advance(builder, loc, from, builder.getI64IntegerAttr(4 * i)),
                                           /*alignment=*/unsigned(4 * together)));
@@ -366,7 +359,7 @@ LogicalResult TiledMatMulEmitter::emitResult(Value row, Value column, Value plac
     sum = vector::ShuffleOp::create(builder, loc, values[0], values[1], all);
   }
   Type element = getElement(problem.result);
-  if (!element.isF32()) {
+  if (element != sumType) {
     Type type = lanes == 1 ? element : VectorType::get({lanes}, element);
     sum = arith::TruncFOp::create(builder, loc, type, sum);
   }
@@ -406,7 +399,7 @@ LogicalResult TiledMatMulEmitter::emitEpilogue(ArrayRef<Value> sums) {
 }
 
 LogicalResult TiledMatMulEmitter::emit() {
-  if (failed(findOperands())) {
+  if (failed(findSources())) {
     return failure();
   }
   decodeBlock(tiling.rows, tiling.columns);
@@ -414,9 +407,6 @@ LogicalResult TiledMatMulEmitter::emit() {
   OpFoldResult warp = math().floorDiv(context.thread, math().constant(kWarp));
   warpRow = math().value(math().floorDiv(warp, math().constant(tiling.warpsAcross)));
   warpColumn = math().value(math().rem(warp, math().constant(tiling.warpsAcross)));
-  if (auto conv = dyn_cast<nn::ConvOp>(problem.root); conv && !conv.isProduct()) {
-    windows.emplace(context, problem, elements);
-  }
   lhs.emplace(makeOperand(StagedTile::Lhs));
   rhs.emplace(makeOperand(StagedTile::Rhs));
   int64_t lhsBytes = lhs->tile->getBytes(), stageBytes = lhsBytes + rhs->tile->getBytes();
@@ -429,10 +419,12 @@ LogicalResult TiledMatMulEmitter::emit() {
   return failed(status) ? failure() : emitEpilogue(sums);
 }
 
+/// The format of the products, if there is one.
 static std::optional<MatrixFormat> getFormat(const ElementContext &context, const MatMulProblem &problem) {
   auto getElement = [](Value value) { return cast<RankedTensorType>(value.getType()).getElementType(); };
-  Type element = getElement(problem.lhs);
-  return element == getElement(problem.rhs) ? getMatrixFormat(element, context.inTF32) : std::nullopt;
+  std::optional<MatrixFormat> format = getMatrixFormat(getElement(problem.lhs), context.inTF32);
+  // Bytes may differ in their sign.
+  return format == getMatrixFormat(getElement(problem.rhs), context.inTF32) ? format : std::nullopt;
 }
 
 bool cuda::isTiledProduct(const ElementContext &context, const MatMulProblem &problem) {

@@ -13,6 +13,11 @@
 using namespace mlir;
 using namespace lathe;
 
+bool codegen::liesInPanels(func::FuncOp kernel, pack::DecodeOp decode) {
+  auto argument = cast<BlockArgument>(decode.getX().getDefiningOp<kernel::InputOp>().getBytes());
+  return bool(kernel.getArgAttr(argument.getArgNumber(), kernel::KernelDialect::kPanelAttr));
+}
+
 void codegen::expandPackedInputs(func::FuncOp kernel, llvm::function_ref<bool(pack::DecodeOp)> readsStored) {
   Block &body = kernel.getBody().front();
   for (auto decode : llvm::make_early_inc_range(body.getOps<pack::DecodeOp>())) {

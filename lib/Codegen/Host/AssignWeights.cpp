@@ -26,6 +26,8 @@ using kernel::KernelDialect;
 
 /// Panels are as wide as the widest tile; groups of a convolution are joined up to the narrowest vector.
 static constexpr int64_t kPanelWidth = 32, kJoinedColumns = 8;
+/// What a device copies at a time: so many bytes of a column.
+static constexpr int64_t kDeviceChunk = 16;
 /// Rows of bytes, and of bf16, that are multiplied by one instruction.
 static constexpr int64_t kByteGroup = 4, kPairGroup = 2;
 
@@ -92,13 +94,11 @@ int64_t codegen::placeWeightsBehind(ModuleOp module, ModuleOp other) {
 namespace {
 class WeightAssigner {
 public:
-  explicit WeightAssigner(ModuleOp module) : module(module), symbols(module) {}
+  WeightAssigner(ModuleOp module, bool onDevice) : module(module), symbols(module), onDevice(onDevice) {}
 
-  void run(bool panels) {
+  void run() {
     collectUses();
-    if (panels) {
-      choosePanels();
-    }
+    choosePanels();
     placeWeights();
   }
 
@@ -132,7 +132,7 @@ private:
 
   /// The panels in which a kernel's argument is read best: if it is the right-hand side of its product or the
   /// filter of its convolution, and nothing else.
-  static nn::PanelAttr getWantedPanel(func::FuncOp kernel, unsigned argument) {
+  nn::PanelAttr getWantedPanel(func::FuncOp kernel, unsigned argument) {
     BlockArgument bytes = kernel.getArgument(argument);
     auto input = bytes.hasOneUse() ? dyn_cast<kernel::InputOp>(*bytes.getUsers().begin()) : kernel::InputOp();
     if (!input || !input.getResult().hasOneUse()) {
@@ -152,6 +152,10 @@ private:
     }
     if (use.getOperandNumber() == 1 && isa<nn::IntegerMatMulOp, nn::IntegerConvOp>(use.getOwner())) {
       return getBytePanel(use.getOwner(), kind, type);
+    }
+    // A device reads matrices of floats as they are.
+    if (onDevice) {
+      return {};
     }
     if (use.getOperandNumber() != 1 || !(type.getElementType().isF32() || type.getElementType().isBF16())) {
       return {};
@@ -176,20 +180,31 @@ private:
   }
 
   /// The same for a packed matrix that a product decodes.
-  static nn::PanelAttr getPackedPanel(pack::DecodeOp decode, std::optional<kernel::RootKind> kind) {
+  nn::PanelAttr getPackedPanel(pack::DecodeOp decode, std::optional<kernel::RootKind> kind) {
     if (kind != kernel::RootKind::MatMul || !decode->hasOneUse() ||
         decode->use_begin()->getOperandNumber() != 1 || !isa<nn::MatMulOp>(*decode->user_begin())) {
       return {};
     }
     pack::PackedTensorType type = decode.getX().getType();
     std::optional<pack::PanelLayout> layout = type.getFormat().getPanelLayout(type.getTensorType());
+    // A device looks up nothing, and has no rows beyond the last one.
+    if (onDevice && layout &&
+        (!type.getFormat().getTable().empty() || layout->rows % layout->unitRows() != 0)) {
+      return {};
+    }
     return layout ? nn::PanelAttr::get(decode.getContext(), pack::PanelLayout::kWidth, layout->unitRows())
                   : nn::PanelAttr();
   }
 
   /// The same for the right-hand side of a product of bytes.
-  static nn::PanelAttr getBytePanel(Operation *root, std::optional<kernel::RootKind> kind,
-                                    RankedTensorType type) {
+  nn::PanelAttr getBytePanel(Operation *root, std::optional<kernel::RootKind> kind, RankedTensorType type) {
+    if (onDevice) {
+      bool isMatrix =
+          kind == kernel::RootKind::MatMul && (type.getRank() == 2 || isa<nn::IntegerConvOp>(root));
+      return isMatrix && type.getNumElements() > 0
+                 ? nn::PanelAttr::get(root->getContext(), kPanelWidth, kDeviceChunk)
+                 : nn::PanelAttr();
+    }
     auto conv = dyn_cast<nn::IntegerConvOp>(root);
     bool fits = conv ? kind == kernel::RootKind::MatMul || kind == kernel::RootKind::Conv
                      : kind == kernel::RootKind::MatMul && type.getRank() == 2;
@@ -278,6 +293,7 @@ private:
 
   ModuleOp module;
   SymbolTable symbols;
+  bool onDevice;
   llvm::MapVector<Operation *, SmallVector<KernelUse>> uses;
   llvm::DenseMap<std::pair<Operation *, unsigned>, SmallVector<Operation *>> readers;
   llvm::DenseMap<std::pair<Operation *, unsigned>, bool> passesWeights;
@@ -287,6 +303,6 @@ private:
 struct AssignWeights : codegen::impl::AssignWeightsPassBase<AssignWeights> {
   using AssignWeightsPassBase::AssignWeightsPassBase;
 
-  void runOnOperation() override { WeightAssigner(getOperation()).run(panels); }
+  void runOnOperation() override { WeightAssigner(getOperation(), onDevice).run(); }
 };
 } // namespace

@@ -29,19 +29,42 @@ func.func @gemm_relu(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: m
   return
 }
 
-// Bytes less their zero points, in i32: a tile of 64 x 64 by each block, its operands element by element.
+// Bytes by tensor cores, of any sign, in i32. What the zero point takes off is its product with the sums of columns, which
+// lanes add up as they multiply. Rows of 100 bytes are read one by one.
 // CHECK-LABEL: func.func @bytes(
 // CHECK:         scf.for {{.*}} -> (i32,
-// CHECK:           arith.extui
-// CHECK:           arith.subi
-// CHECK:           arith.extsi
-// CHECK:           arith.muli {{.*}} : i32
+// CHECK:           nvvm.ldmatrix
+// CHECK:           llvm.call_intrinsic "llvm.nvvm.idp4a.s.s"
+// CHECK:           nvvm.mma.sync {{.*}}intOverflowBehavior = #nvvm.mma_int_overflow<wrapped>
+// CHECK-SAME:        multiplicandAPtxType = #nvvm.mma_type<u8>, multiplicandBPtxType = #nvvm.mma_type<s8>
+// CHECK:           scf.yield
+// CHECK:         nvvm.shfl.sync bfly
+// CHECK:         nvvm.shfl.sync idx
+// CHECK:         arith.muli {{.*}} : i32
+// CHECK:         arith.subi {{.*}} : i32
+// CHECK:       func.func @bytes.tasks(
 func.func @bytes(%0: memref<?xi8>, %1: memref<?xi8>, %2: memref<?xi8>, %3: memref<?xi8>, %M: index)
     attributes {kernel.root = "matmul"} {
-  %x = kernel.input %0[%M] : memref<?xi8> -> tensor<?x20xui8>
-  %w = kernel.input %1[] : memref<?xi8> -> tensor<20x7xi8>
+  %x = kernel.input %0[%M] : memref<?xi8> -> tensor<?x100xui8>
+  %w = kernel.input %1[] : memref<?xi8> -> tensor<100x7xi8>
   %z = kernel.input %2[] : memref<?xi8> -> tensor<ui8>
-  %y = nn.integer_matmul %x, %w lhs_zero(%z : tensor<ui8>) : tensor<?x20xui8>, tensor<20x7xi8> -> tensor<?x7xi32>
+  %y = nn.integer_matmul %x, %w lhs_zero(%z : tensor<ui8>) : tensor<?x100xui8>, tensor<100x7xi8> -> tensor<?x7xi32>
   kernel.output %y, %3[%M] : tensor<?x7xi32>, memref<?xi8>
+  return
+}
+
+// In panels, both operands are copied by 16 bytes; without zero points nothing is added up.
+// CHECK-LABEL: func.func @byte_panels(
+// CHECK-COUNT-2: nvvm.cp.async.shared.global
+// CHECK-NOT:     idp4a
+// CHECK:         nvvm.mma.sync
+// CHECK-NOT:     nvvm.shfl.sync
+// CHECK:       func.func @byte_panels.tasks(
+func.func @byte_panels(%0: memref<?xi8>, %1: memref<?xi8> {kernel.panel = #nn.panel<32 x 16>}, %2: memref<?xi8>, %M: index)
+    attributes {kernel.root = "matmul"} {
+  %x = kernel.input %0[%M] : memref<?xi8> -> tensor<?x128xi8>
+  %w = kernel.input %1[] : memref<?xi8> -> tensor<128x96xi8>
+  %y = nn.integer_matmul %x, %w : tensor<?x128xi8>, tensor<128x96xi8> -> tensor<?x96xi32>
+  kernel.output %y, %2[%M] : tensor<?x96xi32>, memref<?xi8>
   return
 }

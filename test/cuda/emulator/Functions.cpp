@@ -107,6 +107,18 @@ uint32_t lathe_emu_pack_bf16(float high, float low) {
   return toBits(high) << 16 | toBits(low);
 }
 
+/// Sums wrap, so that they are those of unsigned numbers.
+template <typename Byte>
+static uint32_t dot(uint32_t a, uint32_t b, uint32_t sum) {
+  for (unsigned shift = 0; shift < 32; shift += 8) {
+    sum += uint32_t(int32_t(Byte(a >> shift)) * int32_t(Byte(b >> shift)));
+  }
+  return sum;
+}
+
+uint32_t lathe_emu_dot_s8(uint32_t a, uint32_t b, uint32_t sum) { return dot<int8_t>(a, b, sum); }
+uint32_t lathe_emu_dot_u8(uint32_t a, uint32_t b, uint32_t sum) { return dot<uint8_t>(a, b, sum); }
+
 //===-- Asynchronous copies
 //--------------------------------------------------------------------------------===//
 

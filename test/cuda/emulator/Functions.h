@@ -37,6 +37,10 @@ LATHE_EMU float lathe_emu_exp2(float x);
 LATHE_EMU uint32_t lathe_emu_pack_f16(float high, float low);
 LATHE_EMU uint32_t lathe_emu_pack_bf16(float high, float low);
 
+/* dp4a of signed bytes, and of unsigned ones. */
+LATHE_EMU uint32_t lathe_emu_dot_s8(uint32_t a, uint32_t b, uint32_t sum);
+LATHE_EMU uint32_t lathe_emu_dot_u8(uint32_t a, uint32_t b, uint32_t sum);
+
 /* cp.async: what was copied is poison until it is waited for. */
 LATHE_EMU void lathe_emu_cp_async_ca_shared_global_4(void *to, const void *from);
 LATHE_EMU void lathe_emu_cp_async_ca_shared_global_8(void *to, const void *from);
@@ -63,6 +67,9 @@ LATHE_EMU void lathe_emu_mma_m16n8k16_row_col_f32_f32(void *result, const void *
 LATHE_EMU void lathe_emu_mma_m16n8k16_row_col_bf16(void *result, const void *operands);
 LATHE_EMU void lathe_emu_mma_m16n8k8_row_col_tf32(void *result, const void *operands);
 LATHE_EMU void lathe_emu_mma_m16n8k32_row_col_s8(void *result, const void *operands);
+LATHE_EMU void lathe_emu_mma_m16n8k32_row_col_u8(void *result, const void *operands);
+LATHE_EMU void lathe_emu_mma_m16n8k32_row_col_u8_s8(void *result, const void *operands);
+LATHE_EMU void lathe_emu_mma_m16n8k32_row_col_s8_u8(void *result, const void *operands);
 LATHE_EMU void lathe_emu_mma_m16n8k32_row_col_satfinite_s8(void *result, const void *operands);
 
 #ifdef __cplusplus

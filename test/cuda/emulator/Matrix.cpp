@@ -107,19 +107,22 @@ struct Tensor32 {
     return number;
   }
 };
+template <typename Number>
 struct Byte {
   using Bits = uint8_t;
   using Sum = int64_t;
-  static int64_t value(Bits bits) { return int8_t(bits); }
+  static int64_t value(Bits bits) { return Number(bits); }
 };
+using Signed = Byte<int8_t>;
+using Unsigned = Byte<uint8_t>;
 
 template <typename Format>
 struct Stored {
   using Type = float;
   static float store(double sum) { return float(sum); }
 };
-template <>
-struct Stored<Byte> {
+template <typename Number>
+struct Stored<Byte<Number>> {
   using Type = int32_t;
   static int32_t store(int64_t sum) { return int32_t(uint32_t(uint64_t(sum))); }
 };
@@ -128,11 +131,11 @@ struct Stored<Byte> {
 /// neighbours along K. A has four: rows `group` and `group` + 8 of the first half of K, then of the second. B
 /// has two: column `group`, both halves. C and D have columns 2 place and 2 place + 1 of row `group`, then of
 /// row `group` + 8. The device rounds more often than once; how is not known.
-template <typename Format, bool kSaturates>
+template <typename Left, typename Right, bool kSaturates>
 void multiply(const void *const *operands, void *const *results) {
-  using Bits = typename Format::Bits;
-  using Sum = typename Format::Sum;
-  using Number = typename Stored<Format>::Type;
+  using Bits = typename Left::Bits;
+  using Sum = typename Left::Sum;
+  using Number = typename Stored<Left>::Type;
   constexpr unsigned kEach = 4 / sizeof(Bits), kHalf = 4 * kEach, kDepth = 2 * kHalf;
   struct Registers {
     Bits a[4][kEach], b[2][kEach];
@@ -145,10 +148,10 @@ void multiply(const void *const *operands, void *const *results) {
     unsigned group = lane / 4, place = lane % 4;
     for (unsigned i = 0; i < kEach; ++i) {
       for (unsigned r = 0; r < 4; ++r) {
-        a[group + 8 * (r & 1)][place * kEach + i + kHalf * (r >> 1)] = Format::value(registers.a[r][i]);
+        a[group + 8 * (r & 1)][place * kEach + i + kHalf * (r >> 1)] = Left::value(registers.a[r][i]);
       }
       for (unsigned r = 0; r < 2; ++r) {
-        b[place * kEach + i + kHalf * r][group] = Format::value(registers.b[r][i]);
+        b[place * kEach + i + kHalf * r][group] = Right::value(registers.b[r][i]);
       }
     }
   }
@@ -164,15 +167,15 @@ void multiply(const void *const *operands, void *const *results) {
       if (kSaturates) {
         sum = std::clamp(sum, Sum(INT32_MIN), Sum(INT32_MAX));
       }
-      registers.c[r] = Stored<Format>::store(sum);
+      registers.c[r] = Stored<Left>::store(sum);
     }
     memcpy(results[lane], registers.c, sizeof registers.c);
   }
 }
 
-template <typename Format, bool kSaturates = false>
+template <typename Left, typename Right = Left, bool kSaturates = false>
 void multiplyTogether(void *result, const void *operands) {
-  static constexpr Collective collective = {"mma", multiply<Format, kSaturates>};
+  static constexpr Collective collective = {"mma", multiply<Left, Right, kSaturates>};
   together(collective, kAllLanes, 0, operands, result);
 }
 } // namespace
@@ -187,8 +190,17 @@ void lathe_emu_mma_m16n8k8_row_col_tf32(void *result, const void *operands) {
   multiplyTogether<Tensor32>(result, operands);
 }
 void lathe_emu_mma_m16n8k32_row_col_s8(void *result, const void *operands) {
-  multiplyTogether<Byte>(result, operands);
+  multiplyTogether<Signed>(result, operands);
+}
+void lathe_emu_mma_m16n8k32_row_col_u8(void *result, const void *operands) {
+  multiplyTogether<Unsigned>(result, operands);
+}
+void lathe_emu_mma_m16n8k32_row_col_u8_s8(void *result, const void *operands) {
+  multiplyTogether<Unsigned, Signed>(result, operands);
+}
+void lathe_emu_mma_m16n8k32_row_col_s8_u8(void *result, const void *operands) {
+  multiplyTogether<Signed, Unsigned>(result, operands);
 }
 void lathe_emu_mma_m16n8k32_row_col_satfinite_s8(void *result, const void *operands) {
-  multiplyTogether<Byte, true>(result, operands);
+  multiplyTogether<Signed, Signed, true>(result, operands);
 }

@@ -35,6 +35,9 @@ struct ElementContext {
   bool inTF32 = false;
 };
 
+/// Whether a packed input of a kernel lies in panels.
+bool liesInPanels(mlir::func::FuncOp kernel, pack::DecodeOp decode);
+
 /// Decodes the packed inputs of a kernel element by element, but those that the kernel reads as they are
 /// stored.
 void expandPackedInputs(mlir::func::FuncOp kernel, llvm::function_ref<bool(pack::DecodeOp)> readsStored);
