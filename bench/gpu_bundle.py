@@ -1,9 +1,10 @@
 # Part of Lathe, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Makes the folder that scripts/gpu-check takes to a machine with a GPU: compiled models with inputs and ONNX Runtime's
-results, the runtime, and the program that checks. The compiler is not in it."""
+results, or those of a processor, the runtime, and the program that checks. The compiler is not in it."""
 
 import argparse
+import functools
 import json
 import pathlib
 import re
@@ -18,6 +19,7 @@ import onnx
 from common import ROOT, build_folder
 from gpu_cases import CASES
 
+import lathe
 from lathe._verify import run_reference
 from lathe.compiler import driver
 
@@ -37,12 +39,21 @@ def add_case(case, sizes, measured, targets, folder):
     with tempfile.TemporaryDirectory() as scratch:
         source = pathlib.Path(scratch) / "model.onnx"
         onnx.save(case.model(), source)
-        subprocess.run([driver(), "compile", source, "-o", folder / "model.so", f"--target={targets}", "--quiet",
-                        *([f"--math={case.math}"] if case.math else [])], check=True)
+        options = [*([f"--math={case.math}"] if case.math else []), *([f"--quantize={case.quantize}"] if case.quantize else [])]
+
+        def compile_for(target, path):
+            subprocess.run([driver(), "compile", source, "-o", path, f"--target={target}", "--quiet", *options], check=True)
+
+        compile_for(targets, folder / "model.so")
+        reference = functools.partial(run_reference, source)
+        if case.quantize:
+            processor = pathlib.Path(scratch) / "processor.so"
+            compile_for("native", processor)
+            reference = lathe.load(processor)
         for number, size in enumerate(sizes):
             inputs = case.inputs(size, np.random.default_rng(number))
             np.savez_compressed(folder / f"inputs{number}.npz", **inputs)
-            np.savez_compressed(folder / f"expected{number}.npz", **run_reference(source, inputs))
+            np.savez_compressed(folder / f"expected{number}.npz", **reference(inputs))
     return {"name": case.name, "sizes": [str(size) for size in sizes], "small": case.small, "peer": case.peer,
             "measured": measured, "math": case.math, "tolerance": case.tolerance}
 

@@ -37,6 +37,8 @@ class Case:
         In which type products are computed: "" (f32, or that of the model), "bf16" or "tf32".
     tolerance : float
         How far results may be off, relative to the largest: ONNX Runtime computes all in the model's types.
+    quantize : str
+        The format of weights: results are then compared with those of the same compiler on a processor.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Case:
     measured: tuple = ()
     math: str = ""
     tolerance: float = 1e-4
+    quantize: str = ""
 
 
 def value(name, dtype, *dims):
@@ -115,6 +118,33 @@ def attention(heads, depth, dtype, causal):
 
 def attention_inputs(heads, depth, dtype):
     return lambda size, random: {name: random.standard_normal((size[0], heads, size[1], depth)).astype(dtype) for name in "qkv"}
+
+
+def decoding(heads, key_heads, depth, dtype):
+    """One query of each head over many keys, which several heads share."""
+    shapes = {"q": (heads, 1), "k": (key_heads, "T"), "v": (key_heads, "T"), "y": (heads, 1)}
+    values = {name: value(name, dtype, "B", *shape, depth) for name, shape in shapes.items()}
+    made = graph([helper.make_node("Attention", ["q", "k", "v"], ["y"])], [values[name] for name in "qkv"], [values["y"]])
+    made.opset_import[0].version = 23
+    made.ir_version = 11
+    return made
+
+
+def decoding_inputs(heads, key_heads, depth, dtype):
+    shapes = lambda length: {"q": (heads, 1), "k": (key_heads, length), "v": (key_heads, length)}
+    return lambda size, random: {name: random.standard_normal((size[0], *shape, depth)).astype(dtype)
+                                 for name, shape in shapes(size[1]).items()}
+
+
+def measured_decoding(heads, key_heads, depth, *lengths):
+    return tuple({"q": (1, heads, 1, depth), "k": (1, key_heads, length, depth), "v": (1, key_heads, length, depth)} for length in lengths)
+
+
+def bytes_product(depth, columns):
+    """Of unsigned bytes by signed ones, less the zero point of the former."""
+    w = np.random.default_rng(0).integers(-128, 128, (depth, columns), np.int8)
+    node = helper.make_node("MatMulInteger", ["x", "w", "z"], ["y"])
+    return graph([node], [value("x", TensorProto.UINT8, "N", depth)], [value("y", INT32, "N", columns)], w=w, z=np.uint8(117))
 
 
 def look():
@@ -206,6 +236,19 @@ CASES = {case.name: case for case in [
          peer="causal_attention", tolerance=5e-3, measured=measured_heads(16, 128, (1, 4096))),
     Case("attention_64_tf32", functools.partial(attention, 2, 64, FLOAT, False), attention_inputs(2, 64, np.float32), ((1, 70),),
          small=True, math="tf32", tolerance=2e-3),
+    # Few queries over many keys, which blocks divide.
+    Case("decoding_odd_f32", functools.partial(decoding, 4, 4, 40, FLOAT), decoding_inputs(4, 4, 40, np.float32), ((2, 3), (1, 300)),
+         small=True),
+    Case("decoding_128_f16", functools.partial(decoding, 32, 8, 128, FLOAT16), decoding_inputs(32, 8, 128, np.float16), ((1, 140),),
+         small=True, peer="shared_attention", tolerance=5e-3, measured=measured_decoding(32, 8, 128, 4096, 32768, 131072)),
+    # Bytes, and weights in 4 and 8 bits.
+    Case("bytes_odd", functools.partial(bytes_product, 40, 72),
+         lambda n, random: {"x": random.integers(0, 256, (n, 40), np.uint8)}, (1, 70), small=True),
+    Case("gemm_512x512_int8", functools.partial(gemm, 512, 512, False), matrix(512), (5, 130), quantize="int8-dynamic", tolerance=2e-3,
+         peer="gemm_relu", measured=measured(512, 4096)),
+    Case("gemm_odd_int4", functools.partial(gemm, 96, 40, False), matrix(96), (1, 3, 70), small=True, quantize="int4"),
+    Case("gemm_2048x1024_int4", functools.partial(gemm, 2048, 1024, False), matrix(2048), (1, 130), quantize="int4", peer="gemm_relu",
+         measured=measured(2048, 1, 8, 512)),
     Case("minilm", functools.partial(minilm, 2), minilm_inputs, ((1, 16), (2, 7), (1, 128)), peer="minilm_2",
          measured=words((1, 128), (32, 128))),
     Case("minilm_bf16", functools.partial(minilm, 4), minilm_inputs, ((2, 7), (1, 128)), peer="minilm_4", math="bf16", tolerance=0.02,

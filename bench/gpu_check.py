@@ -108,6 +108,12 @@ def attention(torch, inputs, causal=False):
     return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
 
+def shared_attention(torch, inputs):
+    """Of heads that share keys."""
+    q, k, v = (inputs[name] for name in "qkv")
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+
+
 def causal_attention(torch, inputs):
     return attention(torch, inputs, causal=True)
 
@@ -156,7 +162,7 @@ def minilm(torch, inputs, layers):
     return lambda: model(ids, mask)
 
 
-PEERS = {function.__name__: function for function in (gemm_gelu, gemm_relu, conv, softmax, layer_norm, attention, causal_attention,
+PEERS = {function.__name__: function for function in (gemm_gelu, gemm_relu, conv, softmax, layer_norm, attention, shared_attention, causal_attention,
                                                        minilm_2, minilm_4)}
 
 
