@@ -244,7 +244,7 @@ void BlockMatMulEmitter::emitColumnBlock(Value column, OpFoldResult place, int64
   auto emitStep = [&](OpBuilder &, Location, Value block, ValueRange carried) {
     SmallVector<Value> next(carried);
     Value places = toIndex(load(placeSteps, math().floorDiv(block, math().constant(BlockLayout::kStep))));
-    if (width == kTurned) {
+    if (width == kTurned && vectors > 1) {
       OpFoldResult ahead =
           math().mul(math().add(block, math().constant(kBlocksAhead)), math().constant(width));
       memref::PrefetchOp::create(builder, loc, matrix.values, ValueRange{math().value(ahead)},
