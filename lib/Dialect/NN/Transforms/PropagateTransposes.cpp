@@ -320,7 +320,19 @@ private:
     return *groups;
   }
 
-  /// A reshape whose groups of dimensions stand together before the transpose as well.
+  /// Whether dimensions at `places` stand one behind the other in `shape`, between them only such of size 1.
+  static bool areTogether(ArrayRef<int64_t> places, ArrayRef<int64_t> shape) {
+    for (size_t i = 0; i + 1 < places.size(); ++i) {
+      if (places[i] > places[i + 1] || llvm::any_of(shape.slice(places[i] + 1, places[i + 1] - places[i] - 1),
+                                                    [](int64_t size) { return size != 1; })) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// A reshape whose groups of dimensions stand together before the transpose as well. Where they do not, as
+  /// when channels are shuffled, that of channels moves on, and what puts each group in order stays.
   void sinkReshape(ReshapeOp op) {
     TransposeOp transpose = getMovable(op.getX(), op);
     if (!transpose) {
@@ -334,7 +346,7 @@ private:
     // Where the group's elements begin in the transpose's operand; those of size 1 follow the one before.
     SmallVector<std::pair<int64_t, size_t>> order;
     int64_t last = -1;
-    SmallVector<bool> taken(perm.size());
+    bool isInOrder = true;
     for (auto [number, group] : llvm::enumerate(*groups)) {
       SmallVector<int64_t> places;
       for (size_t dim = group.fromBegin; dim < group.fromEnd; ++dim) {
@@ -342,31 +354,29 @@ private:
           places.push_back(perm[dim]);
         }
       }
-      // Between them, only dimensions of size 1.
-      for (size_t i = 0; i + 1 < places.size(); ++i) {
-        for (int64_t between = places[i] + 1; between < places[i + 1]; ++between) {
-          if (typeOf(transpose.getX()).getDimSize(between) != 1) {
-            return;
-          }
-        }
-        if (places[i] > places[i + 1]) {
-          return;
-        }
-      }
-      last = places.empty() ? last : places.front();
+      isInOrder &= areTogether(places, typeOf(transpose.getX()).getShape());
+      last = places.empty() ? last : *llvm::min_element(places);
       order.push_back({last, number});
     }
     llvm::sort(order);
     SmallVector<OpFoldResult> dims = op.getMixedDims(), moved;
-    Perm back(dims.size());
+    Perm back(dims.size()), own;
     for (auto [place, number] : order) {
       const ReshapeGroup &group = (*groups)[number];
+      llvm::append_range(own, perm.slice(group.fromBegin, group.fromEnd - group.fromBegin));
       for (size_t dim = group.toBegin; dim < group.toEnd; ++dim) {
         back[dim] = moved.size();
         moved.push_back(dims[dim]);
       }
     }
-    replace(op, ReshapeOp::create(b, op.getLoc(), transpose.getX(), moved), back);
+    Value x = transpose.getX();
+    if (!isInOrder) {
+      if (!movesChannels(back)) {
+        return;
+      }
+      x = this->transpose(x, own);
+    }
+    replace(op, ReshapeOp::create(b, op.getLoc(), x, moved), back);
   }
 
   /// The rows of a product that are flattened, transposed dimensions: the rows of its weight change places

@@ -101,3 +101,19 @@ func.func @split_channels(%x: tensor<2x16x8xf32>) -> tensor<2x2x4x16xf32> {
   %r = nn.reshape %t to [2, 2, 4, 16] : tensor<2x8x16xf32> -> tensor<2x2x4x16xf32>
   return %r : tensor<2x2x4x16xf32>
 }
+
+// Channels change places where they stand, last; the transposes around cancel.
+// CHECK-LABEL: func.func @shuffle
+// CHECK-SAME:    %[[X:.*]]: tensor<1x5x5x6xf32>
+// CHECK:         %[[G:.*]] = nn.reshape %[[X]] to [1, 5, 5, 2, 3]
+// CHECK-NEXT:    %[[T:.*]] = nn.transpose %[[G]] perm([0, 1, 2, 4, 3])
+// CHECK-NEXT:    %[[Y:.*]] = nn.reshape %[[T]] to [1, 5, 5, 6]
+// CHECK-NEXT:    return %[[Y]]
+func.func @shuffle(%x: tensor<1x5x5x6xf32>) -> tensor<1x5x5x6xf32> {
+  %0 = nn.transpose %x perm([0, 3, 1, 2]) : tensor<1x5x5x6xf32> -> tensor<1x6x5x5xf32>
+  %1 = nn.reshape %0 to [1, 2, 3, 5, 5] : tensor<1x6x5x5xf32> -> tensor<1x2x3x5x5xf32>
+  %2 = nn.transpose %1 perm([0, 2, 1, 3, 4]) : tensor<1x2x3x5x5xf32> -> tensor<1x3x2x5x5xf32>
+  %3 = nn.reshape %2 to [1, 6, 5, 5] : tensor<1x3x2x5x5xf32> -> tensor<1x6x5x5xf32>
+  %4 = nn.transpose %3 perm([0, 2, 3, 1]) : tensor<1x6x5x5xf32> -> tensor<1x5x5x6xf32>
+  return %4 : tensor<1x5x5x6xf32>
+}
