@@ -50,3 +50,11 @@ def test_every_nearest_mode_with_every_coordinate(tmp_path):
         attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": nearest}
         cases.append(Case("Resize", [x, None, None, np.array([1, 2, 10, 3], np.int64)], attributes))
     check(cases, tmp_path, opset=13)
+
+
+def test_nearest_between_two_elements(tmp_path):
+    """Positions that lie in the middle of two elements, unless the ratio of sizes is rounded to f32."""
+    cases = [Case("Resize", [np.arange(size, dtype=np.float32).reshape(1, 1, size, 1), None, None, np.array([1, 1, to, 1], np.int64)],
+                  {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest})
+             for size, to in ((7, 2), (7, 4), (7, 8), (5, 2)) for nearest in NEAREST]
+    check(cases, tmp_path, opset=18)

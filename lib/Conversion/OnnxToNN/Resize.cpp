@@ -186,16 +186,19 @@ static Value resample(LegalizeContext &c, ArrayRef<ResizedAxis> axes, const Resi
   Value outside;
   for (const ResizedAxis &axis : axes) {
     int64_t dim = isSecond && axis.dim > 1 ? axis.dim - 1 : axis.dim;
+    // The middle between two elements is one only where the ratio of two sizes is not rounded to f32.
+    bool isRatio = !axis.scale && !axis.scaleData;
+    Type own = isRatio && !interpolates ? c.b.getF64Type() : real;
     Value start, end;
     if (roi) {
       // All starts stand before all ends.
       auto at = [&](int64_t i) {
-        return c.cast(c.reshape(c.slice(roi, 0, c.b.getIndexAttr(i), c.one()), {}), real);
+        return c.cast(c.reshape(c.slice(roi, 0, c.b.getIndexAttr(i), c.one()), {}), own);
       };
       start = at(axis.number);
       end = at(axis.number + int64_t(axes.size()));
     }
-    ResizeTable table = buildResizeTable(c, options, axis, real, start, end);
+    ResizeTable table = buildResizeTable(c, options, axis, own, start, end);
     dims.push_back(dim);
     positions.push_back(table.positions);
     if (table.weights) {
