@@ -171,6 +171,9 @@ llvm::Expected<ModelDescription> lathe::describeModel(ModuleOp module) {
     if (main.getResultAttr(number, nn::kStringAttr)) {
       output.dtype = LATHE_STRING;
     }
+    if (auto shares = main.getResultAttrOfType<IntegerAttr>(number, nn::NNDialect::kSharesAttr)) {
+      output.shares = int32_t(shares.getInt());
+    }
     FailureOr<ArrayRef<OpFoldResult>> dims = shapes.getDims(operand.get());
     for (auto [index, size] : llvm::enumerate(cast<RankedTensorType>(operand.get().getType()).getShape())) {
       int64_t dim = ShapedType::isDynamic(size) ? LATHE_DIM_COMPUTED : size;

@@ -120,6 +120,7 @@ void lathe::buildCompressPipeline(OpPassManager &pm, const PipelineOptions &opti
   passes.prefer(pack::createConvertBF16Pass(bf16));
   passes.prefer(pack::createEncodeWeightsPass());
   passes.prefer(pack::createRoundRowsPass({options.target, options.force}));
+  passes.prefer(nn::createShareResultsPass());
   passes.require(nn::createOutlineConstantsPass());
   if (options.optLevel > 0) {
     passes.prefer(nn::createOutlineLayersPass());

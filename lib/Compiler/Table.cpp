@@ -114,7 +114,7 @@ static_assert(sizeof(lathe_value_info) == 16 && sizeof(lathe_symbol_info) == 24 
               sizeof(lathe_service_info) == 16 && sizeof(lathe_image_info) == 24 &&
               sizeof(lathe_device_kernel_info) == 20);
 static_assert(offsetof(lathe_table, fingerprint) == 16 && offsetof(lathe_table, name) == 32 &&
-              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 136 &&
+              offsetof(lathe_table, inputs) == 64 && sizeof(lathe_table) == 144 &&
               sizeof(lathe_place_info) == 4);
 
 static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueDescription> values) {
@@ -128,6 +128,17 @@ static llvm::Constant *valueRecords(TableBuilder &builder, llvm::ArrayRef<ValueD
                                       builder.u32(value.dims.size()), builder.array(dims)}));
   }
   return builder.array(records);
+}
+
+/// The input that each output may share memory with; an offset of 0 if none may.
+static llvm::Constant *sharedInputs(TableBuilder &builder, llvm::ArrayRef<ValueDescription> outputs) {
+  std::vector<llvm::Constant *> inputs;
+  for (const ValueDescription &output : outputs) {
+    inputs.push_back(builder.u32(uint32_t(output.shares)));
+  }
+  return llvm::any_of(outputs, [](const ValueDescription &output) { return output.shares >= 0; })
+             ? builder.array(inputs)
+             : builder.u32(0);
 }
 
 /// One record a kernel, also of those that have none on a device; an offset of 0 if no kernel has.
@@ -226,5 +237,7 @@ void lathe::buildTable(llvm::Module &module, const ModelDescription &model,
                                  imageRecords(builder, model.images),
                                  deviceKernelRecords(builder, model.kernels),
                                  builder.u32(model.deviceWeights / LATHE_WEIGHT_ALIGNMENT),
-                                 builder.u32(model.deviceScratch / LATHE_SCRATCH_UNIT)}));
+                                 builder.u32(model.deviceScratch / LATHE_SCRATCH_UNIT),
+                                 sharedInputs(builder, model.outputs),
+                                 builder.u32(0)}));
 }

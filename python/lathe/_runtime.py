@@ -57,6 +57,7 @@ _PROTOTYPES = {
     "lathe_model_get_info": [c_void_p, POINTER(ModelInfo)],
     "lathe_model_input": [c_void_p, c_size_t, POINTER(Value)],
     "lathe_model_output": [c_void_p, c_size_t, POINTER(Value)],
+    "lathe_model_shared_input": [c_void_p, c_size_t],
     "lathe_model_symbol": [c_void_p, c_size_t, POINTER(Symbol)],
     "lathe_model_metadata": [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_char_p)],
     "lathe_session_create": [c_void_p, POINTER(SessionOptions), POINTER(c_void_p)],
@@ -96,6 +97,7 @@ def library() -> ctypes.CDLL:
     for name in ("lathe_last_error", "lathe_last_error_node", "lathe_error_name", "lathe_version"):
         getattr(loaded, name).restype = c_char_p
     loaded.lathe_error_name.argtypes = [c_int]
+    loaded.lathe_model_shared_input.restype = c_size_t
     for name in ("lathe_close", "lathe_session_close"):
         function = getattr(loaded, name)
         function.argtypes, function.restype = [c_void_p], None

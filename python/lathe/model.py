@@ -9,7 +9,7 @@ import threading
 import weakref
 
 from ctypes import POINTER, byref, c_char_p, c_int64, c_size_t, c_void_p, cast, memmove, sizeof, string_at
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,12 @@ class Model:
         self.symbols: dict[str, tuple[int, int]] = {name: (symbol.min, symbol.max) for name, symbol in zip(names, symbols)}
         self.inputs = [self._tensor(library.lathe_model_input, i, names) for i in range(info.input_count)]
         self.outputs = [self._tensor(library.lathe_model_output, i, names) for i in range(info.output_count)]
+        #: Outputs that may lie in the memory of an input: that input's name.
+        self.shared_inputs: dict[str, str] = {}
+        for number, value in enumerate(self.outputs):
+            shared = library.lathe_model_shared_input(self._handle, number)
+            if shared < len(self.inputs):
+                self.shared_inputs[value.name] = self.inputs[shared].name
         #: What the model's file and the compiler say about the model.
         self.metadata: dict[str, str] = {}
         for i in range(info.metadata_count):
@@ -272,36 +278,46 @@ class Model:
     def bind(self, *arguments: Mapping[str, Any], **inputs: Any) -> "Binding":
         """Binds inputs once, to run again and again: what is written into the arrays is read by the next run.
 
-        Takes what a call of the model takes, and raises what it raises.
+        Takes what a call of the model takes, and raises what it raises. A second mapping may give arrays that outputs
+        are written to, C-contiguous and of the type and shape that the run gives. The array of an output in
+        `shared_inputs` may be that of the input it names: the run then updates it in place, as the keys and values of
+        a language model that writes word by word.
 
         Returns
         -------
         Binding
         """
         session = _Session(self._handle, self.threads, *self._limits)
-        return Binding(self, session, self._bind(session, arguments, inputs))
+        into: Mapping[str, Any] = {}
+        if len(arguments) == 2:
+            *arguments, into = arguments
+            if not isinstance(into, Mapping):
+                raise TypeError("expects a mapping of outputs")
+        return Binding(self, session, self._bind(session, arguments, inputs, into))
 
-    def _bind(self, session: _Session, arguments: tuple[Mapping[str, Any], ...],
-              inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Binds all inputs, and outputs to new arrays, which are returned. An output whose shape depends on data stays
-        in the session's memory, and is empty here."""
+    def _bind(self, session: _Session, arguments: Sequence[Mapping[str, Any]], inputs: Mapping[str, Any],
+              into: Mapping[str, Any] = {}) -> dict[str, Array]:
+        """Binds all inputs, and outputs to arrays, which are returned. An output whose shape depends on data stays in
+        the session's memory, and is empty here."""
         if arguments:
             if len(arguments) > 1 or not isinstance(arguments[0], Mapping):
                 raise TypeError("expects inputs by name, or one mapping of them")
             inputs = {**arguments[0], **inputs}
-        library = rt.library()
-        rt.check(library.lathe_session_clear_texts(session.handle))
+        rt.check(rt.library().lathe_session_clear_texts(session.handle))
         if self._elements:
             inputs = self._split_sequences(inputs)
         if self._maps:
             inputs = self._split_maps(inputs)
-        for name in inputs:
-            if name not in self._numbers:
-                known = ", ".join(self._numbers)
-                raise ModelError("E0701", f"the model has no input {name!r}; its inputs are {known}")
+        _check_names("input", inputs, self._numbers)
         missing = [name for name in self._numbers if name not in inputs]
         if missing:
             raise ModelError("E0701", f"input {missing[0]!r} is missing")
+        self._bind_inputs(session, inputs)
+        return self._bind_outputs(session, into)
+
+    def _bind_inputs(self, session: _Session, inputs: Mapping[str, Any]) -> None:
+        library = rt.library()
+        _check_names("input", inputs, self._numbers)
         for name, value in inputs.items():
             number = self._numbers[name]
             if _dlpack.is_on_device(value):
@@ -314,6 +330,12 @@ class Model:
             session.bound[number] = array  # read by the run, so it has to live
             described = _describe(array, self._types[number])
             rt.check(library.lathe_session_bind_input(session.handle, number, byref(described)))
+
+    def _bind_outputs(self, session: _Session, into: Mapping[str, Any],
+                      before: Mapping[str, Array] = {}) -> dict[str, Array]:
+        """Binds outputs to the arrays `into`, or to those from `before` that have the shape."""
+        library = rt.library()
+        _check_names("output", into, self._output_numbers)
         rt.check(library.lathe_session_prepare(session.handle))
         results, tensor = {}, rt.Tensor()
         session.computed = []
@@ -321,11 +343,17 @@ class Model:
             rt.check(library.lathe_session_output(session.handle, number, byref(tensor)))
             shape = tuple(tensor.dims[:tensor.rank])
             if _COMPUTED in shape:
+                if info.name in into:
+                    raise ModelError("E0702", f"the shape of output {info.name!r} depends on data: no array can be given")
                 rt.check(library.lathe_session_unbind_output(session.handle, number))
                 session.computed.append(number)
                 results[info.name] = np.empty(0, info._storage)
                 continue
-            result = np.empty(shape, info._storage)
+            result = before.get(info.name)
+            if info.name in into:
+                result = _check_result(into[info.name], info, shape)
+            elif result is None or result.shape != shape:
+                result = np.empty(shape, info._storage)
             rt.check(library.lathe_session_bind_output(session.handle, number, byref(_describe(result, tensor.dtype))))
             results[info.name] = result
         return results
@@ -360,6 +388,20 @@ class Binding:
         # What a run writes for those of strings.
         self._numbers = {name: outputs[name] for name in model._strings}
 
+    def rebind(self, *arguments: Mapping[str, Any], **inputs: Any) -> None:
+        """Binds some inputs to other arrays, of other shapes, too; the others stay. `outputs` keep their arrays where
+        the run gives the same shape as before, and are new arrays elsewhere.
+
+        Raises
+        ------
+        ModelError
+            If an input is unknown or of the wrong type or shape.
+        """
+        if len(arguments) > 1:
+            raise TypeError("expects inputs by name, or one mapping of them")
+        self._model._bind_inputs(self._session, {**(arguments[0] if arguments else {}), **inputs})
+        self.outputs = self._model._bind_outputs(self._session, {}, self.outputs)
+
     def __call__(self) -> dict[str, Array]:
         """Runs the model and returns `outputs`."""
         code = self._run(self._handle)
@@ -387,7 +429,7 @@ def _split(contents: Array, shapes: Array) -> list[Array]:
     return arrays
 
 
-def _to_array(value: Any, info: TensorInfo) -> Array:
+def _to_array(value: Any, info: TensorInfo, kind: str = "input") -> Array:
     """Views `value` as a numpy array of the input's type, copying only what is no array."""
     if not isinstance(value, np.ndarray):
         value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value, info._storage)
@@ -395,8 +437,24 @@ def _to_array(value: Any, info: TensorInfo) -> Array:
         if value.dtype.name == info.element:
             return value.view(info.dtype)
         bits = "" if info.element in ("", "string", info.dtype.name) else f", the bits of {info.element}"
-        raise ModelError("E0702", f"input {info.name!r} has type {value.dtype}, expects {info.dtype}{bits}")
+        raise ModelError("E0702", f"{kind} {info.name!r} has type {value.dtype}, expects {info.dtype}{bits}")
     return value
+
+
+def _check_names(kind: str, given: Mapping[str, Any], known: Mapping[str, int]) -> None:
+    for name in given:
+        if name not in known:
+            raise ModelError("E0701", f"the model has no {kind} {name!r}; its {kind}s are {', '.join(known)}")
+
+
+def _check_result(array: Any, info: TensorInfo, shape: tuple[int, ...]) -> Array:
+    """An array that an output can be written to."""
+    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous or not array.flags.writeable:
+        raise ModelError("E0702", f"output {info.name!r} needs a writable C-contiguous numpy array")
+    view = _to_array(array, info, "output")
+    if view.shape != shape:
+        raise ModelError("E0702", f"output {info.name!r} is given an array of shape {view.shape}, the run gives {shape}")
+    return view
 
 
 def _describe(array: Array, dtype: int | None = None) -> rt.Tensor:

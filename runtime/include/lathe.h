@@ -37,7 +37,7 @@
 #include <stdint.h>
 
 #define LATHE_API_MAJOR 1
-#define LATHE_API_MINOR 3
+#define LATHE_API_MINOR 4
 
 #if defined(__GNUC__)
 #define LATHE_API __attribute__((visibility("default")))
@@ -192,6 +192,9 @@ typedef struct lathe_variant {
 LATHE_API lathe_error_code lathe_model_get_info(const lathe_model_t *model, lathe_model_info *info);
 LATHE_API lathe_error_code lathe_model_input(const lathe_model_t *model, size_t index, lathe_value *value);
 LATHE_API lathe_error_code lathe_model_output(const lathe_model_t *model, size_t index, lathe_value *value);
+/* The input in whose memory an output may lie, as the keys or values that a step of a language model adds to;
+ * SIZE_MAX if there is none. Since API 1.4 */
+LATHE_API size_t lathe_model_shared_input(const lathe_model_t *model, size_t output);
 LATHE_API lathe_error_code lathe_model_symbol(const lathe_model_t *model, size_t index, lathe_symbol *symbol);
 LATHE_API lathe_error_code lathe_model_kernel(const lathe_model_t *model, size_t index, lathe_kernel *kernel);
 LATHE_API lathe_error_code lathe_model_variant(const lathe_model_t *model, size_t index,
@@ -265,8 +268,10 @@ typedef struct lathe_tensor {
  * by each run. */
 LATHE_API lathe_error_code lathe_session_bind_input(lathe_session_t *session, size_t index,
                                                     const lathe_tensor *tensor);
-/* A run writes the result there. It must be dense, aligned to its element, not overlap an input, and have the
- * dimensions that the run computes; where these depend on data, the run fails if they are others. */
+/* A run writes the result there. It must be dense, aligned to its element and have the dimensions that the
+ * run computes; where these depend on data, the run fails if they are others. It must not overlap an input,
+ * unless it is the very memory of lathe_model_shared_input and has as many bytes: then the run updates the
+ * input in place. */
 LATHE_API lathe_error_code lathe_session_bind_output(lathe_session_t *session, size_t index,
                                                      const lathe_tensor *tensor);
 /* The same with room for `bytes`, whatever the shape; lathe_session_output tells it after the run. */

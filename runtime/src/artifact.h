@@ -54,7 +54,8 @@ enum { LATHE_TABLE_MIN_BYTES = offsetof(struct lathe_table, buffer_count) };
 /* Those of ABI 1.2 and 1.3. */
 enum {
   LATHE_TABLE_BYTES_1_2 = offsetof(struct lathe_table, texts),
-  LATHE_TABLE_BYTES_1_3 = offsetof(struct lathe_table, images)
+  LATHE_TABLE_BYTES_1_3 = offsetof(struct lathe_table, images),
+  LATHE_TABLE_BYTES_1_4 = offsetof(struct lathe_table, shared_inputs)
 };
 
 /* Fields that older tables do not have. */
@@ -71,20 +72,29 @@ static inline uint32_t lathe_table_service_count(const struct lathe_table *table
   return table->bytes >= LATHE_TABLE_BYTES_1_3 ? table->service_count : 0;
 }
 static inline uint32_t lathe_table_image_count(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? table->image_count : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_4 ? table->image_count : 0;
 }
 /* Whether its kernels have a lathe_device_kernel_info. */
 static inline int lathe_table_has_device_kernels(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table && table->device_kernels != 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_4 && table->device_kernels != 0;
 }
 
 /* The scratch memory of a session on a device, in bytes. */
 static inline uint64_t lathe_table_device_scratch(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? (uint64_t)table->device_scratch * LATHE_SCRATCH_UNIT : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_4 ? (uint64_t)table->device_scratch * LATHE_SCRATCH_UNIT : 0;
 }
 /* Where the weights begin that a device's kernels read. */
 static inline uint64_t lathe_table_device_weights(const struct lathe_table *table) {
-  return table->bytes >= sizeof *table ? (uint64_t)table->device_weights * LATHE_WEIGHT_ALIGNMENT : 0;
+  return table->bytes >= LATHE_TABLE_BYTES_1_4 ? (uint64_t)table->device_weights * LATHE_WEIGHT_ALIGNMENT : 0;
+}
+
+/* The input in whose memory an output may lie, or -1. */
+static inline int32_t lathe_table_shared_input(const struct lathe_table *table, uint32_t output) {
+  if (table->bytes < sizeof *table || table->shared_inputs == 0) {
+    return -1;
+  }
+  const int32_t *inputs = (const int32_t *)((const char *)table + table->shared_inputs);
+  return inputs[output];
 }
 
 /* Whether a variant's kernels run on a device. */

@@ -62,6 +62,13 @@ lathe_error_code lathe_model_input(const lathe_model_t *model, size_t index, lat
   return code;
 }
 
+size_t lathe_model_shared_input(const lathe_model_t *model, size_t output) {
+  int32_t input = model && output < model->table->output_count
+                      ? lathe_table_shared_input(model->table, (uint32_t)output)
+                      : -1;
+  return input < 0 ? SIZE_MAX : (size_t)input;
+}
+
 lathe_error_code lathe_model_output(const lathe_model_t *model, size_t index, lathe_value *value) {
   lathe_error_code code = check_index(model, value, index, model ? model->table->output_count : 0, "output");
   if (!code) {

@@ -155,11 +155,21 @@ static lathe_error_code check_output(const lathe_session_t *session, uint32_t in
     return lathe_fail(LATHE_ERROR_SHAPE, "output \"%s\" needs %llu bytes, but %llu are bound", name,
                       (unsigned long long)output->bytes, (unsigned long long)output->room);
   }
+  const int64_t shared = lathe_table_shared_input(session->model->table, index);
   for (uint32_t i = 0; i < session->model->table->input_count; ++i) {
     const struct lathe_bound_input *input = &session->inputs[i];
+    if (i == shared && !output->from_run && output->data == input->data && bytes == input->bytes) {
+      continue;
+    }
     if (!input->copied && overlap(output->data, bytes, input->data, input->bytes)) {
-      return lathe_fail(LATHE_ERROR_ARGUMENT, "output \"%s\" is bound to memory of input \"%s\"", name,
-                        name_at(session, lathe_model_inputs(session->model)[i].name));
+      const char *other = name_at(session, lathe_model_inputs(session->model)[i].name);
+      return i == shared
+                 ? lathe_fail(LATHE_ERROR_ARGUMENT,
+                              "output \"%s\" has %llu bytes and may lie in memory of input \"%s\" only where "
+                              "that begins and if it has as many, not %llu",
+                              name, (unsigned long long)bytes, other, (unsigned long long)input->bytes)
+                 : lathe_fail(LATHE_ERROR_ARGUMENT, "output \"%s\" is bound to memory of input \"%s\"", name,
+                              other);
     }
   }
   for (uint32_t i = 0; i < index; ++i) {

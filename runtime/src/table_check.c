@@ -141,6 +141,23 @@ static bool check_kernels(struct walk *walk) {
   return true;
 }
 
+static bool check_shared_inputs(struct walk *walk) {
+  const struct lathe_table *table = walk->table;
+  if (table->bytes < sizeof *table || table->shared_inputs == 0) {
+    return true;
+  }
+  const int32_t *inputs = array(walk, table->shared_inputs, table->output_count, sizeof *inputs, 4);
+  if (!inputs) {
+    return fail(walk, "its list of shared inputs lies outside its constants");
+  }
+  for (uint32_t i = 0; i < table->output_count; ++i) {
+    if (inputs[i] < -1 || inputs[i] >= (int64_t)table->input_count) {
+      return fail(walk, "an output shares the memory of no input");
+    }
+  }
+  return true;
+}
+
 /* What the driver follows without knowing where the image ends. */
 static bool check_image(struct walk *walk, const struct lathe_image_info *info) {
   uint64_t room;
@@ -331,7 +348,8 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
     return "its table has another magic number";
   }
   if (table->abi_major != LATHE_ABI_MAJOR || table->abi_minor > LATHE_ABI_MINOR ||
-      table->bytes < (table->abi_minor >= 4   ? sizeof *table
+      table->bytes < (table->abi_minor >= 5   ? sizeof *table
+                      : table->abi_minor == 4 ? LATHE_TABLE_BYTES_1_4
                       : table->abi_minor == 3 ? LATHE_TABLE_BYTES_1_3
                       : table->abi_minor == 2 ? LATHE_TABLE_BYTES_1_2
                                               : LATHE_TABLE_MIN_BYTES)) {
@@ -348,8 +366,8 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
       check_values(&walk, table->inputs, table->input_count, /*input=*/true, seen) &&
       check_values(&walk, table->outputs, table->output_count, /*input=*/false, seen) &&
       check_symbols(&walk, seen) && check_kernels(&walk) && check_places(&walk) && check_variants(&walk) &&
-      check_texts(&walk) && check_services(&walk) && check_metadata(&walk) && check_images(&walk) &&
-      check_device_kernels(&walk)) {
+      check_texts(&walk) && check_services(&walk) && check_metadata(&walk) && check_shared_inputs(&walk) &&
+      check_images(&walk) && check_device_kernels(&walk)) {
     return NULL;
   }
   return walk.why;

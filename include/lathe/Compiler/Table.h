@@ -25,6 +25,8 @@ struct ValueDescription {
   std::string name;
   uint32_t dtype = 0;
   std::vector<int64_t> dims;
+  /// Of an output: the input in whose memory it may lie, or -1.
+  int32_t shares = -1;
 };
 
 /// How a kernel is launched on a device: lathe_device_kernel_info.

@@ -16,50 +16,8 @@ using namespace lathe;
 using namespace lathe::cpu;
 
 AttentionKernel::AttentionKernel(EmitContext &context, const AttentionProblem &problem)
-    : VectorEmitter(
-          context.builder, context.kernel.getLoc(),
-          VectorType::get({chooseMatMulTiling(context.target).lanes}, context.builder.getF32Type())),
-      context(context), problem(problem), elements(context),
-      mask(context, this->problem, elements, chooseMatMulTiling(context.target).lanes) {
-  MatMulTiling tiling = chooseMatMulTiling(context.target);
-  lanes = tiling.lanes;
-  queryBlock = kVectors * lanes;
-  tileRows = tiling.rows;
-  keyBlock = kKeyBlock / tileRows * tileRows;
-  valueVectors = llvm::divideCeil(problem.valueDepth, lanes);
-}
-
-/// Cheaper than the general function by what the range of x spares: infinities, denormal numbers,
-/// conversions. The polynomial's relative error is 8e-8. What lies below -126 does not matter: the largest
-/// weight of a row is 1.
-Value AttentionKernel::buildPower(Value x) {
-  constexpr double kCoefficients[] = {1.0000001192092896,  0.6931469440460205,   0.24022120237350464,
-                                      0.05550713092088699, 0.009675540961325169, 0.0013276472454890609};
-  // Adding it leaves the rounded number in the low bits.
-  constexpr double kRound = 12582912.0;
-  lathe::Emitter e(builder, loc);
-  Value clamped = e.clampBelow(x, -126.0);
-  Value shifted = e.add(clamped, kRound);
-  Value fraction = e.sub(clamped, e.sub(shifted, kRound));
-  Value power = e.polynomial(fraction, kCoefficients);
-  // An addition to the exponent; the low 9 bits of kRound are 0.
-  Value exponent = e.shiftLeft(e.bits(shifted), int64_t(23));
-  return e.fromBits(e.add(e.bits(power), exponent), builder.getF32Type());
-}
-
-void AttentionKernel::findOperands() {
-  auto find = [&](Value operand, StridedView &view) {
-    FailureOr<StridedView> found = getStridedView(context, operand);
-    if (succeeded(found) && found->element.isF32()) {
-      view = *found;
-      return true;
-    }
-    return false;
-  };
-  packsQ = !find(problem.op.getQ(), q);
-  packsK = !find(problem.op.getK(), k);
-  packsV = !find(problem.op.getV(), v) || !isConstantSize(v.strides[3], 1);
-}
+    : AttentionEmitter(context, problem), queryBlock(problem.queryBlock),
+      keyBlock(kKeyBlock / tileRows * tileRows) {}
 
 void AttentionKernel::makeBuffers() {
   auto make = [&](int64_t size) { return makeScratch(builder, loc, builder.getF32Type(), size); };
@@ -67,8 +25,6 @@ void AttentionKernel::makeBuffers() {
   logitBuffer = make(llvm::alignTo(keyBlock, lanes) * queryBlock);
   resultBuffer = make(queryBlock * valueVectors * lanes);
   factorBuffer = make(queryBlock);
-  keyBuffer = packsK ? make(keyBlock * llvm::alignTo(problem.depth, lanes)) : Value();
-  valueBuffer = packsV ? make(keyBlock * valueVectors * lanes) : Value();
   if (mask.getForm() != AttentionMask::Form::None) {
     maskStride = llvm::alignTo(kKeyBlock, lanes);
     bool perQuery = mask.getForm() == AttentionMask::Form::PerQueryAndKey;
@@ -77,47 +33,21 @@ void AttentionKernel::makeBuffers() {
 }
 
 LogicalResult AttentionKernel::emit() {
-  if (failed(mask.analyze())) {
+  if (failed(analyze(/*needsRows=*/false))) {
     return failure();
   }
-  findOperands();
   makeBuffers();
-  LogicalResult result = success();
-  emitLoop(context.begin, context.end, 1, [&](Value number) { result = emitTask(number); });
-  return failed(failed_) ? failed_ : result;
+  emitLoop(context.begin, context.end, 1, [&](Value number) { emitTask(number); });
+  return status;
 }
 
-AttentionKernel::Task AttentionKernel::decode(Value number) {
-  Task task;
-  OpFoldResult block = math().rem(number, problem.queryBlocks);
-  OpFoldResult batchAndHead = math().floorDiv(number, problem.queryBlocks);
-  task.head = math().rem(batchAndHead, math().constant(problem.heads));
-  task.batch = math().floorDiv(batchAndHead, math().constant(problem.heads));
-  task.keyHead = math().floorDiv(task.head, math().constant(problem.heads / problem.keyHeads));
-  task.firstQuery = math().mul(block, math().constant(queryBlock));
-  task.queries = math().min(math().constant(queryBlock), math().sub(problem.queryCount, task.firstQuery));
-  auto start = [&](const StridedView &view, OpFoldResult head) -> OpFoldResult {
-    if (view.strides.empty()) {
-      return math().constant(0);
-    }
-    OpFoldResult offset = math().add(view.offset, math().mul(task.batch, view.strides[0]));
-    return math().add(offset, math().mul(head, view.strides[2]));
-  };
-  task.query = start(q, task.head);
-  if (!packsQ) {
-    task.query = math().add(task.query, math().mul(task.firstQuery, q.strides[1]));
-  }
-  task.key = start(k, task.keyHead);
-  task.value = start(v, task.keyHead);
-  task.keyEnd = problem.keyCount;
+void AttentionKernel::findLastKeys(const Task &task) {
+  lastKeys.clear();
   if (!problem.op.getCausal()) {
-    return task;
+    return;
   }
-  OpFoldResult lastOfFirst = math().add(task.firstQuery, math().sub(problem.keyCount, problem.queryCount));
-  OpFoldResult visible = math().max(math().add(lastOfFirst, task.queries), math().constant(0));
-  task.keyEnd = math().min(problem.keyCount, visible);
   Type i32 = builder.getI32Type();
-  Value first = arith::IndexCastOp::create(builder, loc, i32, math().value(lastOfFirst));
+  Value first = arith::IndexCastOp::create(builder, loc, i32, math().value(task.lastOfFirst));
   Value firsts = vector::BroadcastOp::create(builder, loc, vectorType.clone(i32), first);
   for (int64_t vector = 0; vector < kVectors; ++vector) {
     SmallVector<int32_t> steps;
@@ -125,9 +55,8 @@ AttentionKernel::Task AttentionKernel::decode(Value number) {
       steps.push_back(vector * lanes + lane);
     }
     Value step = arith::ConstantOp::create(builder, loc, builder.getI32VectorAttr(steps));
-    task.lastKeys.push_back(arith::AddIOp::create(builder, loc, firsts, step));
+    lastKeys.push_back(arith::AddIOp::create(builder, loc, firsts, step));
   }
-  return task;
 }
 
 OpFoldResult AttentionKernel::clampQuery(const Task &task, OpFoldResult query) {
@@ -135,7 +64,7 @@ OpFoldResult AttentionKernel::clampQuery(const Task &task, OpFoldResult query) {
 }
 
 void AttentionKernel::packQueries(const Task &task) {
-  double factor = problem.op.getScale().convertToFloat() * M_LOG2E;
+  double factor = getQueryFactor();
   OpFoldResult zero = math().constant(0);
   if (!packsQ && !isConstantSize(q.strides[3], 1)) {
     emitLoop(zero, math().constant(queryBlock), 1, [&](Value query) {
@@ -181,40 +110,6 @@ void AttentionKernel::packQueries(const Task &task) {
         store(row, queryBuffer, math().add(to, query));
       }
     });
-  });
-}
-
-Value AttentionKernel::evaluate(Value tensor, const Tile &tile) {
-  ElementEmitter::Scope scope(elements);
-  FailureOr<Value> value = elements.evaluate(tensor, tile);
-  if (failed(value)) {
-    failed_ = failure();
-    return constant(0);
-  }
-  if (!getElementTypeOrSelf(value->getType()).isBF16()) {
-    return *value;
-  }
-  // By its bits: few processors know vectors of bf16.
-  lathe::Emitter e(builder, loc);
-  Value bits = e.extendUnsigned(e.bits(*value), builder.getI32Type());
-  return e.fromBits(e.shiftLeft(bits, int64_t(16)), builder.getF32Type());
-}
-
-void AttentionKernel::packRows(Value tensor, const Task &task, Value firstKey, OpFoldResult keys,
-                               int64_t width, Value buffer) {
-  auto maskType = VectorType::get({lanes}, builder.getI1Type());
-  emitLoop(math().constant(0), keys, 1, [&](Value key) {
-    OpFoldResult number = math().add(firstKey, key);
-    for (int64_t feature = 0; feature < width; feature += lanes) {
-      OpFoldResult first = math().constant(feature);
-      Tile tile{math().values({task.batch, number, task.keyHead, first}), lanes, {}};
-      if (width - feature < lanes) {
-        Value left = math().value(math().constant(width - feature));
-        tile.mask = vector::CreateMaskOp::create(builder, loc, maskType, left);
-      }
-      int64_t stride = llvm::alignTo(width, lanes);
-      store(evaluate(tensor, tile), buffer, math().add(math().mul(key, math().constant(stride)), first));
-    }
   });
 }
 
@@ -272,8 +167,8 @@ SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, V
       Value perKey = isPerKey ? splat(loadNumber(maskBuffer, number)) : zero;
       for (int64_t vector = 0; vector < kVectors; ++vector) {
         Value init = isPerQuery ? load(logitBuffer, place(row, vector)) : perKey;
-        if (!task.lastKeys.empty()) {
-          Value last = task.lastKeys[vector];
+        if (!lastKeys.empty()) {
+          Value last = lastKeys[vector];
           Value number32 = arith::IndexCastOp::create(builder, loc, builder.getI32Type(),
                                                       math().value(math().add(firstKey, number)));
           Value keys = vector::BroadcastOp::create(builder, loc, last.getType(), number32);
@@ -324,12 +219,23 @@ SmallVector<Value> AttentionKernel::emitLogits(const Task &task, int64_t rows, V
 
 /// `carried` are the maxima and the sums; returns those after the block.
 SmallVector<Value> AttentionKernel::emitKeyBlock(const Task &task, Value firstKey, ValueRange carried) {
-  lathe::Emitter e(builder, loc);
-  SmallVector<Value> oldMaxima(carried.take_front(kVectors)), oldSums(carried.drop_front(kVectors));
   OpFoldResult keys = math().min(math().constant(keyBlock), math().sub(task.keyEnd, firstKey));
   if (failed(emitMask(task, firstKey, keys))) {
-    failed_ = failure();
+    status = failure();
   }
+  if (mask.getForm() == AttentionMask::Form::None) {
+    return emitSeenKeys(task, firstKey, keys, carried);
+  }
+  bool perQuery = mask.getForm() == AttentionMask::Form::PerQueryAndKey;
+  Value isSeen = perQuery ? isAnySeen(logitBuffer, math().mul(keys, math().constant(queryBlock)))
+                          : isAnySeen(maskBuffer, keys);
+  return emitIfSeen(isSeen, carried, [&] { return emitSeenKeys(task, firstKey, keys, carried); });
+}
+
+SmallVector<Value> AttentionKernel::emitSeenKeys(const Task &task, Value firstKey, OpFoldResult keys,
+                                                 ValueRange carried) {
+  lathe::Emitter e(builder, loc);
+  SmallVector<Value> oldMaxima(carried.take_front(kVectors)), oldSums(carried.drop_front(kVectors));
   if (packsK) {
     packRows(problem.op.getK(), task, firstKey, keys, problem.depth, keyBuffer);
   }
@@ -371,36 +277,19 @@ SmallVector<Value> AttentionKernel::emitKeyBlock(const Task &task, Value firstKe
 
 void AttentionKernel::emitValueProduct(const Task &task, Value firstKey, OpFoldResult keys) {
   int64_t stride = valueVectors * lanes;
-  // As many rows as registers allow, and as many vectors as leave at least four rows.
-  int64_t registers = kVectors * tileRows, widest = registers / 4;
-  auto maskType = VectorType::get({lanes}, builder.getI1Type());
-  for (int64_t first = 0; first < valueVectors; first += widest) {
-    int64_t vectors = std::min(widest, valueVectors - first);
-    int64_t rows = std::min<int64_t>(llvm::bit_floor(uint64_t(registers / vectors)), 8);
-    RegisterTile tile{rows, vectors, lanes, /*unroll=*/4, /*chains=*/rows * vectors < 8 ? 2 : 1};
-    SmallVector<Value> masks;
-    if (!packsV && problem.valueDepth % lanes != 0 && first + vectors == valueVectors) {
-      for (int64_t vector = first; vector < first + vectors; ++vector) {
-        Value left = math().value(math().constant(problem.valueDepth - vector * lanes));
-        masks.push_back(vector::CreateMaskOp::create(builder, loc, maskType, left));
-      }
-    }
-    OpFoldResult column = math().constant(first * lanes);
-    MatrixRef rhs;
-    if (packsV) {
-      rhs = {valueBuffer, math().value(column), math().constant(stride), math().constant(1)};
-    } else {
-      OpFoldResult offset = math().add(task.value, math().mul(firstKey, v.strides[1]));
-      rhs = {v.base, math().value(math().add(offset, column)), v.strides[1], math().constant(1)};
-    }
-    // The block has a multiple of `rows` queries; some of the last ones may not exist.
-    emitLoop(math().constant(0), task.queries, rows, [&](Value query) {
+  RegisterTile tile;
+  for (int64_t first = 0; first < valueVectors; first += tile.vectors) {
+    tile = valueTile(/*mostRows=*/8, first);
+    SmallVector<Value> masks = valueMasks(first, tile.vectors);
+    MatrixRef rhs = valuesFrom(task, firstKey, math().constant(first * lanes));
+    // The block has a multiple of the tile's rows; some of the last queries may not exist.
+    emitLoop(math().constant(0), task.queries, tile.rows, [&](Value query) {
       SmallVector<Value> sums;
       SmallVector<OpFoldResult> places;
-      for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t row = 0; row < tile.rows; ++row) {
         OpFoldResult number = math().add(query, math().constant(row));
         Value factor = splat(loadNumber(factorBuffer, number));
-        for (int64_t vector = first; vector < first + vectors; ++vector) {
+        for (int64_t vector = first; vector < first + tile.vectors; ++vector) {
           places.push_back(
               math().add(math().mul(number, math().constant(stride)), math().constant(vector * lanes)));
           sums.push_back(arith::MulFOp::create(builder, loc, load(resultBuffer, places.back()), factor));
@@ -415,46 +304,24 @@ void AttentionKernel::emitValueProduct(const Task &task, Value firstKey, OpFoldR
   }
 }
 
-LogicalResult AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxima, ArrayRef<Value> sums) {
-  lathe::Emitter e(builder, loc);
-  Value hidden = constant(-std::numeric_limits<double>::infinity());
-  Value empty = problem.op.getGuardEmpty() ? constant(0) : e.nan(vectorType);
+void AttentionKernel::emitResult(const Task &task, ArrayRef<Value> maxima, ArrayRef<Value> sums) {
   for (int64_t vector = 0; vector < kVectors; ++vector) {
-    Value isEmpty = e.compare(arith::CmpFPredicate::OEQ, maxima[vector], hidden);
-    Value factor = e.select(isEmpty, empty, e.div(constant(1), sums[vector]));
-    store(factor, factorBuffer, math().constant(vector * lanes));
+    store(buildFinalFactor(maxima[vector], sums[vector]), factorBuffer, math().constant(vector * lanes));
   }
-  StridedView output = getOutputView(context, problem.output);
-  Type element = cast<RankedTensorType>(problem.op.getType()).getElementType();
-  auto maskType = VectorType::get({lanes}, builder.getI1Type());
-  LogicalResult result = success();
   emitLoop(math().constant(0), task.queries, 1, [&](Value query) {
     Value factor = splat(loadNumber(factorBuffer, query));
     OpFoldResult row = math().mul(query, math().constant(valueVectors * lanes));
     for (int64_t vector = 0; vector < valueVectors; ++vector) {
-      OpFoldResult column = math().constant(vector * lanes);
-      Value value = arith::MulFOp::create(builder, loc, load(resultBuffer, math().add(row, column)), factor);
-      Tile tile{
-          math().values({task.batch, math().add(task.firstQuery, query), task.head, column}), lanes, {}};
-      int64_t left = problem.valueDepth - vector * lanes;
-      if (left < lanes) {
-        tile.mask = vector::CreateMaskOp::create(builder, loc, maskType, math().value(math().constant(left)));
-      }
-      elements.reset();
-      elements.setValue(problem.op.getResult(), e.toFloat(value, element));
-      FailureOr<Value> stored = elements.evaluate(problem.output.getValue(), tile);
-      if (failed(stored)) {
-        result = failure();
-        return;
-      }
-      storeTile(builder, loc, *stored, output, tile);
+      OpFoldResult place = math().add(row, math().constant(vector * lanes));
+      storeResult(task, query, vector,
+                  arith::MulFOp::create(builder, loc, load(resultBuffer, place), factor));
     }
   });
-  return result;
 }
 
-LogicalResult AttentionKernel::emitTask(Value number) {
+void AttentionKernel::emitTask(Value number) {
   Task task = decode(number);
+  findLastKeys(task);
   packQueries(task);
   Value zero = constant(0);
   emitLoop(math().constant(0), math().constant(queryBlock * valueVectors * lanes), lanes,
@@ -463,5 +330,5 @@ LogicalResult AttentionKernel::emitTask(Value number) {
   state.append(kVectors, zero);
   state = emitLoop(math().constant(0), task.keyEnd, keyBlock, state,
                    [&](Value firstKey, ValueRange carried) { return emitKeyBlock(task, firstKey, carried); });
-  return emitResult(task, ArrayRef(state).take_front(kVectors), ArrayRef(state).drop_front(kVectors));
+  emitResult(task, ArrayRef(state).take_front(kVectors), ArrayRef(state).drop_front(kVectors));
 }

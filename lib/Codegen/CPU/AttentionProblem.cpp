@@ -4,8 +4,11 @@
 /// \file
 /// Which attention has a kernel, on vectors or on matrix registers, and its division into tasks.
 
+#include "AttentionFewQueries.h"
 #include "AttentionKernel.h"
 #include "AttentionMatrices.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace lathe;
@@ -77,8 +80,27 @@ static LogicalResult emitAttention(EmitContext &context) {
   if (failed(problem)) {
     return failure();
   }
-  return problem->onMatrices ? MatrixAttention(context, *problem).emit()
-                             : AttentionKernel(context, *problem).emit();
+  if (problem->onMatrices) {
+    return MatrixAttention(context, *problem).emit();
+  }
+  std::optional<int64_t> queries = getConstantIntValue(problem->queryCount);
+  if (queries) {
+    return *queries <= FewQueriesAttention::kMostQueries ? FewQueriesAttention(context, *problem).emit()
+                                                         : AttentionKernel(context, *problem).emit();
+  }
+  OpBuilder &builder = context.builder;
+  IndexMath math{builder, problem->op.getLoc()};
+  Value most = math.value(math.constant(FewQueriesAttention::kMostQueries));
+  Value areFew = arith::CmpIOp::create(builder, problem->op.getLoc(), arith::CmpIPredicate::sle,
+                                       math.value(problem->queryCount), most);
+  auto choice = scf::IfOp::create(builder, problem->op.getLoc(), areFew, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPointToStart(choice.thenBlock());
+  if (failed(FewQueriesAttention(context, *problem).emit())) {
+    return failure();
+  }
+  builder.setInsertionPointToStart(choice.elseBlock());
+  return AttentionKernel(context, *problem).emit();
 }
 
 cpu::Emitter cpu::getAttentionEmitter() { return {splitAttention, emitAttention}; }

@@ -305,14 +305,11 @@ Value GroupQueryAttention::present(Value past, Value &own) {
   if (!past) {
     return fresh;
   }
-  Sizes dims = c.shapeOf(past);
-  Size missing = c.sizes.sub(capacity, dims[2]);
-  if (getConstantIntValue(missing) != 0) {
-    dims[2] = missing;
-    past = nn::buildConcat(c.b, c.loc, {past, c.expand(c.scalar(0, past), dims)}, 2);
-  }
+  Size missing = c.sizes.sub(capacity, c.shapeOf(past)[2]);
+  Value rows =
+      getConstantIntValue(missing) == 0 ? Value() : getValueOrCreateConstantIndexOp(c.b, c.loc, capacity);
   Value all = nn::createInferred<nn::UpdateCacheOp>(c.b, c.loc, nn::getElementType(past), past, fresh, begin,
-                                                    /*axis=*/2, /*circular=*/false);
+                                                    rows, /*axis=*/2, /*circular=*/false);
   own = swapHeads(c, c.slice(all, 2, c.b.getIndexAttr(0), total));
   return isWindowed ? dropOldest(all) : all;
 }

@@ -88,8 +88,8 @@ static LogicalResult legalizeTensorScatter(LegalizeContext &c) {
   }
   Value cache = c.operand(0);
   return c.set(nn::createInferred<nn::UpdateCacheOp>(c.b, c.loc, nn::getElementType(cache), cache,
-                                                     c.operand(1), c.operandOrNull(2), axis,
-                                                     mode == "circular"));
+                                                     c.operand(1), c.operandOrNull(2),
+                                                     /*rows=*/Value(), axis, mode == "circular"));
 }
 
 //===----------------------------------------------------------------------===//

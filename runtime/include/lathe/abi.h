@@ -268,6 +268,10 @@ struct lathe_table {
    * parameter of every device function, behind that of the fault. Launches of a session follow each other;
    * what a kernel needs to be 0, it leaves so. */
   uint32_t device_scratch;
+  /* Since ABI 1.5: only where `bytes` says that it is there. int32_t[output_count]: the input in whose memory
+   * an output may lie, or -1; an offset of 0 if none may. */
+  int32_t shared_inputs;
+  uint32_t reserved;
 };
 
 #endif

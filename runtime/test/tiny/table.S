@@ -10,14 +10,14 @@ MODEL_NAME:
 table:
         .ascii "LATHETBL"
         .short 1, 5
-        .long 136
+        .long 144
         .quad MODEL_ID
         .quad WEIGHT_BYTES
         .long graph - table
         .long 1, 1, 1, 1, 1, 2, 1
         .long inputs - table, outputs - table, symbols - table, kernels - table, variants - table, metadata - table
         .long 0, 0, 0, 0, 0, 0, 0
-        .long 2, images - table, device_kernels - table, 0, 0
+        .long 2, images - table, device_kernels - table, 0, 0, 0, 0
 symbols:
         .long symbol_b - table, 0
         .quad 0, 1000

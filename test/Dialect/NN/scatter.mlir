@@ -20,11 +20,13 @@ func.func @slices(%x: tensor<?x4xf32>, %i: tensor<?x1xi64>, %u: tensor<?x4xf32>)
 // CHECK-LABEL: func @caches
 // CHECK:         nn.update_cache %{{.*}}, %{{.*}} start(%{{.*}}) axis(2)
 // CHECK:         nn.update_cache %{{.*}}, %{{.*}} axis(1) circular
-func.func @caches(%c: tensor<?x8x?x64xf32>, %u: tensor<?x8x?x64xf32>, %w: tensor<?xi64>) -> tensor<?x8x?x64xf32> {
+// CHECK:         nn.update_cache %{{.*}}, %{{.*}} axis(2) rows(%{{.*}}) :
+func.func @caches(%c: tensor<?x8x?x64xf32>, %u: tensor<?x8x?x64xf32>, %w: tensor<?xi64>, %n: index) -> tensor<?x8x?x64xf32> {
   %0 = nn.update_cache %c, %u start(%w) axis(2)
     : tensor<?x8x?x64xf32>, tensor<?x8x?x64xf32>, tensor<?xi64> -> tensor<?x8x?x64xf32>
   %1 = nn.update_cache %0, %0 axis(1) circular : tensor<?x8x?x64xf32>, tensor<?x8x?x64xf32> -> tensor<?x8x?x64xf32>
-  return %1 : tensor<?x8x?x64xf32>
+  %2 = nn.update_cache %1, %1 axis(2) rows(%n) : tensor<?x8x?x64xf32>, tensor<?x8x?x64xf32> -> tensor<?x8x?x64xf32>
+  return %2 : tensor<?x8x?x64xf32>
 }
 
 // -----

@@ -150,6 +150,17 @@ void LoopBuilder::store(Value value, Value memory, ArrayRef<Value> indices) {
   memref::StoreOp::create(builder(), location(), value, memory, indices);
 }
 
+Value LoopBuilder::areSameMemory(Value lhs, Value rhs) {
+  auto address = [&](Value memory) {
+    auto parts = memref::ExtractStridedMetadataOp::create(builder(), location(), memory);
+    Value base = memref::ExtractAlignedPointerAsIndexOp::create(builder(), location(), memory);
+    Type element = cast<MemRefType>(memory.getType()).getElementType();
+    int64_t bytes = llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
+    return add(base, mul(parts.getOffset(), index(bytes)));
+  };
+  return compare(CmpI::eq, address(lhs), address(rhs));
+}
+
 Value LoopBuilder::local(ArrayRef<int64_t> shape, Type element) {
   OpBuilder::InsertionGuard guard(builder());
   auto function = builder().getInsertionBlock()->getParent()->getParentOfType<FunctionOpInterface>();

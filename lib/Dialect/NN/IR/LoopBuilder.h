@@ -47,6 +47,8 @@ public:
   Value view(Value memory, llvm::ArrayRef<Value> sizes);
   Value load(Value memory, llvm::ArrayRef<Value> indices);
   void store(Value value, Value memory, llvm::ArrayRef<Value> indices);
+  /// Whether both begin at the same byte.
+  Value areSameMemory(Value lhs, Value rhs);
   /// A local array of a static shape, made once at the top of the kernel.
   Value local(llvm::ArrayRef<int64_t> shape, Type element);
 

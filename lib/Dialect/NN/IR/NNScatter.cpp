@@ -315,7 +315,11 @@ LogicalResult UpdateCacheOp::verify() {
 }
 
 InferredDims UpdateCacheOp::inferDims(OpBuilder &builder, ArrayRef<Dims> operandDims) {
-  return SmallVector<Dims>{operandDims[0]};
+  Dims dims(operandDims[0]);
+  if (Value rows = getRows()) {
+    dims[getAxis()] = getAsOpFoldResult(rows);
+  }
+  return SmallVector<Dims>{dims};
 }
 
 OpFoldResult UpdateCacheOp::getPartCount(OpBuilder &builder, ArrayRef<Dims> operandDims, ArrayRef<Dims>) {
@@ -325,16 +329,20 @@ OpFoldResult UpdateCacheOp::getPartCount(OpBuilder &builder, ArrayRef<Dims> oper
 LogicalResult UpdateCacheOp::buildLoops(OpBuilder &builder, ValueRange inputs, ValueRange outputs,
                                         Value begin, Value end) {
   LoopBuilder b(builder, getLoc());
-  LoopBuilder::Values sizes = b.sizes(inputs[0]);
+  LoopBuilder::Values sizes = b.sizes(outputs[0]);
   ArrayRef<Value> dims = sizes;
   Value outer = b.product(dims.take_front(getAxis())), rows = dims[getAxis()];
   Value inner = b.product(dims.drop_front(getAxis() + 1)), newRows = b.size(inputs[1], getAxis());
   Value perBatch = b.product(dims.slice(1, getAxis() - 1)), zero = b.index(0);
-  Value cache = b.view(inputs[0], {outer, rows, inner}), y = b.view(outputs[0], {outer, rows, inner});
-  Value update = b.view(inputs[1], {outer, newRows, inner});
+  Value oldElements = b.mul(b.size(inputs[0], getAxis()), inner), elements = b.mul(rows, inner);
+  Value cache = b.view(inputs[0], {outer, oldElements}), all = b.view(outputs[0], {outer, elements});
+  Value y = b.view(outputs[0], {outer, rows, inner}), update = b.view(inputs[1], {outer, newRows, inner});
+  Value isElsewhere = b.bitXor(b.areSameMemory(inputs[0], outputs[0]), b.integer(builder.getI1Type(), 1));
   b.loop(begin, end, [&](Value part) {
-    b.loop(zero, rows, [&](Value row) {
-      b.loop(zero, inner, [&](Value i) { b.store(b.load(cache, {part, row, i}), y, {part, row, i}); });
+    b.ifThen(isElsewhere, [&] {
+      b.loop(zero, oldElements, [&](Value i) { b.store(b.load(cache, {part, i}), all, {part, i}); });
+      Value none = b.zero(getElementType(getResult()));
+      b.loop(oldElements, elements, [&](Value i) { b.store(none, all, {part, i}); });
     });
     Value start = getStart() ? b.toIndex(b.load(inputs[2], {b.floorDiv(part, perBatch)})) : zero;
     b.loop(zero, newRows, [&](Value row) {

@@ -35,6 +35,8 @@ def NN_Dialect : Dialect {
     /// Function attribute: a dictionary from symbols to their bounds, [smallest, largest]; what is not there lies in
     /// [0, kMaxDim].
     static constexpr llvm::StringLiteral kBoundsAttr = "nn.bounds";
+    /// Result attribute: the number of the argument in whose memory the result may lie.
+    static constexpr llvm::StringLiteral kSharesAttr = "nn.shares";
   }];
 }
 

@@ -9,8 +9,8 @@
 
 include "lathe/Dialect/NN/IR/NNOpBase.td"
 
-class NN_ScatterLoopsOp<string mnemonic>
-    : NN_LoopsOp<mnemonic, [DeclareOpInterfaceMethods<NN_LoopsOpInterface, ["getPartCount"]>]>;
+class NN_ScatterLoopsOp<string mnemonic, list<Trait> traits = []>
+    : NN_LoopsOp<mnemonic, !listconcat([DeclareOpInterfaceMethods<NN_LoopsOpInterface, ["getPartCount"]>], traits)>;
 
 def NN_GatherElementsOp : NN_ScatterLoopsOp<"gather_elements"> {
   let summary = "one element for each index along a dimension";
@@ -69,24 +69,27 @@ def NN_ScatterNDOp : NN_ScatterLoopsOp<"scatter_nd"> {
   }];
 }
 
-def NN_UpdateCacheOp : NN_ScatterLoopsOp<"update_cache"> {
+def NN_UpdateCacheOp : NN_ScatterLoopsOp<"update_cache", [AttrSizedOperandSegments]> {
   let summary = "a cache with new rows written where each batch entry has got to";
   let description = [{
     `cache` with rows `start[b]` and following of dimension `axis` (not 0) replaced by `update`, for each b of dimension
-    0 (ONNX TensorScatter-24). Without `start` they begin at 0. With `circular`, rows count modulo the size of the
-    cache; without, rows beyond its end stop the run with an error, as does a negative start.
+    0 (ONNX TensorScatter-24). Without `start` they begin at 0. With `rows`, at least as many as the cache has, the
+    result has that many: zeros are added. With `circular`, rows count modulo the size of the result; without, rows
+    beyond its end stop the run with an error, as does a negative start.
+
+    A result that lies where the cache does is updated in place: only the new rows are written.
 
     ```mlir
-    %y = nn.update_cache %c, %u start(%w) axis(2)
+    %y = nn.update_cache %c, %u start(%w) axis(2) rows(%n)
       : tensor<?x8x?x64xf32>, tensor<?x8x?x64xf32>, tensor<?xi64> -> tensor<?x8x?x64xf32>
     ```
   }];
-  let arguments = (ins AnyRankedTensor:$cache, AnyRankedTensor:$update, Optional<AnyRankedTensor>:$start, I64Attr:$axis,
-                       UnitAttr:$circular);
+  let arguments = (ins AnyRankedTensor:$cache, AnyRankedTensor:$update, Optional<AnyRankedTensor>:$start,
+                       Optional<Index>:$rows, I64Attr:$axis, UnitAttr:$circular);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = [{
-    $cache `,` $update (`start` `(` $start^ `)`)? `axis` `(` $axis `)` (`circular` $circular^)? attr-dict
-    `:` type($cache) `,` type($update) (`,` type($start)^)? `->` type($result)
+    $cache `,` $update (`start` `(` $start^ `)`)? `axis` `(` $axis `)` (`rows` `(` $rows^ `)`)?
+    (`circular` $circular^)? attr-dict `:` type($cache) `,` type($update) (`,` type($start)^)? `->` type($result)
   }];
 }
 

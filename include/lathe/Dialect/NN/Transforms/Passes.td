@@ -111,6 +111,15 @@ def FuseScalesPass : Pass<"nn-fuse-scales", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::lathe::nn::NNDialect", "::mlir::arith::ArithDialect"];
 }
 
+def ShareResultsPass : Pass<"nn-share-results", "::mlir::ModuleOp"> {
+  let summary = "let results lie where the caches lie that they update";
+  let description = [{
+    Notes of each result of `@main` that a `nn.update_cache` gives, and of whose cache, an argument, nothing else reads a
+    byte: whoever calls may let both be the same memory (`nn.shares`). Then only new rows are written.
+  }];
+  let dependentDialects = ["::lathe::nn::NNDialect"];
+}
+
 def KeepRoundedPass : Pass<"nn-keep-rounded", "::mlir::func::FuncOp"> {
   let summary = "keep floats that become integers of 8 bits and floats again";
   let description = [{
