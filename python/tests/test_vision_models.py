@@ -29,10 +29,10 @@ def full_only(names, sample):
                          pytest.mark.skipif(not FULL, reason="LATHE_TEST_FULL is not set")) for name in names]
 
 
-def assert_close(got, expected):
+def assert_close(got, expected, resolution=0.0):
     scale = max(float(np.abs(expected).max()), 1e-30)
     assert got.shape == expected.shape
-    assert float(np.abs(got - expected).max()) <= TOLERANCE * scale
+    assert float(np.abs(got - expected).max()) <= TOLERANCE * scale + resolution
 
 
 def transposes_left(path, folder):
@@ -53,7 +53,8 @@ def test_ocr_model_agrees_with_onnx_runtime(name, tmp_path):
     for shape in OCR_SHAPES[name]:
         x = rng.random(shape, dtype=np.float32) * 2 - 1
         for got, expected in zip(model(x=x).values(), session.run(None, {"x": x}), strict=True):
-            assert_close(got, expected)
+            # The detector's sigmoids are all but 0 where there is no text; ONNX Runtime's are multiples of this number.
+            assert_close(got, expected, resolution=float(np.finfo(np.float32).eps) if name == "ocr_det" else 0.0)
 
 
 @pytest.mark.parametrize("name", full_only(["ocr_det", "ocr_cls"], ["ocr_cls"]))

@@ -34,7 +34,7 @@ constexpr int64_t kTurned = 4;
 constexpr int64_t kMostRowBytes = 512 << 10;
 /// How far ahead of itself a product fetches blocks of several columns: they come from the third-level cache
 /// or from memory, kStep of them in a line. Single elements are so few bytes that the processor follows by
-/// itself.
+/// itself, and one vector of rows multiplies too little while they come.
 constexpr int64_t kBlocksAhead = 128;
 /// Independent sums that hide the latency of multiply-adds, if there are registers for them.
 constexpr int64_t kSums = 16, kFewSums = 8;
