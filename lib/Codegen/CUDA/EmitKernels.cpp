@@ -162,6 +162,10 @@ static FailureOr<int64_t> emitKernel(func::FuncOp kernel, bool inTF32) {
                               << " bytes of shared memory, but a block has " << kMostSharedBytes;
   }
   eraseTensorForm(kernel);
+  // Nothing behind here knows of panels.
+  for (unsigned i = 0; i < kernel.getNumArguments(); ++i) {
+    kernel.removeArgAttr(i, KernelDialect::kPanelAttr);
+  }
   lowerArguments(kernel);
   // The address of the fault stands before that of the scratch memory.
   unsigned declared = kernel.getNumArguments();
