@@ -23,16 +23,14 @@ CASES = [f"{form}/{step}" for form in FORMS for step in STEPS]
 ROOM = 2048  # words that there is memory for
 
 
-def feeds(model_inputs, words, before, rng):
-    ids = rng.integers(0, 49000, (1, words))
-    return {"input_ids": ids, "attention_mask": np.ones((1, before + words), np.int64)}
+# Each makes a step: what runs it, and what fetches its logits.
 
 
 class Lathe:
     def __init__(self, paths, threads):
         self.model = load(paths["lathe"], threads=threads)
-        caches = {name: info for info in self.model.inputs if (name := info.name).startswith("past")}
-        self.caches = {name: np.zeros((1, info.shape[1], ROOM, info.shape[3]), np.float32) for name, info in caches.items()}
+        self.caches = {info.name: np.zeros((1, info.shape[1], ROOM, info.shape[3]), np.float32)
+                       for info in self.model.inputs if info.name.startswith("past")}
         self.into = {output: self.caches[name] for output, name in self.model.shared_inputs.items()}
 
     def step(self, inputs):
@@ -69,13 +67,11 @@ class LlamaCpp:
                                      verbose=False)
 
     def step(self, inputs):
-        words, before = inputs["input_ids"].shape[1], inputs["attention_mask"].shape[1] - inputs["input_ids"].shape[1]
         ids = inputs["input_ids"][0].tolist()
-        if before:
-            self.model.reset()
-            self.model.eval(np.random.default_rng(0).integers(0, 49000, before).tolist())
+        before = inputs["attention_mask"].shape[1] - len(ids)
 
         def run():
+            # What comes later is forgotten.
             self.model.n_tokens = before
             self.model.eval(ids)
 

@@ -80,20 +80,21 @@ class _Graph:
 def build(weights: Weights) -> onnx.ModelProto:
     """The model in f32: input_ids [b, s], attention_mask [b, t] and the keys and values of each layer,
     [b, key heads, p, depth], to the logits of the last word, [b, 1, words], and all keys and values."""
-    graph, last, number = _Graph(), weights.layers - 1, np.int64
+    graph, last = _Graph(), weights.layers - 1
     epsilon = weights.number("attention.layer_norm_rms_epsilon")
     turns = weights.number("rope.freq_base") ** (-np.arange(0, weights.depth, 2) / weights.depth)
     angles = (np.arange(POSITIONS)[:, None] * turns).astype(np.float32)
     cos, sin = graph.constant("cos_cache", np.cos(angles)), graph.constant("sin_cache", np.sin(angles))
-    count = graph.node("ReduceSum", ["attention_mask", graph.constant("axis", np.array([1], number))], "mask/ReduceSum", keepdims=0)
-    count = graph.node("Sub", [count, graph.constant("one", np.array(1, number))], "mask/Sub")
-    lengths = graph.node("Cast", [count], "mask/Cast", to=TensorProto.INT32)
-    total = graph.node("Gather", [graph.node("Shape", ["attention_mask"], "mask/Shape"), graph.constant("one_", np.array(1, number))], "mask/Gather")
+    axis, one = graph.constant("axis", np.array([1])), graph.constant("one", np.array(1))
+    count = graph.node("ReduceSum", ["attention_mask", axis], "mask/ReduceSum", keepdims=0)
+    lengths = graph.node("Cast", [graph.node("Sub", [count, one], "mask/Sub")], "mask/Cast", to=TensorProto.INT32)
+    total = graph.node("Gather", [graph.node("Shape", ["attention_mask"], "mask/Shape"), one], "mask/Gather")
     total = graph.node("Cast", [total], "mask/Cast_1", to=TensorProto.INT32)
     embeddings = weights.get("token_embd.weight")
-    sum_ = graph.node("Gather", [graph.constant("model.embed_tokens.weight", embeddings), "input_ids"], "model.embed_tokens/Gather")
-    x = graph.node("SimplifiedLayerNormalization", [sum_, graph.constant("model.layers.0.norm.weight", weights.get("blk.0.attn_norm.weight"))],
-                   "model.layers.0.norm", axis=-1, epsilon=epsilon, stash_type=1)
+    words = graph.constant("model.embed_tokens.weight", embeddings)
+    sum_ = graph.node("Gather", [words, "input_ids"], "model.embed_tokens/Gather")
+    norm = graph.constant("model.layers.0.norm.weight", weights.get("blk.0.attn_norm.weight"))
+    x = graph.node("SimplifiedLayerNormalization", [sum_, norm], "model.layers.0.norm", axis=-1, epsilon=epsilon, stash_type=1)
 
     def add_norm(added: str, name: str, weight: Array, is_last: bool = False) -> tuple[str, str]:
         """The normalized sum, and the sum."""
@@ -125,8 +126,8 @@ def build(weights: Weights) -> onnx.ModelProto:
         x = graph.product(graph.node("Mul", [gate, up], f"{own}.mlp/Mul"), f"{own}.down_proj", weights.get(f"{block}.ffn_down.weight"))
         following = "output_norm.weight" if layer == last else f"blk.{layer + 1}.attn_norm.weight"
         x, sum_ = add_norm(x, f"model.layers.{layer + 1}.norm", weights.get(following), layer == last)
-    ends = [graph.constant(name, np.array([value], number)) for name, value in (("from", -1), ("to", 2**31 - 1), ("along", 1))]
-    x = graph.node("Slice", [x, *ends], "last/Slice")
+    ends = [graph.constant(name, np.array([value])) for name, value in (("from", -1), ("to", 2**31 - 1))]
+    x = graph.node("Slice", [x, *ends, axis], "last/Slice")
     head = weights.get("output.weight") if "output.weight" in weights else embeddings
     graph.node("MatMul", [x, graph.constant("lm_head.weight", head.T)], "lm_head/MatMul", ["logits"])
     return helper.make_model(helper.make_graph(graph.nodes, "smollm2", inputs, outputs, graph.initializers),
