@@ -147,7 +147,7 @@ SmallVector<Value> TiledMatMulEmitter::multiplyStage(Value stage, ArrayRef<Value
 }
 
 void TiledMatMulEmitter::correctSums(SmallVectorImpl<Value> &sums) {
-  SmallVector<Value> further(ArrayRef(sums).drop_front(sumCount));
+  SmallVector<Value> further(ArrayRef<Value>(sums).drop_front(sumCount));
   sums.truncate(sumCount);
   // Beyond the last row, and the last column, the zero point of that one is as good as any.
   auto getPlace = [&](Value first, Value warp, int64_t size, OpFoldResult own, OpFoldResult count) {
