@@ -51,7 +51,7 @@ const char *lathe_table_check(const struct lathe_table *table, const struct lath
 /* The bytes that every table has: those of ABI 1.1. */
 enum { LATHE_TABLE_MIN_BYTES = offsetof(struct lathe_table, buffer_count) };
 
-/* Those of ABI 1.2 and 1.3. */
+/* Those of ABI 1.2, 1.3 and 1.4. */
 enum {
   LATHE_TABLE_BYTES_1_2 = offsetof(struct lathe_table, texts),
   LATHE_TABLE_BYTES_1_3 = offsetof(struct lathe_table, images),
